@@ -1,0 +1,1 @@
+"""A self-hosted task-management service: an async REST API on PostgreSQL."""

@@ -1,0 +1,49 @@
+"""Tables of accounts and their logins."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Text, func, text
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.orm import Mapped, mapped_column
+
+from taskmanager.database import Base
+
+
+class User(Base):
+    """A person; once deleted, a row without name, address and password."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("username ~ '^[A-Za-z0-9_]{3,50}$'", name="username"),
+        CheckConstraint("length(email) <= 255 AND email = lower(email)", name="email"),
+        CheckConstraint(
+            "(deleted_at IS NULL) = (username IS NOT NULL) AND (deleted_at IS NULL) = (email IS NOT NULL)"
+            " AND (deleted_at IS NULL) = (password_hash IS NOT NULL)",
+            name="deleted",
+        ),
+        Index("users_lower_username_idx", text("lower(username)"), unique=True),
+        Index("users_email_idx", "email", unique=True),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    username: Mapped[str | None] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Text)
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    disabled: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
+    deleted_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
+
+
+class LoginSession(Base):
+    """One login: the family of its refresh tokens, of which only the newest generation is good."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    generation: Mapped[int] = mapped_column(server_default=text("0"))
+    user_agent: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
+    last_used_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
+    revoked_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))

@@ -1,0 +1,66 @@
+"""Password hashes: argon2id in a small pool of threads, so that logins cannot starve everything else."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher as Argon2
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+
+from taskmanager.errors import OverloadedError
+
+_T = TypeVar("_T")
+# OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
+_ARGON2 = Argon2(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+class PasswordHasher:
+    """Hashes and verifies passwords off the event loop, with a bounded queue."""
+
+    def __init__(self, *, threads: int, queue: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self._free = threads + queue
+        self._dummy_hash = _ARGON2.hash("never anyone's password")
+
+    async def hash(self, password: str) -> str:
+        """Return a salted hash of the password.
+
+        Raises:
+            OverloadedError: The queue is full.
+
+        """
+        return await self._run(lambda: _ARGON2.hash(password))
+
+    async def verify(self, password: str, stored: str | None) -> bool:
+        """Tell whether the password matches; without a stored hash it takes the same time and says no.
+
+        Raises:
+            OverloadedError: The queue is full.
+
+        """
+        return await self._run(lambda: self._matches(password, stored or self._dummy_hash)) and stored is not None
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Tell whether the hash was made with older parameters."""
+        return _ARGON2.check_needs_rehash(stored)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    def _matches(password: str, stored: str) -> bool:
+        try:
+            return _ARGON2.verify(stored, password)
+        except (VerifyMismatchError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._free <= 0:
+            raise OverloadedError("logins")
+        self._free -= 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            self._free += 1

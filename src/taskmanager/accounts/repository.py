@@ -1,0 +1,133 @@
+"""Every statement on users and their logins."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from taskmanager.database import ReadSession, WriteSession, violated_constraint
+from taskmanager.errors import AlreadyTakenError, WrongLoginError
+
+_TAKEN = {"users_lower_username_idx": "username", "users_email_idx": "email"}
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user, as every request of theirs needs it."""
+
+    id: int
+    username: str
+    email: str
+    disabled: bool
+    is_admin: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class StoredLogin:
+    """What a login is checked against."""
+
+    user_id: int
+    password_hash: str
+
+
+_CREATE = text("""
+WITH new_user AS (
+    INSERT INTO users (username, email, password_hash, is_admin)
+    VALUES (:username, :email, :password_hash, :is_admin)
+    RETURNING id, username, email, disabled, is_admin, created_at
+), inbox AS (
+    INSERT INTO projects (name, inbox_of) SELECT 'Inbox', id FROM new_user
+    RETURNING id, inbox_of, name
+), membership AS (
+    INSERT INTO project_members (project_id, user_id, role) SELECT id, inbox_of, 'owner' FROM inbox
+), logged AS (
+    INSERT INTO events (project_id, actor_id, entity, entity_id, version, action, changes)
+    SELECT id, inbox_of, 'project', id, 1, 'created',
+           jsonb_build_object('name', jsonb_build_object('old', NULL, 'new', name))
+    FROM inbox
+)
+SELECT * FROM new_user
+""")
+
+_FIND_LOGIN = text("""
+SELECT id AS user_id, password_hash FROM users
+WHERE lower(username) = lower(:username) AND deleted_at IS NULL AND NOT disabled
+""")
+
+_START_SESSION = text("""
+INSERT INTO sessions (user_id, user_agent)
+SELECT id, :user_agent FROM users
+WHERE id = :user_id AND password_hash = :password_hash AND NOT disabled
+RETURNING id
+""")
+
+_REPLACE_HASH = text("""
+UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash
+""")
+
+_FIND_BY_SESSION = text("""
+SELECT u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at
+FROM sessions s JOIN users u ON u.id = s.user_id
+WHERE s.id = :session_id AND s.user_id = :user_id AND s.revoked_at IS NULL AND NOT u.disabled
+""")
+
+
+class AccountReader:
+    """Reads users and logins."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def find_login(self, username: str) -> StoredLogin | None:
+        """Return what to check a user's password against, or None if there is no such active user."""
+        row = (await self._session.execute(_FIND_LOGIN, {"username": username})).mappings().one_or_none()
+        return StoredLogin(**row) if row else None
+
+    async def find_by_session(self, *, user_id: int, session_id: int) -> Account | None:
+        """Return the user of a login that is neither revoked nor of a disabled user, else None."""
+        parameters = {"user_id": user_id, "session_id": session_id}
+        row = (await self._session.execute(_FIND_BY_SESSION, parameters)).mappings().one_or_none()
+        return Account(**row) if row else None
+
+
+class AccountWriter:
+    """Writes users and logins."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def create(self, *, username: str, email: str, password_hash: str, is_admin: bool = False) -> Account:
+        """Store a new user with their personal project.
+
+        Raises:
+            AlreadyTakenError: Another account has the user name or the address.
+
+        """
+        parameters = {"username": username, "email": email, "password_hash": password_hash, "is_admin": is_admin}
+        try:
+            row = (await self._session.execute(_CREATE, parameters)).mappings().one()
+        except IntegrityError as error:
+            if field := _TAKEN.get(violated_constraint(error) or ""):
+                raise AlreadyTakenError(field) from None
+            raise
+        return Account(**row)
+
+    async def start_session(self, login: StoredLogin, user_agent: str | None) -> int:
+        """Store a login and return its id, provided that the password is still the one that was checked.
+
+        Raises:
+            WrongLoginError: Meanwhile the password changed or the user was disabled.
+
+        """
+        parameters = {"user_id": login.user_id, "password_hash": login.password_hash, "user_agent": user_agent}
+        session_id: int | None = (await self._session.execute(_START_SESSION, parameters)).scalar()
+        if session_id is None:
+            raise WrongLoginError
+        return session_id
+
+    async def replace_hash(self, login: StoredLogin, new_hash: str) -> None:
+        """Store a stronger hash of the same password, unless the password changed meanwhile."""
+        parameters = {"user_id": login.user_id, "old_hash": login.password_hash, "new_hash": new_hash}
+        await self._session.execute(_REPLACE_HASH, parameters)

@@ -1,0 +1,119 @@
+"""Access tokens (JWT, RFC 7519) and refresh tokens, both made and checked without any storage."""
+
+import hmac
+import re
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import jwt
+
+from taskmanager.errors import InvalidTokenError
+from taskmanager.field_types import MAXIMUM_ID
+
+_ALGORITHM = "HS256"
+_TYPE = "at+jwt"
+_ISSUER = "taskmanager"
+_AUDIENCE = "taskmanager-api"
+_LONGEST_LIFETIME_SECONDS = 24 * 3600
+_CLAIMS = ["iss", "aud", "sub", "exp", "iat", "jti", "sid"]
+_REFRESH_TOKEN = re.compile(r"tmr_([1-9][0-9]{0,18})_(0|[1-9][0-9]{0,8})_([A-Za-z0-9_-]{43})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class AccessClaims:
+    """What a good access token says."""
+
+    user_id: int
+    session_id: int
+
+
+@dataclass(frozen=True)
+class RefreshClaims:
+    """What a good refresh token says: a login, and how often it had been refreshed."""
+
+    session_id: int
+    generation: int
+
+
+class TokenSigner:
+    """Makes and checks the tokens of one signing secret."""
+
+    def __init__(self, secret: bytes, *, access_token_minutes: int) -> None:
+        # One key per purpose, so that neither kind of token can ever pass for the other.
+        self._access_key = hmac.digest(secret, b"access token", "sha256")
+        self._refresh_key = hmac.digest(secret, b"refresh token", "sha256")
+        self.access_token_seconds = access_token_minutes * 60
+
+    def access_token(self, user_id: int, session_id: int) -> str:
+        """Return a signed token for a user's login, good for the configured minutes."""
+        now = int(time.time())
+        claims = {
+            "iss": _ISSUER,
+            "aud": _AUDIENCE,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "iat": now,
+            "exp": now + self.access_token_seconds,
+            "jti": uuid.uuid4().hex,
+        }
+        return jwt.encode(claims, self._access_key, algorithm=_ALGORITHM, headers={"typ": _TYPE})
+
+    def read_access_token(self, token: str) -> AccessClaims:
+        """Return what a token says, once its signature, type, audience and times are checked (RFC 8725).
+
+        Raises:
+            InvalidTokenError: It is forged, expired, malformed or of another kind.
+
+        """
+        try:
+            decoded = jwt.decode_complete(
+                token,
+                self._access_key,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                issuer=_ISSUER,
+                options={"require": _CLAIMS, "enforce_minimum_key_length": True},
+            )
+            claims: dict[str, Any] = decoded["payload"]
+            if decoded["header"].get("typ") != _TYPE or "crit" in decoded["header"]:
+                raise InvalidTokenError
+            if claims["exp"] - claims["iat"] > _LONGEST_LIFETIME_SECONDS:
+                raise InvalidTokenError
+            return AccessClaims(user_id=_id(claims["sub"]), session_id=_id(claims["sid"]))
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise InvalidTokenError from None
+
+    def refresh_token(self, claims: RefreshClaims) -> str:
+        """Return the one token of a login's generation; the same each time it is asked for."""
+        return f"tmr_{claims.session_id}_{claims.generation}_{self._refresh_code(claims)}"
+
+    def read_refresh_token(self, token: str) -> RefreshClaims:
+        """Return what a refresh token says, once its code is checked.
+
+        Raises:
+            InvalidTokenError: It was not made with this secret.
+
+        """
+        match = _REFRESH_TOKEN.fullmatch(token)
+        if match is None:
+            raise InvalidTokenError
+        claims = RefreshClaims(int(match[1]), int(match[2]))
+        if not hmac.compare_digest(self._refresh_code(claims), match[3]):
+            raise InvalidTokenError
+        return claims
+
+    def _refresh_code(self, claims: RefreshClaims) -> str:
+        message = f"{claims.session_id}.{claims.generation}".encode()
+        return urlsafe_b64encode(hmac.new(self._refresh_key, message, sha256).digest()).rstrip(b"=").decode()
+
+
+def _id(claim: Any) -> int:
+    if not isinstance(claim, str) or not re.fullmatch(r"[1-9][0-9]{0,18}", claim, re.ASCII):
+        raise InvalidTokenError
+    if (number := int(claim)) > MAXIMUM_ID:
+        raise InvalidTokenError
+    return number

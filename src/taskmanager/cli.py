@@ -1,0 +1,270 @@
+"""The command line: `taskmanager dev | serve | migrate | user`."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+import uvicorn
+from alembic import command
+from pydantic import SecretStr, ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from taskmanager import demo
+from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.repository import AccountWriter
+from taskmanager.accounts.schemas import UserCreate
+from taskmanager.database import Database, SchemaError, alembic_config
+from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from taskmanager.errors import AlreadyTakenError
+from taskmanager.settings import DatabaseSettings, Settings
+from taskmanager.supervisor import run_with_database
+
+CANNOT_START = 2
+_APP = "taskmanager.main:create_configured_app"
+_S = TypeVar("_S", bound=DatabaseSettings)
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
+user_cli = typer.Typer(no_args_is_help=True, help="Manage accounts.")
+cli.add_typer(user_cli, name="user")
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+@cli.command()
+def dev(*, reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = False) -> None:
+    """Serve for development: with a database of its own unless DATABASE_URL is set."""
+    settings = _development_settings()
+    _require_free_port(settings)
+    os.environ["SECRET_KEY"] = settings.secret_key.get_secret_value()
+    if settings.database_url is not None:
+        _serve_development(settings, reload=reload, with_demo=False)
+        return
+    arguments = ["_dev-server", *(["--reload"] if reload else [])]
+    try:
+        code = run_with_database(
+            EmbeddedPostgres(settings.data_dir), [sys.executable, "-m", "taskmanager", *arguments], os.environ
+        )
+    except EmbeddedPostgresError as error:
+        _refuse(str(error))
+    raise typer.Exit(code)
+
+
+@cli.command("_dev-server", hidden=True)
+def dev_server(*, reload: bool = False) -> None:
+    """Serve from the embedded database that the parent process keeps."""
+    _serve_development(_settings(Settings), reload=reload, with_demo=True)
+
+
+@cli.command()
+def serve(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to serve from.")] = 1) -> None:
+    """Serve for production, from the database at DATABASE_URL, whose schema must be up to date."""
+    settings = _settings(Settings)
+    _require_database(settings)
+    _require_free_port(settings)
+    asyncio.run(_check_schema(settings))
+    _run_server(settings, workers=workers)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the schema at DATABASE_URL up to date."""
+    settings = _settings(DatabaseSettings)
+    _require_database(settings)
+    _migrate(settings)
+    typer.echo("The schema is up to date.")
+
+
+@user_cli.command("create")
+def create_user(
+    username: str,
+    email: str,
+    *,
+    admin: Annotated[bool, typer.Option("--admin", help="May manage the accounts of others.")] = False,
+) -> None:
+    """Create an account; the password is prompted for, or read from standard input."""
+    settings = _settings(DatabaseSettings)
+    _require_database(settings)
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    try:
+        new = UserCreate(username=username, email=email, password=SecretStr(password))
+    except ValidationError as error:
+        _refuse(*_told(error))
+    try:
+        user_id = asyncio.run(_create_user(settings, new, is_admin=admin))
+    except AlreadyTakenError as error:
+        _refuse(f"this {error.field} is already taken", code=1)
+    except (DBAPIError, OSError) as error:
+        _refuse(_unreachable(error))
+    typer.echo(f"Created {'administrator' if admin else 'user'} {new.username} with id {user_id}.")
+
+
+def _refuse(*lines: str, code: int = CANNOT_START) -> NoReturn:
+    for line in lines:
+        typer.echo(f"taskmanager: {line}", err=True)
+    raise typer.Exit(code)
+
+
+def _told(error: ValidationError) -> list[str]:
+    return [
+        f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}".removeprefix(
+            ": "
+        )
+        for e in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def _unreachable(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return f"the database cannot be reached: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
+
+
+def _settings(kind: type[_S], **values: Any) -> _S:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        _refuse(*_told(error))
+
+
+def _require_database(settings: DatabaseSettings) -> None:
+    if settings.database_url is None:
+        _refuse("DATABASE_URL is not set, for example: postgresql://user:password@localhost/taskmanager")
+
+
+def _require_free_port(settings: Settings) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set PORT to another one")
+
+
+def _development_settings() -> Settings:
+    found = _settings(DatabaseSettings)
+    if os.environ.get("SECRET_KEY") or "secret_key" in _dotenv_names():
+        return _settings(Settings)
+    return _settings(Settings, secret_key=_development_secret(found.data_dir))
+
+
+def _dotenv_names() -> set[str]:
+    path = Path(".env")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return {name.strip().lower() for name, equals, value in (line.partition("=") for line in lines) if value.strip()}
+
+
+def _development_secret(data_dir: Path) -> str:
+    path = data_dir / "secret_key"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text().strip()
+
+
+def _migrate(settings: DatabaseSettings) -> None:
+    try:
+        command.upgrade(alembic_config(settings.database_url), "head")
+    except (DBAPIError, OSError) as error:
+        _refuse(_unreachable(error))
+
+
+async def _check_schema(settings: Settings) -> None:
+    database = Database(settings)
+    try:
+        await database.check_schema()
+    except SchemaError as error:
+        _refuse(str(error))
+    except (DBAPIError, OSError) as error:
+        _refuse(_unreachable(error))
+    finally:
+        await database.dispose()
+
+
+async def _create_user(settings: DatabaseSettings, new: UserCreate, *, is_admin: bool) -> int:
+    hasher = PasswordHasher(threads=1, queue=1)
+    password_hash = await hasher.hash(new.password.get_secret_value())
+    hasher.close()
+    database = Database(settings)
+    try:
+        async with database.transaction() as session:
+            account = await AccountWriter(session).create(
+                username=new.username, email=new.email, password_hash=password_hash, is_admin=is_admin
+            )
+            return account.id
+    finally:
+        await database.dispose()
+
+
+async def _seed(settings: Settings) -> None:
+    database = Database(settings)
+    hasher = PasswordHasher(threads=1, queue=1)
+    try:
+        await demo.seed_demo(database, hasher)
+    finally:
+        hasher.close()
+        await database.dispose()
+
+
+def _serve_development(settings: Settings, *, reload: bool, with_demo: bool) -> None:
+    _migrate(settings)
+    if with_demo:
+        asyncio.run(_seed(settings))
+    # An empty host or 0.0.0.0 means every address; a browser wants one.
+    host = "127.0.0.1" if settings.host in {"", "0.0.0.0", "::"} else settings.host  # noqa: S104
+    lines = [f"Task Manager API   http://{host}:{settings.port}/docs"]
+    if with_demo:
+        lines.append(f"Demo login         {demo.USERNAME} / {demo.PASSWORD}")
+    lines.append("Stop               Ctrl-C")
+    os.environ.setdefault("DEBUG", "true")
+    _run_server(settings, reload=reload, banner="\n".join(lines))
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Says where it serves, once it does."""
+
+    banner = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            typer.echo(f"\n{self.banner}\n")
+
+
+def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> None:
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": settings.host,
+        "port": settings.port,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": settings.shutdown_grace_seconds,
+    }
+    if banner and not reload:
+        server = _AnnouncingServer(uvicorn.Config(_APP, **options))
+        server.banner = banner
+        server.run()
+        if not server.started:
+            raise typer.Exit(CANNOT_START)
+        return
+    if banner:
+        typer.echo(f"\n{banner}\n")
+    uvicorn.run(
+        _APP, workers=workers, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options
+    )

@@ -1,0 +1,41 @@
+"""What comment routes take and answer."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from taskmanager.field_types import Line, RequestModel, ResponseModel, Timestamp
+
+Body = Annotated[Line, StringConstraints(max_length=10_000)]
+
+
+class CommentText(RequestModel):
+    """The text of a new or changed comment."""
+
+    body: Body
+
+
+class Author(ResponseModel):
+    """Who wrote a comment."""
+
+    id: int
+    username: str
+
+
+class CommentRead(ResponseModel):
+    """A comment."""
+
+    id: int
+    task_id: int
+    body: str
+    author: Author | None = Field(description="Null once the account is deleted.")
+    created_at: Timestamp
+    updated_at: Timestamp
+    version: int
+
+
+class CommentList(ResponseModel):
+    """The comments of a task, oldest first."""
+
+    comments: list[CommentRead]
+    next_cursor: str | None = None

@@ -1,0 +1,157 @@
+"""The connection pool, its two kinds of session, and what the schema must look like."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from taskmanager.settings import DatabaseSettings
+
+MINIMUM_SERVER_VERSION = 18
+_PACKAGE = Path(__file__).parent
+
+
+class Base(DeclarativeBase):
+    """Base of every mapped table; names every constraint, so that errors can be told apart by name."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+        }
+    )
+
+
+class ReadSession(AsyncSession):
+    """A session in AUTOCOMMIT: each statement sees what was committed before it, none can be rolled back."""
+
+
+class WriteSession(AsyncSession):
+    """A session in a transaction, which its owner commits or rolls back as a whole."""
+
+
+class SchemaError(Exception):
+    """The server is too old, or its schema is not the one this code was written for."""
+
+
+class Database:
+    """One pool of connections with a session maker for reads and one for writes."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        if settings.database_url is None:
+            raise ValueError("DATABASE_URL is not set")
+        self.engine: AsyncEngine = create_async_engine(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=settings.database_pool_wait_seconds,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={
+                "timeout": settings.database_connect_timeout_seconds,
+                "command_timeout": settings.database_command_timeout_seconds,
+                "server_settings": {
+                    "application_name": "taskmanager",
+                    "timezone": "UTC",
+                    "jit": "off",
+                    "statement_timeout": str(settings.database_statement_timeout_ms),
+                    "lock_timeout": str(settings.database_lock_timeout_ms),
+                    "idle_in_transaction_session_timeout": "10000",
+                },
+            },
+        )
+        self._new_write_session = async_sessionmaker(self.engine, class_=WriteSession, expire_on_commit=False)
+        self._new_read_session = async_sessionmaker(
+            self.engine.execution_options(isolation_level="AUTOCOMMIT"), class_=ReadSession, expire_on_commit=False
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WriteSession]:
+        """Yield a session that commits when the block ends and rolls back when it raises.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
+
+        """
+        async with self._new_write_session() as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[ReadSession]:
+        """Yield a session for reads, without the round trips of a transaction."""
+        async with self._new_read_session() as session:
+            yield session
+
+    async def check_schema(self) -> None:
+        """Make sure that server and schema fit this code.
+
+        Raises:
+            SchemaError: The server is older than PostgreSQL 18, or the schema is not at the newest revision.
+
+        """
+        async with self.reader() as session:
+            version = int((await session.execute(text("SHOW server_version_num"))).scalar_one()) // 10_000
+            if version < MINIMUM_SERVER_VERSION:
+                raise SchemaError(f"PostgreSQL {version} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
+            found = await current_revision(session)
+        expected = newest_revision()
+        if found != expected:
+            raise SchemaError(
+                f"the database schema is at revision {found or 'none'} and this version needs {expected}: "
+                "run `taskmanager migrate`"
+            )
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+async def current_revision(session: AsyncSession) -> str | None:
+    """Return the revision that the schema is at, or None for an empty database."""
+    if (await session.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
+        return None
+    revision: str | None = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    return revision
+
+
+def migrations_directory() -> Path:
+    """Return the folder of the migrations: inside the package when installed, beside `src` in a checkout."""
+    installed = _PACKAGE / "migrations"
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "migrations"
+
+
+def alembic_config(database_url: str | None = None) -> Config:
+    """Return Alembic's configuration, pointing at our migrations and, if given, at one database."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def newest_revision() -> str | None:
+    """Return the revision of the newest migration."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def sqlstate_of(error: DBAPIError) -> str | None:
+    """Return the SQLSTATE that the server answered with, or None if it never answered."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def violated_constraint(error: DBAPIError) -> str | None:
+    """Return the name of the violated constraint, without the shard number that Citus appends."""
+    cause: Any = getattr(error.orig, "__cause__", None)
+    name: str | None = getattr(cause, "constraint_name", None)
+    return re.sub(r"_\d+$", "", name) if name else None

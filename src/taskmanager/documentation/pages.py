@@ -1,0 +1,114 @@
+"""Interactive documentation that loads nothing from outside: Swagger UI at /docs, Redoc at /redoc."""
+
+from functools import cache
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from secrets import token_urlsafe
+from typing import Final, NamedTuple
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+# Only what this table names is served; the host's own table of types differs between machines.
+MEDIA_TYPES: Final = {
+    "favicon.svg": "image/svg+xml",
+    "pages.css": "text/css",
+    "redoc-init.js": "text/javascript",
+    "redoc.standalone.js": "text/javascript",
+    "swagger-init.js": "text/javascript",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    # The first lines of the bundles point to these.
+    "d87bcbdbea8f8f5aa26f.worker.js.LICENSE.txt": "text/plain",
+    "redoc.standalone.js.LICENSE.txt": "text/plain",
+    "swagger-ui-bundle.js.LICENSE.txt": "text/plain",
+}
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+)
+_PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="{favicon}">
+{head}
+</head>
+<body>
+<noscript>This page needs JavaScript. The same is told by <a href="openapi.json">openapi.json</a>.</noscript>
+<div id="documentation"></div>
+</body>
+</html>
+"""
+
+
+class Asset(NamedTuple):
+    """A file as it is sent, and its entity tag."""
+
+    content: bytes
+    etag: str
+
+
+@cache
+def load_asset(name: str) -> Asset:
+    """Read a file of the table from the installed package, once per process."""
+    content = files(__package__).joinpath("assets", name).read_bytes()
+    return Asset(content, f'"{sha256(content).hexdigest()[:32]}"')
+
+
+def _url(name: str) -> str:
+    # Relative, so that it holds below any path prefix; versioned, so that an upgrade never mixes old files and new.
+    return f"docs/assets/{name}?v={load_asset(name).etag[1:9]}"
+
+
+def _page(title: str, *, styles: list[str], scripts: list[str], policy: str, nonce: str = "") -> HTMLResponse:
+    links = [f'<link rel="stylesheet" href="{_url(name)}">' for name in styles]
+    attributes = f' nonce="{nonce}" defer' if nonce else " defer"
+    links += [f'<script src="{_url(name)}"{attributes}></script>' for name in scripts]
+    html = _PAGE.format(title=escape(title), favicon=_url("favicon.svg"), head="\n".join(links))
+    return HTMLResponse(html, headers={"Content-Security-Policy": _POLICY + policy, "Cache-Control": "no-store"})
+
+
+def _serve_asset(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in MEDIA_TYPES:
+        raise HTTPException(404)
+    content, etag = load_asset(name)
+    headers = {"ETag": etag, "Cache-Control": "public, max-age=86400"}
+    if etag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=MEDIA_TYPES[name])
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Serve Swagger UI at /docs, Redoc at /redoc and their files below /docs/assets; the schema is /openapi.json."""
+
+    # Plain functions run in a thread: the first call reads three megabytes.
+    def swagger(_: Request) -> Response:
+        return _page(
+            f"{app.title} - Swagger UI",
+            styles=["swagger-ui.css", "pages.css"],
+            scripts=["swagger-ui-bundle.js", "swagger-init.js"],
+            policy="style-src 'self'",
+        )
+
+    def redoc(_: Request) -> Response:
+        nonce = token_urlsafe(16)
+        return _page(
+            f"{app.title} - Redoc",
+            styles=["pages.css"],
+            scripts=["redoc.standalone.js", "redoc-init.js"],
+            # Redoc writes style elements while it runs, and starts its search index from a blob.
+            policy=f"style-src 'self' 'nonce-{nonce}'; worker-src blob:",
+            nonce=nonce,
+        )
+
+    app.add_route("/docs", swagger, include_in_schema=False)
+    app.add_route("/redoc", redoc, include_in_schema=False)
+    app.add_route("/docs/assets/{name}", _serve_asset, include_in_schema=False)

@@ -1,0 +1,112 @@
+"""What can go wrong, as flat domain exceptions that carry data and know nothing of HTTP."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TaskManagerError(Exception):
+    """Base of every error that a caller may see."""
+
+
+@dataclass(eq=False)
+class ContentTooLargeError(TaskManagerError):
+    """The request's body is longer than the service accepts."""
+
+    limit_bytes: int
+
+
+@dataclass(eq=False)
+class UnsupportedContentTypeError(TaskManagerError):
+    """The request's body has another content type than the route takes."""
+
+    accepted: str
+
+
+@dataclass(eq=False)
+class MalformedBodyError(TaskManagerError):
+    """The request's body is not what its content type says."""
+
+    reason: str
+
+
+@dataclass(eq=False)
+class UnauthenticatedError(TaskManagerError):
+    """The request names no caller."""
+
+
+@dataclass(eq=False)
+class InvalidTokenError(TaskManagerError):
+    """The credential is forged, expired, revoked or of another kind."""
+
+
+@dataclass(eq=False)
+class WrongLoginError(TaskManagerError):
+    """User name and password don't belong together; never says which of them is wrong."""
+
+
+@dataclass(eq=False)
+class InvalidValueError(TaskManagerError):
+    """A value is well-formed but cannot be accepted; `loc` leads to it as in a validation error."""
+
+    loc: tuple[str | int, ...]
+    message: str
+    kind: str = "value_error"
+
+
+@dataclass(eq=False)
+class UnknownQueryParameterError(TaskManagerError):
+    """The query has parameters that the route does not know."""
+
+    names: Sequence[str]
+
+
+@dataclass(eq=False)
+class NotFoundError(TaskManagerError):
+    """There is no such thing, or the caller may not see it: the two are not told apart."""
+
+    what: str
+
+
+@dataclass(eq=False)
+class RoleTooLowError(TaskManagerError):
+    """The caller is a member of the project, but only a higher role may do this."""
+
+    needed: str
+
+
+@dataclass(eq=False)
+class NotAuthorError(TaskManagerError):
+    """Only the author of a comment and the owners of its project may change it."""
+
+
+@dataclass(eq=False)
+class ProjectArchivedError(TaskManagerError):
+    """The project is archived, so nothing in it may change."""
+
+
+@dataclass(eq=False)
+class PersonalProjectError(TaskManagerError):
+    """A user's Inbox cannot be archived, shared or deleted."""
+
+    action: str
+
+
+@dataclass(eq=False)
+class AlreadyTakenError(TaskManagerError):
+    """Another account has this user name or e-mail address."""
+
+    field: str
+
+
+@dataclass(eq=False)
+class OverloadedError(TaskManagerError):
+    """More of this work is waiting than the service takes on."""
+
+    what: str
+
+
+@dataclass(eq=False)
+class NotReadyError(TaskManagerError):
+    """The process cannot serve requests now."""
+
+    reason: str

@@ -1,0 +1,47 @@
+"""The table of events: the append-only log of every change."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import UserDefinedType
+
+from taskmanager.database import Base
+
+
+class TransactionId(UserDefinedType[int]):
+    """PostgreSQL's `xid8`: the 64-bit number of a transaction, never reused."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the type's name in SQL."""
+        return "xid8"
+
+
+class Event(Base):
+    """One change of one thing, written in the change's own statement.
+
+    Identity numbers become visible out of order, so readers order by (xid, id) and stop below
+    `pg_snapshot_xmin(pg_current_snapshot())`. There are no foreign keys: the log outlives what it tells
+    of, and every write appends to it.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        CheckConstraint("entity IN ('project', 'member', 'task', 'comment')", name="entity"),
+        Index("events_entity_idx", "project_id", "entity", "entity_id", "version"),
+    )
+
+    project_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    xid: Mapped[int] = mapped_column(TransactionId, server_default=text("pg_current_xact_id()"))
+    actor_id: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
+    entity: Mapped[str] = mapped_column(Text)
+    entity_id: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int]
+    action: Mapped[str] = mapped_column(Text)
+    changes: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))

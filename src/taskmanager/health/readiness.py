@@ -1,0 +1,43 @@
+"""Whether this process can serve requests, asked often and answered cheaply."""
+
+import asyncio
+import time
+
+from sqlalchemy.exc import DBAPIError
+
+from taskmanager.database import Database, SchemaError
+from taskmanager.settings import Settings
+
+_CACHE_SECONDS = 1.0
+
+
+class Readiness:
+    """Checks the database over a connection of its own, at most once a second."""
+
+    def __init__(self, settings: Settings) -> None:
+        # A pool of its own, so that a busy main pool never looks like a dead database.
+        self._database = Database(settings.model_copy(update={"database_pool_size": 1}))
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._reason: str | None = None
+
+    async def problem(self) -> str | None:
+        """Return why no request should come here now, or None if all is well."""
+        async with self._lock:
+            if time.monotonic() - self._checked_at >= _CACHE_SECONDS:
+                self._reason = await self._check()
+                self._checked_at = time.monotonic()
+            return self._reason
+
+    async def dispose(self) -> None:
+        """Close the connection."""
+        await self._database.dispose()
+
+    async def _check(self) -> str | None:
+        try:
+            await self._database.check_schema()
+        except SchemaError as error:
+            return str(error)
+        except (DBAPIError, OSError):
+            return "the database does not answer"
+        return None

@@ -1,0 +1,143 @@
+"""Assembles the application: the only place that knows all parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.routes import router as accounts_router
+from taskmanager.accounts.tokens import TokenSigner
+from taskmanager.comments.routes import router as comments_router
+from taskmanager.database import Database
+from taskmanager.documentation.pages import add_documentation
+from taskmanager.health.readiness import Readiness
+from taskmanager.health.routes import router as health_router
+from taskmanager.middleware import (
+    BodyLimitMiddleware,
+    ErrorBoundaryMiddleware,
+    HeadMiddleware,
+    ProblemCORSMiddleware,
+    RequestContextMiddleware,
+)
+from taskmanager.observability import configure_logging
+from taskmanager.problems import answer_to, problem_response, problem_schemas
+from taskmanager.projects.routes import router as projects_router
+from taskmanager.routing import RouteTable
+from taskmanager.settings import Settings
+from taskmanager.tasks.routes import project_router as project_tasks_router
+from taskmanager.tasks.routes import router as tasks_router
+
+API_PREFIX = "/api/v1"
+_EXPOSED_HEADERS = ("Location", "Retry-After", "X-Request-ID", "X-Process-Time")
+_DESCRIPTION = """Tasks, projects and comments for web clients.
+
+Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Authorize* button does it), and send
+the access token as `Authorization: Bearer ...`. Every error is `application/problem+json`."""
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    database: Database = app.state.database
+    try:
+        await database.check_schema()
+        yield
+    finally:
+        app.state.password_hasher.close()
+        await app.state.readiness.dispose()
+        await database.dispose()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application for these settings; nothing is connected before its lifespan starts.
+
+    Raises:
+        ValueError: The settings name no database.
+
+    """
+    app = FastAPI(
+        title="Task Manager API",
+        version=version("taskmanager"),
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.database = Database(settings)
+    app.state.readiness = Readiness(settings)
+    app.state.token_signer = TokenSigner(settings.secret_key_bytes, access_token_minutes=settings.access_token_minutes)
+    app.state.password_hasher = PasswordHasher(
+        threads=settings.password_hash_threads, queue=settings.password_hash_queue
+    )
+    _add_routes(app)
+    _add_middleware(app, settings, RouteTable(app))
+    _complete_openapi(app)
+    return app
+
+
+def create_configured_app() -> FastAPI:
+    """Return the application for the settings of the environment, as servers start it, with logging set up.
+
+    Raises:
+        pydantic.ValidationError: A setting is missing, malformed or unsafe.
+
+    """
+    settings = Settings()
+    configure_logging(readable=settings.debug)
+    return create_app(settings)
+
+
+def _add_routes(app: FastAPI) -> None:
+    app.include_router(health_router)
+    add_documentation(app)
+    api = APIRouter(prefix=API_PREFIX)
+    for router in (accounts_router, projects_router, project_tasks_router, tasks_router, comments_router):
+        api.include_router(router)
+    app.include_router(api)
+
+
+def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> None:
+    # The last one added is the outermost.
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(BodyLimitMiddleware, limit_bytes=settings.max_body_bytes)
+    app.add_middleware(ErrorBoundaryMiddleware)
+    app.add_middleware(
+        ProblemCORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_credentials=settings.cors_allow_credentials,
+        allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED_HEADERS,
+        max_age=600,
+    )
+    app.add_middleware(RequestContextMiddleware, route_template=routes.template)
+
+    async def handle_http_error(request: Request, error: Exception) -> Response:
+        answer = answer_to(error)
+        response = problem_response(answer, request.scope)
+        if answer.status == 405:
+            response.headers["Allow"] = ", ".join(sorted(routes.allowed_methods(request.scope["path"])))
+        return response
+
+    # Everything else passes FastAPI and is answered by the error boundary.
+    app.add_exception_handler(HTTPException, handle_http_error)
+    app.add_exception_handler(RequestValidationError, handle_http_error)
+
+
+def _complete_openapi(app: FastAPI) -> None:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schema["components"]["schemas"].update(problem_schemas())
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

@@ -1,0 +1,181 @@
+"""The one table from exceptions to HTTP answers, all of them `application/problem+json` (RFC 9457)."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from taskmanager import errors
+from taskmanager.database import sqlstate_of
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+# Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
+# 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
+_TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
+
+
+class FieldError(BaseModel):
+    """One thing wrong with the request; what was sent is never repeated."""
+
+    loc: list[str | int] = Field(description="Where: `body`, `query` or `path`, then names and indexes.")
+    msg: str
+    type: str
+
+
+class Problem(BaseModel):
+    """An error, as every 4xx and 5xx answers it (RFC 9457)."""
+
+    type: str = Field(description="Names the kind of problem; stable, made for programs.")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The path that was asked for.")
+    request_id: str
+    errors: list[FieldError] | None = Field(default=None, description="Present when single values were refused.")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How an exception is told to the client."""
+
+    status: int
+    kind: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+_BEARER = {"WWW-Authenticate": "Bearer"}
+_INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+_RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+def _field_error(loc: Iterable[str | int], msg: str, kind: str) -> dict[str, Any]:
+    return {"loc": list(loc), "msg": msg, "type": kind}
+
+
+def _invalid(field_errors: list[dict[str, Any]]) -> Answer:
+    return Answer(422, "invalid", "The request has values that cannot be accepted.", extra={"errors": field_errors})
+
+
+def _unavailable() -> Answer:
+    return Answer(503, "unavailable", "The database is not available right now; try again.", _RETRY)
+
+
+# A test walks all subclasses of TaskManagerError and fails for one that is missing here.
+DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
+    errors.ContentTooLargeError: lambda e: Answer(
+        413, "content-too-large", f"The body may have at most {e.limit_bytes} bytes.", {"Connection": "close"}
+    ),
+    errors.UnsupportedContentTypeError: lambda e: Answer(
+        415, "unsupported-content-type", f"This route takes {e.accepted}."
+    ),
+    errors.MalformedBodyError: lambda e: Answer(400, "malformed-body", f"The body cannot be read: {e.reason}."),
+    errors.UnauthenticatedError: lambda _: Answer(401, "unauthenticated", "Log in first.", _BEARER),
+    errors.InvalidTokenError: lambda _: Answer(
+        401, "invalid-token", "The token is not valid, or not valid any more.", _INVALID_TOKEN
+    ),
+    errors.WrongLoginError: lambda _: Answer(401, "wrong-login", "Incorrect username or password.", _BEARER),
+    errors.InvalidValueError: lambda e: _invalid([_field_error(e.loc, e.message, e.kind)]),
+    errors.UnknownQueryParameterError: lambda e: _invalid(
+        [_field_error(("query", name), "Unknown query parameter", "extra_forbidden") for name in e.names]
+    ),
+    errors.NotFoundError: lambda e: Answer(404, "not-found", f"There is no such {e.what}."),
+    errors.RoleTooLowError: lambda e: Answer(403, "role-too-low", f"This needs the role {e.needed} in the project."),
+    errors.NotAuthorError: lambda _: Answer(
+        403, "not-author", "Only the author of a comment and the owners of the project may change it."
+    ),
+    errors.ProjectArchivedError: lambda _: Answer(
+        409, "project-archived", "The project is archived; bring it back before changing anything in it."
+    ),
+    errors.PersonalProjectError: lambda e: Answer(409, "personal-project", f"Your Inbox cannot be {e.action}."),
+    errors.AlreadyTakenError: lambda e: Answer(
+        409, "already-taken", f"This {e.field} is already taken.", extra={"field": e.field}
+    ),
+    errors.OverloadedError: lambda e: Answer(503, "overloaded", f"Too many {e.what} at once; try again.", _RETRY),
+    errors.NotReadyError: lambda e: Answer(503, "not-ready", f"Not ready: {e.reason}.", _RETRY),
+}
+
+
+def _for_http(error: HTTPException) -> Answer:
+    phrase = HTTPStatus(error.status_code).phrase
+    details = {404: "There is nothing at this path.", 405: "This path does not take this method."}
+    kind = phrase.lower().replace(" ", "-")
+    return Answer(
+        error.status_code, kind, details.get(error.status_code) or str(error.detail), dict(error.headers or {})
+    )
+
+
+def _for_database(error: DBAPIError) -> Answer | None:
+    state = sqlstate_of(error)
+    if state is None or state.startswith(_TRANSIENT_SQLSTATES):
+        return _unavailable()
+    return None
+
+
+def answer_to(error: BaseException) -> Answer:
+    """Return the answer to an exception; anything unknown is a 500 that tells nothing of its cause."""
+    known: Answer | None = None
+    if isinstance(error, errors.TaskManagerError):
+        known = DOMAIN_ANSWERS[type(error)](error)
+    elif isinstance(error, RequestValidationError):
+        known = _invalid([_field_error(e["loc"], e["msg"], e["type"]) for e in error.errors()])
+    elif isinstance(error, HTTPException):
+        known = _for_http(error)
+    elif isinstance(error, DBAPIError):
+        known = _for_database(error)
+    elif isinstance(error, (PoolTimeoutError, OSError)):
+        # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
+        known = _unavailable()
+    return known or Answer(500, "internal", "Something went wrong here; the request id leads to it in the logs.")
+
+
+def problem_response(answer: Answer, scope: Scope) -> Response:
+    """Render an answer for the request of this scope."""
+    content: dict[str, Any] = {
+        "type": f"urn:taskmanager:problem:{answer.kind}",
+        "title": HTTPStatus(answer.status).phrase,
+        "status": answer.status,
+        "detail": answer.detail,
+        "instance": scope.get("path", ""),
+        "request_id": scope.get("state", {}).get("request_id", ""),
+        **answer.extra,
+    }
+    # Names sent by the client may hold lone surrogates, which UTF-8 cannot carry.
+    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status_code=answer.status, headers=dict(answer.headers), media_type=MEDIA_TYPE)
+
+
+_DESCRIPTIONS = {
+    400: "The body cannot be read",
+    401: "No valid credential",
+    403: "A member who may not do this",
+    404: "No such thing, or not visible to the caller",
+    409: "In conflict with what is there",
+    413: "The body is too large",
+    415: "The body has another content type",
+    422: "Values that cannot be accepted",
+    503: "Not available right now; try again after `Retry-After` seconds",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of the given error statuses."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
+
+
+def problem_schemas() -> dict[str, Any]:
+    """Return the OpenAPI component schemas that `problems` refers to."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs"), "Problem": schema}

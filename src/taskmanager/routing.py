@@ -1,0 +1,135 @@
+"""The route class of the whole API, strict about bodies and queries, and the table of all routes."""
+
+import json
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from functools import cached_property
+from typing import Any, NoReturn
+
+from fastapi import FastAPI, params
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from taskmanager.errors import MalformedBodyError, UnknownQueryParameterError, UnsupportedContentTypeError
+
+_JSON = "application/json"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(body: bytes) -> Any:
+    """Read a JSON document strictly: UTF-8 only, no NaN or Infinity (RFC 8259).
+
+    Raises:
+        MalformedBodyError: The bytes are not such a document, or nest too deeply to be read.
+
+    """
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedBodyError("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBodyError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except ValueError as error:
+        raise MalformedBodyError(str(error)) from None
+    except RecursionError:
+        raise MalformedBodyError("the document nests too deeply") from None
+
+
+class StrictRequest(Request):
+    """A request whose JSON body is read strictly."""
+
+    async def json(self) -> Any:
+        """Return the body's JSON document.
+
+        Raises:
+            MalformedBodyError: The body is not a JSON document in UTF-8.
+
+        """
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route that answers a wrong content type (415) and a malformed body (400) before anything else."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler so that the body is checked before any dependency runs."""
+        handle = super().get_route_handler()
+        field = self.body_field
+        if field is None:
+            return handle
+        accepted = _FORMS if isinstance(field.field_info, params.Form) else (_JSON,)
+
+        async def handle_strictly(request: Request) -> Response:
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            strict = StrictRequest(request.scope, request.receive)
+            if content_type in accepted:
+                if accepted == (_JSON,) and await strict.body():
+                    await strict.json()
+            elif await strict.body():
+                raise UnsupportedContentTypeError(" or ".join(accepted))
+            return await handle(strict)
+
+        return handle_strictly
+
+    @cached_property
+    def query_names(self) -> frozenset[str]:
+        """The query parameters that this route knows."""
+        return frozenset(_query_names(self.dependant))
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        annotation = field.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from annotation.model_fields
+        else:
+            yield field.alias
+    for dependency in dependant.dependencies:
+        yield from _query_names(dependency)
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """Check the names in a request's query.
+
+    Raises:
+        UnknownQueryParameterError: The route does not know some of them.
+
+    """
+    if request.scope["query_string"]:
+        route: StrictRoute = request.scope["route"]
+        if unknown := sorted(request.query_params.keys() - route.query_names):
+            raise UnknownQueryParameterError(unknown)
+
+
+class RouteTable:
+    """All routes of an application, for what a single route cannot know."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    @cached_property
+    def _templates(self) -> dict[int, str]:
+        return {id(c.original_route): c.path for c in iter_route_contexts(self._app.routes) if c.path}
+
+    @cached_property
+    def _methods(self) -> list[tuple[re.Pattern[str], set[str]]]:
+        return [(c.path_regex, set(c.methods)) for c in iter_route_contexts(self._app.routes) if c.methods]
+
+    def template(self, scope: Scope) -> str | None:
+        """Return the path template of the route that took a request, or None if no route did."""
+        return self._templates.get(id(scope.get("route")))
+
+    def allowed_methods(self, path: str) -> set[str]:
+        """Return the methods that the routes of a path take (RFC 9110, section 10.2.1)."""
+        allowed = set[str]().union(*(methods for pattern, methods in self._methods if pattern.match(path)))
+        return allowed | {"HEAD"} if "GET" in allowed else allowed

@@ -1,0 +1,163 @@
+"""Every setting of the service, with its unit and its reason, read from the environment and `.env`."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MINIMUM_SECRET_BYTES = 32
+_ASYNC_DRIVER = "postgresql+asyncpg"
+_DATABASE_SCHEMES = ("postgresql", "postgres", _ASYNC_DRIVER)
+
+
+class DatabaseSettings(BaseSettings):
+    """What it takes to reach the database; all that migrations need.
+
+    Raises:
+        pydantic.ValidationError: A value is malformed.
+
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: str | None = Field(
+        default=None,
+        description="PostgreSQL 18 or newer, `postgresql://user:password@host:port/name`; required by `serve`.",
+    )
+    data_dir: Path = Field(
+        default=Path(".taskmanager"),
+        description="Where `dev` keeps its embedded database and its secret.",
+    )
+    database_pool_size: int = Field(
+        default=10,
+        ge=2,
+        le=200,
+        description="Connections per worker, never exceeded; workers x this must stay below `max_connections`.",
+    )
+    database_pool_wait_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=5,
+        description="Longest wait for a free connection before the answer is 503.",
+    )
+    database_connect_timeout_seconds: float = Field(
+        default=1.5, gt=0, le=30, description="Longest wait for a new connection."
+    )
+    database_command_timeout_seconds: float = Field(
+        default=3.0,
+        gt=0,
+        le=60,
+        description="Longest wait for any answer of the server, so that a frozen one cannot hang a request.",
+    )
+    database_statement_timeout_ms: int = Field(
+        default=2_500,
+        ge=100,
+        le=60_000,
+        description="PostgreSQL cancels a longer statement; keep it below the command time-out.",
+    )
+    database_lock_timeout_ms: int = Field(
+        default=2_000, ge=100, le=60_000, description="PostgreSQL gives up waiting for a lock after this."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_async_driver(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in _DATABASE_SCHEMES:
+            raise ValueError("must look like postgresql://user:password@host:port/name")
+        return f"{_ASYNC_DRIVER}://{rest}"
+
+
+class Settings(DatabaseSettings):
+    """All configuration, immutable once read.
+
+    Raises:
+        pydantic.ValidationError: A value is missing, malformed or unsafe.
+
+    """
+
+    secret_key: SecretStr = Field(
+        description="Signs access and refresh tokens; at least 32 bytes; `dev` makes its own.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("http://localhost:3000",),
+        description="Browser origins that may call the API; a comma list or a JSON array.",
+    )
+    cors_allow_credentials: bool = Field(
+        default=True,
+        description="Let browsers send credentials across origins; refused together with the origin `*`.",
+    )
+    debug: bool = Field(
+        default=False,
+        description="Readable logs instead of JSON; answers never carry a traceback either way.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=1, le=65_535, description="TCP port to listen on.")
+    access_token_minutes: int = Field(
+        default=30, ge=1, le=24 * 60, description="Lifetime of an access token, in minutes."
+    )
+    refresh_token_days: int = Field(
+        default=30, ge=1, le=365, description="A login unused for this many days has to log in again."
+    )
+    password_min_characters: int = Field(
+        default=8, ge=8, le=64, description="Shortest accepted password, in characters."
+    )
+    password_hash_threads: int = Field(
+        default=2, ge=1, le=4, description="Threads that hash passwords, 19 MiB and about 35 ms of one core each."
+    )
+    password_hash_queue: int = Field(
+        default=200, ge=1, le=10_000, description="Logins that may wait for a hashing thread before the answer is 503."
+    )
+    max_body_bytes: int = Field(
+        default=1_048_576, ge=1_024, le=104_857_600, description="Largest accepted request body, in bytes."
+    )
+    shutdown_grace_seconds: int = Field(
+        default=8, ge=1, le=300, description="How long open requests may take to finish once a stop is asked for."
+    )
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+    @field_validator("debug", mode="before")
+    @classmethod
+    def _tolerate_foreign_debug(cls, value: Any) -> Any:
+        # Many tools set DEBUG to words of their own ("release", "*"): those must not stop the start.
+        if isinstance(value, str):
+            return value.strip().lower() in {"1", "true", "yes", "on", "t", "y"}
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _require_long_secret(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
+            raise ValueError(f"must have at least {MINIMUM_SECRET_BYTES} bytes, for example: openssl rand -hex 32")
+        return value
+
+    @model_validator(mode="after")
+    def _refuse_any_origin_with_credentials(self) -> Self:
+        if "*" in self.allowed_origins and self.cors_allow_credentials:
+            raise ValueError("ALLOWED_ORIGINS=* needs CORS_ALLOW_CREDENTIALS=false: any site could act for a user")
+        return self
+
+    @cached_property
+    def secret_key_bytes(self) -> bytes:
+        """The signing secret as bytes."""
+        return self.secret_key.get_secret_value().encode()

@@ -1,0 +1,46 @@
+"""The table of tasks."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Identity, Index, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.orm import Mapped, mapped_column
+
+from taskmanager.database import Base
+
+
+class Task(Base):
+    """A task, stored under its project."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["project_id", "assignee_id"],
+            ["project_members.project_id", "project_members.user_id"],
+            name="tasks_assignee_fkey",
+        ),
+        CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
+        CheckConstraint("length(description) <= 2000", name="description"),
+        CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="status"),
+        CheckConstraint("priority BETWEEN 1 AND 5", name="priority"),
+        CheckConstraint("cardinality(tags) <= 20", name="tags"),
+        CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
+        Index("tasks_id_idx", "id"),
+        Index("tasks_project_id_created_at_id_idx", "project_id", text("created_at DESC"), text("id DESC")),
+        Index("tasks_assignee_idx", "project_id", "assignee_id", postgresql_where=text("assignee_id IS NOT NULL")),
+    )
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    title: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text, server_default=text("'pending'"))
+    priority: Mapped[int] = mapped_column(server_default=text("1"))
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    due_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
+    assignee_id: Mapped[int | None] = mapped_column(BigInteger)
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
+    completed_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
+    version: Mapped[int] = mapped_column(server_default=text("1"))

@@ -1,0 +1,142 @@
+"""What task routes take and answer."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from taskmanager.field_types import (
+    UNCHANGED,
+    FreeText,
+    Id,
+    Line,
+    Moment,
+    RequestModel,
+    ResponseModel,
+    Timestamp,
+    WrittenId,
+    WrittenInteger,
+)
+
+
+class TaskStatus(StrEnum):
+    """How far a task is."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class TaskSort(StrEnum):
+    """What a list can be sorted by."""
+
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    PRIORITY = "priority"
+    TITLE = "title"
+    DUE_AT = "due_at"
+
+
+def _lower_tag(tag: str) -> str:
+    lowered = tag.lower()
+    if len(lowered) > 50:
+        raise ValueError("has more than 50 characters in lower case")
+    return lowered
+
+
+Title = Annotated[Line, StringConstraints(max_length=200)]
+Description = Annotated[FreeText, StringConstraints(max_length=2000)]
+Priority = Annotated[int, Field(strict=True, ge=1, le=5, description="From 1, the lowest, to 5.")]
+Tag = Annotated[Line, StringConstraints(max_length=50), AfterValidator(_lower_tag)]
+Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(lambda tags: sorted(set(tags)))]
+
+
+class TaskCreate(RequestModel):
+    """A new task."""
+
+    title: Title
+    description: Description | None = None
+    status: TaskStatus = TaskStatus.PENDING
+    priority: Priority = 1
+    tags: Tags = []
+    due_at: Moment | None = None
+    assignee_id: Id | None = None
+
+
+class TaskCreateAnywhere(TaskCreate):
+    """A new task for a project, or for the caller's Inbox."""
+
+    project_id: Id | None = None
+
+
+class TaskUpdate(RequestModel):
+    """Changes to a task; what is left out stays as it is."""
+
+    title: Title = UNCHANGED
+    description: Description | None = None
+    status: TaskStatus = UNCHANGED
+    priority: Priority = UNCHANGED
+    tags: Tags = UNCHANGED
+    due_at: Moment | None = None
+    assignee_id: Id | None = None
+
+
+class TaskRead(ResponseModel):
+    """A task."""
+
+    id: int
+    project_id: int
+    title: str
+    description: str | None
+    status: TaskStatus
+    priority: int
+    tags: list[str]
+    due_at: Timestamp | None
+    assignee_id: int | None
+    created_by: int | None = Field(description="Null once the account is deleted.")
+    created_at: Timestamp
+    updated_at: Timestamp
+    completed_at: Timestamp | None
+    version: int
+
+
+class TaskList(ResponseModel):
+    """One page of tasks."""
+
+    total: int | None = Field(description="How many tasks match, on all pages together.")
+    skip: int
+    limit: int
+    tasks: list[TaskRead]
+    next_cursor: str | None = None
+
+
+class ProjectTaskQuery(RequestModel):
+    """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
+
+    status: list[TaskStatus] = []
+    priority: list[Annotated[WrittenInteger, Field(ge=1, le=5)]] = []
+    tag: list[Tag] = []
+    assignee: list[Literal["me"] | WrittenId] = []
+    due_after: Moment | None = Field(default=None, description="Due at this moment or later.")
+    due_before: Moment | None = Field(default=None, description="Due before this moment.")
+    overdue: bool | None = Field(default=None, description="Due before now, and neither completed nor cancelled.")
+    search: Annotated[FreeText, StringConstraints(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Part of the title or the description, in any case; wildcards are literal."
+    )
+    sort_by: TaskSort = TaskSort.CREATED_AT
+    order: Literal["asc", "desc"] = "desc"
+    skip: Annotated[WrittenInteger, Field(ge=0, le=10_000)] = 0
+    limit: Annotated[WrittenInteger, Field(ge=1, le=100)] = 20
+
+    @model_validator(mode="after")
+    def _refuse_reversed_range(self) -> Self:
+        if self.due_after and self.due_before and self.due_after >= self.due_before:
+            raise ValueError("due_after must be before due_before")
+        return self
+
+
+class TaskQuery(ProjectTaskQuery):
+    """Which tasks to list, and in which order; a repeated filter means any of its values."""
+
+    project_id: list[WrittenId] = []

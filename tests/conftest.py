@@ -1,0 +1,228 @@
+"""A real server, a migrated template database, a clone of it for each worker, and people to act."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from alembic import command
+from fastapi import FastAPI
+from sqlalchemy import event, text
+
+from taskmanager.accounts.repository import AccountWriter, StoredLogin
+from taskmanager.database import Database, alembic_config
+from taskmanager.main import create_app
+from taskmanager.settings import Settings
+from tests.server import database_on, execute_on, find_server
+
+TEMPLATE = f"taskmanager_template_{os.getpid()}"
+PASSWORD = "correct horse battery"
+# argon2id of PASSWORD with the service's parameters, so that most tests need not spend the time.
+PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$0ufw9zLnhjI33rDKtf1+0g$nPxMrbf+LsNfxrVIBqCuH2EnDsY0wxCIVvD5ncNoUbI"
+SECRET = "a secret for tests only, of more than 32 bytes"
+_TABLES = ("events", "comments", "tasks", "project_members", "projects", "sessions", "users")
+
+_resources = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server in the process that distributes the tests."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    server = _resources.enter_context(find_server())
+    execute_on(server.url, f"CREATE DATABASE {TEMPLATE}")
+    _resources.callback(execute_on, server.url, f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
+    command.upgrade(alembic_config(database_on(server.url, TEMPLATE)), "head")
+    config.stash[_SERVER] = (server.url, TEMPLATE)
+    config.stash[_ORIGIN] = server.origin
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which server the tests run on."""
+    return f"PostgreSQL: {config.stash.get(_ORIGIN, 'chosen by the main process')}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server."""
+    _resources.close()
+
+
+class DistributeServer:
+    """Tells each worker of xdist where the server is."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the server's address to a worker."""
+        node.workerinput["server"] = node.config.stash[_SERVER]
+
+
+_SERVER = pytest.StashKey[tuple[str, str]]()
+_ORIGIN = pytest.StashKey[str]()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the hook for xdist, whether or not it is in use."""
+    pluginmanager.register(DistributeServer())
+
+
+@pytest.fixture(scope="session")
+def database_url(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
+    """URL of this worker's own database, with the current schema and no rows."""
+    workerinput = getattr(request.config, "workerinput", None)
+    server_url, template = workerinput["server"] if workerinput else request.config.stash[_SERVER]
+    name = f"{template}_{worker_id}"
+    execute_on(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield database_on(server_url, name)
+    execute_on(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str) -> Settings:
+    """The settings of the application under test."""
+    return make_settings(database_url=database_url)
+
+
+def make_settings(**values: Any) -> Settings:
+    """Return settings that come from the test alone, not from the environment."""
+    defaults = {"secret_key": SECRET, "_env_file": None}
+    return Settings(**{**defaults, **values})
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The real application, with its lifespan."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def database(app: FastAPI) -> AsyncIterator[Database]:
+    """The application's database; its rows are deleted after the test."""
+    database: Database = app.state.database
+    yield database
+    async with database.transaction() as session:
+        for table in _TABLES:
+            await session.execute(text(f"DELETE FROM {table}"))
+
+
+def client_for(app: FastAPI, **options: Any) -> httpx.AsyncClient:
+    """Return a client that talks to the application without a socket."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test", **options)
+
+
+@pytest.fixture
+async def client(app: FastAPI, database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without credentials."""
+    async with client_for(app) as client:
+        yield client
+
+
+@dataclass
+class Person:
+    """Somebody with an account, logged in."""
+
+    id: int
+    username: str
+    session_id: int
+    token: str
+    client: httpx.AsyncClient
+    inbox_id: int = 0
+    api: str = field(default="/api/v1", repr=False)
+
+    async def request(self, method: str, path: str, expect: int | None = None, **options: Any) -> httpx.Response:
+        """Call a path under the API's prefix and check the status."""
+        response = await self.client.request(method, f"{self.api}{path}", **options)
+        if expect is not None:
+            assert response.status_code == expect, (response.status_code, response.text)
+        return response
+
+    async def get(self, path: str, expect: int | None = 200, **options: Any) -> httpx.Response:
+        """GET a path."""
+        return await self.request("GET", path, expect, **options)
+
+    async def post(self, path: str, json: Any = None, expect: int | None = 201, **options: Any) -> httpx.Response:
+        """POST a JSON body."""
+        return await self.request("POST", path, expect, json=json, **options)
+
+    async def patch(self, path: str, json: Any, expect: int | None = 200, **options: Any) -> httpx.Response:
+        """PATCH with a JSON body."""
+        return await self.request("PATCH", path, expect, json=json, **options)
+
+    async def put(self, path: str, json: Any, expect: int | None = 200, **options: Any) -> httpx.Response:
+        """PUT a JSON body."""
+        return await self.request("PUT", path, expect, json=json, **options)
+
+    async def delete(self, path: str, expect: int | None = 204, **options: Any) -> httpx.Response:
+        """DELETE a path."""
+        return await self.request("DELETE", path, expect, **options)
+
+    async def new_task(self, project_id: int | None = None, **values: Any) -> dict[str, Any]:
+        """Create a task and return it."""
+        body = {"title": "A task", **values, **({"project_id": project_id} if project_id else {})}
+        task: dict[str, Any] = (await self.post("/tasks", body)).json()
+        return task
+
+    async def new_project(self, name: str = "A project") -> int:
+        """Create a project and return its id."""
+        return int((await self.post("/projects", {"name": name})).json()["id"])
+
+
+SignUp = Callable[..., Awaitable[Person]]
+
+
+@pytest.fixture
+async def sign_up(app: FastAPI, database: Database) -> AsyncIterator[SignUp]:
+    """Make people: `await sign_up("alice")`."""
+    clients: list[httpx.AsyncClient] = []
+
+    async def make(username: str, *, is_admin: bool = False) -> Person:
+        async with database.transaction() as session:
+            writer = AccountWriter(session)
+            account = await writer.create(
+                username=username,
+                email=f"{username}@example.com".lower(),
+                password_hash=PASSWORD_HASH,
+                is_admin=is_admin,
+            )
+            session_id = await writer.start_session(StoredLogin(account.id, PASSWORD_HASH), "tests")
+            inbox_id = (
+                await session.execute(text("SELECT id FROM projects WHERE inbox_of = :id"), {"id": account.id})
+            ).scalar_one()
+        token = app.state.token_signer.access_token(account.id, session_id)
+        client = client_for(app, headers={"Authorization": f"Bearer {token}"})
+        clients.append(client)
+        return Person(account.id, username, session_id, token, client, inbox_id)
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def alice(sign_up: SignUp) -> Person:
+    """A person."""
+    return await sign_up("alice")
+
+
+@pytest.fixture
+async def bob(sign_up: SignUp) -> Person:
+    """Another person, a stranger to the first."""
+    return await sign_up("bob")
+
+
+@pytest.fixture
+def query_recorder(database: Database) -> Iterator[list[str]]:
+    """The statements that the application sends while the test runs."""
+    statements: list[str] = []
+
+    def record(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", record)
+    yield statements
+    event.remove(database.engine.sync_engine, "before_cursor_execute", record)
