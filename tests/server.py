@@ -48,12 +48,15 @@ def _container() -> Iterator[Server]:
 def _embedded() -> Iterator[Server]:
     from taskmanager.embedded_postgres import EmbeddedPostgres
 
-    postgres = EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="taskmanager-test-")), options=FAST)
-    try:
-        yield Server(postgres.start(), "the embedded wheel")
-    finally:
-        postgres.stop()
-        postgres.remove()
+    with tempfile.TemporaryDirectory(prefix="taskmanager-test-") as folder:
+        # As root the server runs under another account, which has to reach the folder.
+        Path(folder).chmod(0o711)
+        postgres = EmbeddedPostgres(Path(folder), options=FAST)
+        try:
+            yield Server(postgres.start(), "the embedded wheel")
+        finally:
+            postgres.stop()
+            postgres.remove()
 
 
 @contextmanager
