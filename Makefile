@@ -47,8 +47,8 @@ clean: ## Remove what the other targets made, the development database included
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	@echo "Getting uv"
-	@$(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv \
-		|| { rm -rf .uv && $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv; }
+	@$(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check uv \
+		|| { rm -rf .uv && $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --target .uv uv; }
 
 .venv/.synced: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
 	@$(UV) sync --frozen --all-extras --quiet --python $(shell command -v $(PYTHON))

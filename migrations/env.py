@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from importlib import import_module
 
 from alembic import context
 from sqlalchemy import Connection, text
@@ -11,6 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from taskmanager.database import Base
 from taskmanager.events.models import TransactionId
+
+for _feature in ("accounts", "comments", "events", "projects", "tasks"):
+    import_module(f"taskmanager.{_feature}.models")
 
 # SQLAlchemy's reflection does not know the type yet.
 ischema_names.setdefault("xid8", TransactionId)

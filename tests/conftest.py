@@ -23,7 +23,7 @@ PASSWORD = "correct horse battery"
 # argon2id of PASSWORD with the service's parameters, so that most tests need not spend the time.
 PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$0ufw9zLnhjI33rDKtf1+0g$nPxMrbf+LsNfxrVIBqCuH2EnDsY0wxCIVvD5ncNoUbI"
 SECRET = "a secret for tests only, of more than 32 bytes"
-_TABLES = ("events", "comments", "tasks", "project_members", "projects", "sessions", "users")
+_TABLES = ("api_keys", "events", "comments", "tasks", "project_members", "projects", "sessions", "users")
 
 _resources = ExitStack()
 

@@ -1,10 +1,11 @@
-"""The command line: `taskmanager dev | serve | migrate | user`."""
+"""The command line: `taskmanager dev | serve | migrate | user | key`."""
 
 import asyncio
 import os
 import secrets
 import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -15,12 +16,16 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager import demo
+from taskmanager.accounts.api_key_repository import ApiKeyWriter
+from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
+from taskmanager.accounts.password_rules import check_password
 from taskmanager.accounts.passwords import PasswordHasher
-from taskmanager.accounts.repository import AccountWriter
-from taskmanager.accounts.schemas import UserCreate
+from taskmanager.accounts.repository import AccountReader, AccountWriter
+from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
+from taskmanager.accounts.scopes import Scope
 from taskmanager.database import Database, SchemaError, alembic_config
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-from taskmanager.errors import AlreadyTakenError
+from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.settings import DatabaseSettings, Settings
 from taskmanager.supervisor import run_with_database
 
@@ -30,7 +35,9 @@ _S = TypeVar("_S", bound=DatabaseSettings)
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
 user_cli = typer.Typer(no_args_is_help=True, help="Manage accounts.")
+key_cli = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 cli.add_typer(user_cli, name="user")
+cli.add_typer(key_cli, name="key")
 
 
 def main() -> None:
@@ -98,8 +105,11 @@ def create_user(
         password = sys.stdin.readline().rstrip("\n")
     try:
         new = UserCreate(username=username, email=email, password=SecretStr(password))
+        check_password(password, field="password", min_characters=8, username=new.username, email=new.email)
     except ValidationError as error:
         _refuse(*_told(error))
+    except InvalidValueError as error:
+        _refuse(f"PASSWORD: {error.message}")
     try:
         user_id = asyncio.run(_create_user(settings, new, is_admin=admin))
     except AlreadyTakenError as error:
@@ -107,6 +117,31 @@ def create_user(
     except (DBAPIError, OSError) as error:
         _refuse(_unreachable(error))
     typer.echo(f"Created {'administrator' if admin else 'user'} {new.username} with id {user_id}.")
+
+
+@key_cli.command("create")
+def create_key(
+    username: str,
+    *,
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may be used for; may be repeated.")],
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it ends.")] = None,
+) -> None:
+    """Create an API key for a user and print it, this once."""
+    settings = _settings(DatabaseSettings)
+    _require_database(settings)
+    try:
+        expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
+        new = ApiKeyCreate(name=name, scopes=scope, expires_at=expires_at)
+        typer.echo(asyncio.run(_create_key(settings, username, new)))
+    except ValidationError as error:
+        _refuse(*_told(error))
+    except NotFoundError:
+        _refuse(f"there is no user {username}", code=1)
+    except AdministratorOnlyError:
+        _refuse(f"{username} is not an administrator, so no key of theirs can have the scope admin", code=1)
+    except (DBAPIError, OSError) as error:
+        _refuse(_unreachable(error))
 
 
 def _refuse(*lines: str, code: int = CANNOT_START) -> NoReturn:
@@ -207,6 +242,29 @@ async def _create_user(settings: DatabaseSettings, new: UserCreate, *, is_admin:
             return account.id
     finally:
         await database.dispose()
+
+
+async def _create_key(settings: DatabaseSettings, username: str, new: ApiKeyCreate) -> str:
+    database = Database(settings)
+    secret = new_secret()
+    try:
+        async with database.reader() as reader:
+            account = await AccountReader(reader).find_by_name(username)
+        if account is None:
+            raise NotFoundError("user")
+        if Scope.ADMIN in new.scopes and not account.is_admin:
+            raise AdministratorOnlyError
+        async with database.transaction() as session:
+            stored = await ApiKeyWriter(session).create(
+                user_id=account.id,
+                name=new.name,
+                secret_hash=hash_secret(secret),
+                scopes=sorted(set(new.scopes)),
+                expires_at=new.expires_at,
+            )
+    finally:
+        await database.dispose()
+    return write_key(stored.id, secret)
 
 
 async def _seed(settings: Settings) -> None:

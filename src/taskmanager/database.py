@@ -8,14 +8,18 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, text
+from sqlalchemy import BigInteger, MetaData, TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.types import TypeEngine
 
 from taskmanager.settings import DatabaseSettings
 
 MINIMUM_SERVER_VERSION = 18
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _PACKAGE = Path(__file__).parent
 
 
@@ -58,19 +62,22 @@ class Database:
             pool_timeout=settings.database_pool_wait_seconds,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={
-                "timeout": settings.database_connect_timeout_seconds,
-                "command_timeout": settings.database_command_timeout_seconds,
-                "server_settings": {
-                    "application_name": "taskmanager",
-                    "timezone": "UTC",
-                    "jit": "off",
-                    "statement_timeout": str(settings.database_statement_timeout_ms),
-                    "lock_timeout": str(settings.database_lock_timeout_ms),
-                    "idle_in_transaction_session_timeout": "10000",
-                },
-            },
+            connect_args=_connect_args(settings, settings.database_statement_timeout_ms),
         )
+        # Deleting a whole project takes longer than any request may make the others wait: such work has
+        # one connection of its own, opened when it is needed.
+        self._long_engine = create_async_engine(
+            settings.database_url,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=settings.database_pool_wait_seconds,
+            pool_pre_ping=True,
+            pool_recycle=30,
+            hide_parameters=True,
+            connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
+        )
+        self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
         self._new_write_session = async_sessionmaker(self.engine, class_=WriteSession, expire_on_commit=False)
         self._new_read_session = async_sessionmaker(
             self.engine.execution_options(isolation_level="AUTOCOMMIT"), class_=ReadSession, expire_on_commit=False
@@ -85,6 +92,17 @@ class Database:
 
         """
         async with self._new_write_session() as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def long_transaction(self) -> AsyncIterator[WriteSession]:
+        """Yield a session like `transaction`, for the rare statement that touches very many rows.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: Another one is running.
+            sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
+        """
+        async with self._new_long_session() as session, session.begin():
             yield session
 
     @asynccontextmanager
@@ -115,6 +133,24 @@ class Database:
     async def dispose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        await self._long_engine.dispose()
+
+
+def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict[str, Any]:
+    # The client waits a little longer than the server, which tells why it gave up.
+    patience = settings.database_command_timeout_seconds - settings.database_statement_timeout_ms / 1000
+    return {
+        "timeout": settings.database_connect_timeout_seconds,
+        "command_timeout": statement_timeout_ms / 1000 + max(patience, 0.1),
+        "server_settings": {
+            "application_name": "taskmanager",
+            "timezone": "UTC",
+            "jit": "off",
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(settings.database_lock_timeout_ms),
+            "idle_in_transaction_session_timeout": "10000",
+        },
+    }
 
 
 async def current_revision(session: AsyncSession) -> str | None:
@@ -142,6 +178,19 @@ def alembic_config(database_url: str | None = None) -> Config:
 def newest_revision() -> str | None:
     """Return the revision of the newest migration."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def statement(sql: str, **types: TypeEngine[Any]) -> TextClause:
+    """Return SQL whose parameters have types: bigint for `..._id`, bigint[] for `..._ids`, as given for others.
+
+    Without a type PostgreSQL guesses one from the place where a parameter first stands, often wrongly.
+    """
+    for name in _PARAMETER.findall(sql):
+        if name.endswith("_id"):
+            types.setdefault(name, BigInteger())
+        elif name.endswith("_ids"):
+            types.setdefault(name, ARRAY(BigInteger))
+    return text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in types.items()))
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:

@@ -45,6 +45,28 @@ class WrongLoginError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class WrongPasswordError(TaskManagerError):
+    """The password that confirms a change of the account is not the caller's."""
+
+
+@dataclass(eq=False)
+class WrongAdminKeyError(TaskManagerError):
+    """The key for administration is not one."""
+
+
+@dataclass(eq=False)
+class AdministratorOnlyError(TaskManagerError):
+    """Only an administrator may grant this."""
+
+
+@dataclass(eq=False)
+class ScopeMissingError(TaskManagerError):
+    """The API key was not made for this."""
+
+    scope: str
+
+
+@dataclass(eq=False)
 class InvalidValueError(TaskManagerError):
     """A value is well-formed but cannot be accepted; `loc` leads to it as in a validation error."""
 
@@ -89,6 +111,23 @@ class PersonalProjectError(TaskManagerError):
     """A user's Inbox cannot be archived, shared or deleted."""
 
     action: str
+
+
+@dataclass(eq=False)
+class LastOwnerError(TaskManagerError):
+    """A project keeps at least one owner."""
+
+
+@dataclass(eq=False)
+class AlreadyMemberError(TaskManagerError):
+    """The person is a member of the project already."""
+
+
+@dataclass(eq=False)
+class OwnsSharedProjectsError(TaskManagerError):
+    """The account is the only owner of projects with other members; `projects` are their ids and names."""
+
+    projects: Sequence[tuple[int, str]]
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
+from taskmanager.administration.routes import router as administration_router
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database import Database
 from taskmanager.documentation.pages import add_documentation
@@ -28,6 +29,7 @@ from taskmanager.middleware import (
 )
 from taskmanager.observability import configure_logging
 from taskmanager.problems import answer_to, problem_response, problem_schemas
+from taskmanager.projects.member_routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
 from taskmanager.routing import RouteTable
 from taskmanager.settings import Settings
@@ -73,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.readiness = Readiness(settings)
-    app.state.token_signer = TokenSigner(settings.secret_key_bytes, access_token_minutes=settings.access_token_minutes)
+    app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
     app.state.password_hasher = PasswordHasher(
         threads=settings.password_hash_threads, queue=settings.password_hash_queue
     )
@@ -99,7 +101,15 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(health_router)
     add_documentation(app)
     api = APIRouter(prefix=API_PREFIX)
-    for router in (accounts_router, projects_router, project_tasks_router, tasks_router, comments_router):
+    for router in (
+        accounts_router,
+        projects_router,
+        members_router,
+        project_tasks_router,
+        tasks_router,
+        comments_router,
+        administration_router,
+    ):
         api.include_router(router)
     app.include_router(api)
 

@@ -86,6 +86,14 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         401, "invalid-token", "The token is not valid, or not valid any more.", _INVALID_TOKEN
     ),
     errors.WrongLoginError: lambda _: Answer(401, "wrong-login", "Incorrect username or password.", _BEARER),
+    errors.WrongPasswordError: lambda _: Answer(403, "wrong-password", "The password is not right."),
+    errors.WrongAdminKeyError: lambda _: Answer(403, "wrong-admin-key", "The key is not valid for administration."),
+    errors.AdministratorOnlyError: lambda _: Answer(
+        403, "administrator-only", "Only administrators can make a key with the scope admin."
+    ),
+    errors.ScopeMissingError: lambda e: Answer(
+        403, "scope-missing", f"The API key lacks the scope {e.scope}.", extra={"scope": e.scope}
+    ),
     errors.InvalidValueError: lambda e: _invalid([_field_error(e.loc, e.message, e.kind)]),
     errors.UnknownQueryParameterError: lambda e: _invalid(
         [_field_error(("query", name), "Unknown query parameter", "extra_forbidden") for name in e.names]
@@ -99,6 +107,14 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         409, "project-archived", "The project is archived; bring it back before changing anything in it."
     ),
     errors.PersonalProjectError: lambda e: Answer(409, "personal-project", f"Your Inbox cannot be {e.action}."),
+    errors.LastOwnerError: lambda _: Answer(409, "last-owner", "The project would be left without an owner."),
+    errors.AlreadyMemberError: lambda _: Answer(409, "already-member", "This person is a member already."),
+    errors.OwnsSharedProjectsError: lambda e: Answer(
+        409,
+        "owns-shared-projects",
+        "Hand these projects over first: " + ", ".join(name for _, name in e.projects) + ".",
+        extra={"projects": [{"id": project_id, "name": name} for project_id, name in e.projects]},
+    ),
     errors.AlreadyTakenError: lambda e: Answer(
         409, "already-taken", f"This {e.field} is already taken.", extra={"field": e.field}
     ),

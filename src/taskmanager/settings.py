@@ -65,6 +65,12 @@ class DatabaseSettings(BaseSettings):
         le=60_000,
         description="PostgreSQL cancels a longer statement; keep it below the command time-out.",
     )
+    database_long_statement_timeout_ms: int = Field(
+        default=60_000,
+        ge=1_000,
+        le=3_600_000,
+        description="The same for deleting a project, an account or all tasks, which may touch very many rows.",
+    )
     database_lock_timeout_ms: int = Field(
         default=2_000, ge=100, le=60_000, description="PostgreSQL gives up waiting for a lock after this."
     )
@@ -90,6 +96,14 @@ class Settings(DatabaseSettings):
 
     secret_key: SecretStr = Field(
         description="Signs access and refresh tokens; at least 32 bytes; `dev` makes its own.",
+    )
+    secret_key_previous: SecretStr | None = Field(
+        default=None,
+        description="The secret before SECRET_KEY: still accepted, never used to sign, while one is rotated out.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="A key with the scope `admin` that belongs to nobody; at least 32 characters; off by default.",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://localhost:3000",),
@@ -144,10 +158,10 @@ class Settings(DatabaseSettings):
             return value.strip().lower() in {"1", "true", "yes", "on", "t", "y"}
         return value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous", "api_key")
     @classmethod
-    def _require_long_secret(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
+    def _require_long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
             raise ValueError(f"must have at least {MINIMUM_SECRET_BYTES} bytes, for example: openssl rand -hex 32")
         return value
 
@@ -158,6 +172,6 @@ class Settings(DatabaseSettings):
         return self
 
     @cached_property
-    def secret_key_bytes(self) -> bytes:
-        """The signing secret as bytes."""
-        return self.secret_key.get_secret_value().encode()
+    def signing_secrets(self) -> list[bytes]:
+        """The secret that signs, then those that are accepted as well."""
+        return [key.get_secret_value().encode() for key in (self.secret_key, self.secret_key_previous) if key]

@@ -1,34 +1,48 @@
 """Who is calling: what a handler's signature says about access."""
 
+import hmac
 import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm, SecurityScopes
 
+from taskmanager.accounts.api_key_repository import ApiKeyReader, UsedApiKey
+from taskmanager.accounts.api_keys import PREFIX, hash_secret, read_key
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import Account, AccountReader
+from taskmanager.accounts.scopes import DESCRIPTIONS, Scope, includes
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.dependencies import AppDatabase
-from taskmanager.errors import InvalidTokenError, UnauthenticatedError
+from taskmanager.database import Database
+from taskmanager.dependencies import AppDatabase, AppSettings
+from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
 from taskmanager.routing import refuse_unknown_query
 
-_bearer_token = OAuth2PasswordBearer(tokenUrl="/api/v1/token", auto_error=False, scheme_name="Login")
+_login_scopes = {scope.value: text for scope, text in DESCRIPTIONS.items() if scope is not Scope.ADMIN}
+_bearer_token = OAuth2PasswordBearer(
+    tokenUrl="/api/v1/token", auto_error=False, scheme_name="Login", scopes=_login_scopes
+)
+_key_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKey")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The authenticated user of a request and the login they came with."""
+    """The authenticated user of a request, and the login or the API key's scopes that they came with."""
 
     account: Account
-    session_id: int
+    session_id: int | None = None
+    scopes: frozenset[str] | None = None
 
     @property
     def user_id(self) -> int:
         """The caller's id."""
         return self.account.id
+
+    def may(self, scope: str) -> bool:
+        """Tell whether the credential covers a scope; a login covers all but administration."""
+        return scope != Scope.ADMIN if self.scopes is None else includes(self.scopes, scope)
 
 
 async def get_token_signer(request: Request) -> TokenSigner:
@@ -45,22 +59,27 @@ async def get_password_hasher(request: Request) -> PasswordHasher:
 
 AppTokenSigner = Annotated[TokenSigner, Depends(get_token_signer)]
 AppPasswordHasher = Annotated[PasswordHasher, Depends(get_password_hasher)]
+BearerToken = Annotated[str | None, Depends(_bearer_token)]
+KeyHeader = Annotated[str | None, Depends(_key_header)]
 
 
-async def authenticate(
-    request: Request,
-    token: Annotated[str | None, Depends(_bearer_token)],
-    database: AppDatabase,
-    signer: AppTokenSigner,
-) -> Caller:
-    """Return the caller, whose login is looked up on every request so that a revocation holds at once.
+async def _use_key(key: str, database: Database) -> UsedApiKey | None:
+    parts = read_key(key)
+    if parts is None:
+        return None
+    key_id, secret = parts
+    async with database.reader() as session:
+        return await ApiKeyReader(session).use(key_id, hash_secret(secret))
 
-    Raises:
-        UnauthenticatedError: There is no credential.
-        InvalidTokenError: The token is not good, or its login or user is not any more.
-        UnknownQueryParameterError: The query has parameters that the route does not know.
 
-    """
+async def _identify(token: str | None, key: str | None, database: Database, signer: TokenSigner) -> Caller:
+    if key is None and token is not None and token.startswith(PREFIX):
+        key = token
+    if key is not None:
+        used = await _use_key(key, database)
+        if used is None:
+            raise InvalidTokenError
+        return Caller(used.account, scopes=used.scopes)
     if token is None:
         raise UnauthenticatedError
     claims = signer.read_access_token(token)
@@ -69,9 +88,69 @@ async def authenticate(
         account = await AccountReader(session).find_by_session(user_id=claims.user_id, session_id=claims.session_id)
     if account is None:
         raise InvalidTokenError
-    request.state.user_id = account.id
+    return Caller(account, session_id=claims.session_id)
+
+
+async def authenticate(
+    request: Request,
+    needed: SecurityScopes,
+    token: BearerToken,
+    key: KeyHeader,
+    database: AppDatabase,
+    signer: AppTokenSigner,
+) -> Caller:
+    """Return the caller, whose login or key is looked up on every request so that a revocation holds at once.
+
+    Raises:
+        UnauthenticatedError: There is no credential.
+        InvalidTokenError: The credential is not good, or its login, key or user is not any more.
+        ScopeMissingError: The API key was not made for this.
+        UnknownQueryParameterError: The query has parameters that the route does not know.
+    """
+    caller = await _identify(token, key, database, signer)
+    request.state.user_id = caller.user_id
+    for scope in needed.scopes:
+        if not caller.may(scope):
+            raise ScopeMissingError(scope)
     refuse_unknown_query(request)
-    return Caller(account, claims.session_id)
+    return caller
+
+
+async def authenticate_administrator(
+    request: Request, token: BearerToken, key: KeyHeader, database: AppDatabase, settings: AppSettings
+) -> int | None:
+    """Let in an administrator's API key with scope `admin`, or the key of the settings; return the user's id, if any.
+
+    Raises:
+        UnauthenticatedError: There is no credential.
+        InvalidTokenError: A login token is no credential here.
+        WrongAdminKeyError: The key is unknown, or its owner is not an administrator.
+        ScopeMissingError: The key has not the scope.
+        UnknownQueryParameterError: The query has parameters that the route does not know.
+    """
+    if key is None and token is not None:
+        is_configured = settings.api_key is not None and _equal(token, settings.api_key.get_secret_value())
+        if not token.startswith(PREFIX) and not is_configured:
+            raise InvalidTokenError
+        key = token
+    if key is None:
+        raise UnauthenticatedError
+    user_id = None
+    if settings.api_key is None or not _equal(key, settings.api_key.get_secret_value()):
+        used = await _use_key(key, database)
+        if used is None:
+            raise WrongAdminKeyError
+        if Scope.ADMIN not in used.scopes:
+            raise ScopeMissingError(Scope.ADMIN)
+        if not used.account.is_admin:
+            raise WrongAdminKeyError
+        request.state.user_id = user_id = used.account.id
+    refuse_unknown_query(request)
+    return user_id
+
+
+def _equal(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
 async def allow_anyone(request: Request) -> None:
@@ -79,7 +158,6 @@ async def allow_anyone(request: Request) -> None:
 
     Raises:
         UnknownQueryParameterError: The query has such parameters.
-
     """
     refuse_unknown_query(request)
 
@@ -90,7 +168,13 @@ async def get_user_agent(request: Request) -> str | None:
     return value or None
 
 
-CurrentUser = Annotated[Caller, Depends(authenticate)]
 Anyone = Annotated[None, Depends(allow_anyone)]
+CurrentUser = Annotated[Caller, Security(authenticate)]
+AccountOwner = Annotated[Caller, Security(authenticate, scopes=[Scope.ACCOUNT.value])]
+ProjectsReader = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_READ.value])]
+ProjectsWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_WRITE.value])]
+TasksReader = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_READ.value])]
+TasksWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_WRITE.value])]
+Administrator = Annotated[int | None, Depends(authenticate_administrator)]
 UserAgent = Annotated[str | None, Depends(get_user_agent)]
 LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, TextClause
 from sqlalchemy.exc import IntegrityError
 
-from taskmanager.database import ReadSession, WriteSession, violated_constraint
-from taskmanager.errors import AlreadyTakenError, WrongLoginError
+from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
 
 _TAKEN = {"users_lower_username_idx": "username", "users_email_idx": "email"}
 
@@ -32,7 +33,7 @@ class StoredLogin:
     password_hash: str
 
 
-_CREATE = text("""
+_CREATE = statement("""
 WITH new_user AS (
     INSERT INTO users (username, email, password_hash, is_admin)
     VALUES (:username, :email, :password_hash, :is_admin)
@@ -51,23 +52,38 @@ WITH new_user AS (
 SELECT * FROM new_user
 """)
 
-_FIND_LOGIN = text("""
+_FIND_LOGIN = statement("""
 SELECT id AS user_id, password_hash FROM users
 WHERE lower(username) = lower(:username) AND deleted_at IS NULL AND NOT disabled
 """)
 
-_START_SESSION = text("""
+_FIND_LOGIN_OF = statement("""
+SELECT id AS user_id, password_hash FROM users WHERE id = :user_id AND deleted_at IS NULL AND NOT disabled
+""")
+
+_FIND_BY_NAME = statement("""
+SELECT id, username, email, disabled, is_admin, created_at FROM users WHERE lower(username) = lower(:username)
+""")
+
+_UPDATE = statement("""
+UPDATE users
+SET username = COALESCE(CAST(:username AS text), username), email = COALESCE(CAST(:email AS text), email)
+WHERE id = :user_id AND deleted_at IS NULL
+RETURNING id, username, email, disabled, is_admin, created_at
+""")
+
+_START_SESSION = statement("""
 INSERT INTO sessions (user_id, user_agent)
 SELECT id, :user_agent FROM users
 WHERE id = :user_id AND password_hash = :password_hash AND NOT disabled
 RETURNING id
 """)
 
-_REPLACE_HASH = text("""
-UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash
+_REPLACE_HASH = statement("""
+UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash RETURNING id
 """)
 
-_FIND_BY_SESSION = text("""
+_FIND_BY_SESSION = statement("""
 SELECT u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at
 FROM sessions s JOIN users u ON u.id = s.user_id
 WHERE s.id = :session_id AND s.user_id = :user_id AND s.revoked_at IS NULL AND NOT u.disabled
@@ -84,6 +100,16 @@ class AccountReader:
         """Return what to check a user's password against, or None if there is no such active user."""
         row = (await self._session.execute(_FIND_LOGIN, {"username": username})).mappings().one_or_none()
         return StoredLogin(**row) if row else None
+
+    async def find_login_of(self, user_id: int) -> StoredLogin | None:
+        """Return what to check the password of a known user against, or None if they are gone."""
+        row = (await self._session.execute(_FIND_LOGIN_OF, {"user_id": user_id})).mappings().one_or_none()
+        return StoredLogin(**row) if row else None
+
+    async def find_by_name(self, username: str) -> Account | None:
+        """Return the user of this name, in any case, or None."""
+        row = (await self._session.execute(_FIND_BY_NAME, {"username": username})).mappings().one_or_none()
+        return Account(**row) if row else None
 
     async def find_by_session(self, *, user_id: int, session_id: int) -> Account | None:
         """Return the user of a login that is neither revoked nor of a disabled user, else None."""
@@ -106,12 +132,21 @@ class AccountWriter:
 
         """
         parameters = {"username": username, "email": email, "password_hash": password_hash, "is_admin": is_admin}
-        try:
-            row = (await self._session.execute(_CREATE, parameters)).mappings().one()
-        except IntegrityError as error:
-            if field := _TAKEN.get(violated_constraint(error) or ""):
-                raise AlreadyTakenError(field) from None
-            raise
+        row = await self._execute_unique(_CREATE, parameters)
+        assert row is not None  # the statement always answers with the new user
+        return Account(**row)
+
+    async def update(self, user_id: int, *, username: str | None, email: str | None) -> Account:
+        """Change the given fields of a user.
+
+        Raises:
+            AlreadyTakenError: Another account has the user name or the address.
+            InvalidTokenError: The user is being deleted.
+        """
+        parameters = {"user_id": user_id, "username": username, "email": email}
+        row = await self._execute_unique(_UPDATE, parameters)
+        if row is None:
+            raise InvalidTokenError
         return Account(**row)
 
     async def start_session(self, login: StoredLogin, user_agent: str | None) -> int:
@@ -127,7 +162,15 @@ class AccountWriter:
             raise WrongLoginError
         return session_id
 
-    async def replace_hash(self, login: StoredLogin, new_hash: str) -> None:
-        """Store a stronger hash of the same password, unless the password changed meanwhile."""
+    async def replace_hash(self, login: StoredLogin, new_hash: str) -> bool:
+        """Store another hash; false if the password changed meanwhile."""
         parameters = {"user_id": login.user_id, "old_hash": login.password_hash, "new_hash": new_hash}
-        await self._session.execute(_REPLACE_HASH, parameters)
+        return (await self._session.execute(_REPLACE_HASH, parameters)).one_or_none() is not None
+
+    async def _execute_unique(self, statement: TextClause, parameters: dict[str, Any]) -> RowMapping | None:
+        try:
+            return (await self._session.execute(statement, parameters)).mappings().one_or_none()
+        except IntegrityError as error:
+            if field := _TAKEN.get(violated_constraint(error) or ""):
+                raise AlreadyTakenError(field) from None
+            raise

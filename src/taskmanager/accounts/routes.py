@@ -1,22 +1,52 @@
-"""Routes of accounts and logins."""
+"""Routes of accounts, logins and API keys."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Path
+
+from taskmanager.accounts import credentials, login
+from taskmanager.accounts.api_key_repository import ApiKeyReader, ApiKeyWriter, StoredApiKey
+from taskmanager.accounts.api_keys import PREFIX, hash_secret, new_secret, write_key
 from taskmanager.accounts.dependencies import (
+    AccountOwner,
     Anyone,
     AppPasswordHasher,
     AppTokenSigner,
+    Caller,
     CurrentUser,
     LoginForm,
     UserAgent,
 )
-from taskmanager.accounts.login import log_in
+from taskmanager.accounts.password_rules import check_password
 from taskmanager.accounts.repository import AccountWriter
-from taskmanager.accounts.schemas import Token, UserCreate, UserRead
-from taskmanager.dependencies import AppDatabase, AppSettings, Transaction
-from taskmanager.errors import InvalidValueError
+from taskmanager.accounts.schemas import (
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyList,
+    ApiKeyRead,
+    PasswordChange,
+    PasswordConfirmation,
+    RefreshToken,
+    SessionList,
+    SessionRead,
+    Token,
+    UserCreate,
+    UserRead,
+    UserUpdate,
+)
+from taskmanager.accounts.scopes import Scope
+from taskmanager.accounts.session_repository import SessionReader, SessionWriter
+from taskmanager.dependencies import AppDatabase, AppSettings, Reader, Transaction
+from taskmanager.errors import AdministratorOnlyError, ScopeMissingError
+from taskmanager.field_types import WrittenId
 from taskmanager.problems import problems
 from taskmanager.routing import StrictRoute
+
+SessionId = Annotated[WrittenId, Path()]
+KeyId = Annotated[WrittenId, Path()]
+
+_READ = problems(401, 403, 422, 503)
+_DELETE = problems(401, 403, 404, 422, 503)
 
 router = APIRouter(route_class=StrictRoute, tags=["accounts"])
 
@@ -27,10 +57,13 @@ async def register(
 ) -> UserRead:
     """Create an account, with a personal project called Inbox."""
     password = new.password.get_secret_value()
-    if len(password) < settings.password_min_characters:
-        raise InvalidValueError(
-            ("body", "password"), f"must have at least {settings.password_min_characters} characters"
-        )
+    check_password(
+        password,
+        field="password",
+        min_characters=settings.password_min_characters,
+        username=new.username,
+        email=new.email,
+    )
     password_hash = await hasher.hash(password)
     account = await AccountWriter(transaction).create(
         username=new.username, email=new.email, password_hash=password_hash
@@ -46,10 +79,9 @@ async def create_token(
     database: AppDatabase,
     hasher: AppPasswordHasher,
     signer: AppTokenSigner,
-    response: Response,
 ) -> Token:
     """Log in with user name and password (OAuth2 password grant); the access token goes into `Authorization`."""
-    token = await log_in(
+    return await login.log_in(
         username=form.username,
         password=form.password,
         user_agent=user_agent,
@@ -57,11 +89,133 @@ async def create_token(
         hasher=hasher,
         signer=signer,
     )
-    response.headers["Cache-Control"] = "no-store"
-    return token
+
+
+@router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 503))
+async def refresh_token(
+    _: Anyone, given: RefreshToken, database: AppDatabase, signer: AppTokenSigner, settings: AppSettings
+) -> Token:
+    """Exchange a refresh token for new tokens; a token that was spent before ends its login."""
+    return await login.refresh(
+        given.refresh_token, database=database, signer=signer, idle_days=settings.refresh_token_days
+    )
+
+
+@router.post("/token/revoke", status_code=204, responses=problems(400, 413, 415, 422, 503))
+async def revoke_token(_: Anyone, given: RefreshToken, database: AppDatabase, signer: AppTokenSigner) -> None:
+    """Log out; the answer is the same whether or not the token was good."""
+    await login.log_out(given.refresh_token, database=database, signer=signer)
 
 
 @router.get("/users/me", responses=problems(401, 422, 503))
 async def read_me(caller: CurrentUser) -> UserRead:
     """Return the caller's account."""
     return UserRead.model_validate(caller.account, from_attributes=True)
+
+
+@router.patch("/users/me", responses=problems(400, 401, 403, 409, 413, 415, 422, 503))
+async def update_me(caller: AccountOwner, changes: UserUpdate, transaction: Transaction) -> UserRead:
+    """Change the caller's user name or e-mail address."""
+    account = await AccountWriter(transaction).update(caller.user_id, username=changes.username, email=changes.email)
+    return UserRead.model_validate(account, from_attributes=True)
+
+
+@router.post("/users/me/password", status_code=204, responses=problems(400, 401, 403, 413, 415, 422, 503))
+async def change_password(
+    caller: AccountOwner,
+    change: PasswordChange,
+    settings: AppSettings,
+    database: AppDatabase,
+    hasher: AppPasswordHasher,
+) -> None:
+    """Change the caller's password and end all their other logins."""
+    await credentials.change_password(
+        caller.account,
+        change,
+        session_id=caller.session_id,
+        min_characters=settings.password_min_characters,
+        database=database,
+        hasher=hasher,
+    )
+
+
+@router.post("/users/me/delete", status_code=204, responses=problems(400, 401, 403, 409, 413, 415, 422, 503))
+async def delete_me(
+    caller: AccountOwner, confirmation: PasswordConfirmation, database: AppDatabase, hasher: AppPasswordHasher
+) -> None:
+    """Delete the caller's account for good; projects shared with others must have another owner before."""
+    await credentials.delete_account(caller.user_id, confirmation.password, database=database, hasher=hasher)
+
+
+@router.get("/users/me/sessions", responses=_READ)
+async def list_sessions(caller: AccountOwner, reader: Reader, settings: AppSettings) -> SessionList:
+    """Return the caller's logins, newest first."""
+    stored = await SessionReader(reader).list_active(user_id=caller.user_id, idle_days=settings.refresh_token_days)
+    return SessionList(
+        sessions=[
+            SessionRead(
+                id=s.id,
+                user_agent=s.user_agent,
+                created_at=s.created_at,
+                last_used_at=s.last_used_at,
+                current=s.id == caller.session_id,
+            )
+            for s in stored
+        ]
+    )
+
+
+@router.delete("/users/me/sessions/{session_id}", status_code=204, responses=_DELETE)
+async def revoke_session(caller: AccountOwner, session_id: SessionId, transaction: Transaction) -> None:
+    """End one of the caller's logins."""
+    await SessionWriter(transaction).revoke(session_id, user_id=caller.user_id)
+
+
+def _api_key(key: StoredApiKey) -> ApiKeyRead:
+    return ApiKeyRead(
+        id=key.id,
+        name=key.name,
+        prefix=f"{PREFIX}{key.id}_",
+        scopes=[Scope(scope) for scope in key.scopes],
+        expires_at=key.expires_at,
+        created_at=key.created_at,
+        last_used_at=key.last_used_at,
+    )
+
+
+def _require_grantable(caller: Caller, scopes: list[Scope]) -> None:
+    for scope in scopes:
+        # A key must not make a stronger one; a login may grant what its user may do.
+        if caller.scopes is not None and not caller.may(scope):
+            raise ScopeMissingError(scope)
+    if Scope.ADMIN in scopes and not caller.account.is_admin:
+        raise AdministratorOnlyError
+
+
+@router.get("/users/me/api-keys", responses=_READ)
+async def list_api_keys(caller: AccountOwner, reader: Reader) -> ApiKeyList:
+    """Return the caller's API keys, newest first, without their secrets."""
+    keys = await ApiKeyReader(reader).list_all(user_id=caller.user_id)
+    return ApiKeyList(api_keys=[_api_key(key) for key in keys])
+
+
+@router.post("/users/me/api-keys", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 503))
+async def create_api_key(caller: AccountOwner, new: ApiKeyCreate, transaction: Transaction) -> ApiKeyCreated:
+    """Create an API key; it is shown in this answer and never again."""
+    scopes = sorted(set(new.scopes))
+    _require_grantable(caller, scopes)
+    secret = new_secret()
+    stored = await ApiKeyWriter(transaction).create(
+        user_id=caller.user_id,
+        name=new.name,
+        secret_hash=hash_secret(secret),
+        scopes=scopes,
+        expires_at=new.expires_at,
+    )
+    return ApiKeyCreated(**_api_key(stored).model_dump(), key=write_key(stored.id, secret))
+
+
+@router.delete("/users/me/api-keys/{key_id}", status_code=204, responses=_DELETE)
+async def delete_api_key(caller: AccountOwner, key_id: KeyId, transaction: Transaction) -> None:
+    """Revoke an API key."""
+    await ApiKeyWriter(transaction).delete(key_id, user_id=caller.user_id)

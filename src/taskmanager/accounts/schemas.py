@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 from pydantic.networks import validate_email
 
-from taskmanager.field_types import RequestModel, ResponseModel, Timestamp
-
-PASSWORD_MAX_CHARACTERS = 128
+from taskmanager.accounts.password_rules import MAX_CHARACTERS
+from taskmanager.accounts.scopes import Scope
+from taskmanager.field_types import UNCHANGED, Line, Moment, RequestModel, ResponseModel, Timestamp
 
 Username = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{3,50}$")]
 
@@ -23,7 +23,10 @@ Email = Annotated[
     AfterValidator(_normal_email),
     Field(json_schema_extra={"format": "email"}),
 ]
-Password = Annotated[SecretStr, Field(max_length=PASSWORD_MAX_CHARACTERS)]
+NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=MAX_CHARACTERS)]
+# Longer ones are never stored, so they are wrong, not invalid.
+GivenPassword = Annotated[SecretStr, Field(max_length=10 * MAX_CHARACTERS)]
+RefreshTokenText = Annotated[str, StringConstraints(max_length=500)]
 
 
 class UserCreate(RequestModel):
@@ -31,7 +34,14 @@ class UserCreate(RequestModel):
 
     username: Username
     email: Email
-    password: Annotated[SecretStr, Field(min_length=8, max_length=PASSWORD_MAX_CHARACTERS)]
+    password: NewPassword
+
+
+class UserUpdate(RequestModel):
+    """Changes to an account; what is left out stays as it is."""
+
+    username: Username = UNCHANGED
+    email: Email = UNCHANGED
 
 
 class UserRead(ResponseModel):
@@ -52,3 +62,73 @@ class Token(ResponseModel):
     token_type: str = "bearer"  # noqa: S105  # the name of a kind, not a secret
     expires_in: int = Field(description="Lifetime of the access token, in seconds.")
     refresh_token: str
+
+
+class RefreshToken(RequestModel):
+    """A refresh token, given back."""
+
+    refresh_token: RefreshTokenText
+
+
+class PasswordChange(RequestModel):
+    """A new password, confirmed by the old one."""
+
+    current_password: GivenPassword
+    new_password: NewPassword
+    confirm_password: SecretStr
+
+
+class PasswordConfirmation(RequestModel):
+    """The caller's password, for what cannot be undone."""
+
+    password: GivenPassword
+
+
+class SessionRead(ResponseModel):
+    """A login."""
+
+    id: int
+    user_agent: str | None
+    created_at: Timestamp
+    last_used_at: Timestamp = Field(description="When its tokens were last issued.")
+    current: bool = Field(description="True for the login of this request.")
+
+
+class SessionList(ResponseModel):
+    """The caller's logins, newest first."""
+
+    sessions: list[SessionRead]
+    next_cursor: str | None = None
+
+
+class ApiKeyCreate(RequestModel):
+    """A new API key."""
+
+    name: Annotated[Line, StringConstraints(max_length=100)]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
+    expires_at: Moment | None = None
+
+
+class ApiKeyRead(ResponseModel):
+    """An API key; the secret part is never shown again."""
+
+    id: int
+    name: str
+    prefix: str = Field(description="How the key begins.")
+    scopes: list[Scope]
+    expires_at: Timestamp | None
+    created_at: Timestamp
+    last_used_at: Timestamp | None = Field(description="To the minute.")
+
+
+class ApiKeyCreated(ApiKeyRead):
+    """A new API key, with the key itself, this once."""
+
+    key: str
+
+
+class ApiKeyList(ResponseModel):
+    """The caller's API keys, newest first."""
+
+    api_keys: list[ApiKeyRead]
+    next_cursor: str | None = None

@@ -5,8 +5,9 @@ import re
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import jwt
@@ -40,12 +41,12 @@ class RefreshClaims:
 
 
 class TokenSigner:
-    """Makes and checks the tokens of one signing secret."""
+    """Makes tokens with the first of the signing secrets and accepts those of any of them."""
 
-    def __init__(self, secret: bytes, *, access_token_minutes: int) -> None:
+    def __init__(self, secrets: Sequence[bytes], *, access_token_minutes: int) -> None:
         # One key per purpose, so that neither kind of token can ever pass for the other.
-        self._access_key = hmac.digest(secret, b"access token", "sha256")
-        self._refresh_key = hmac.digest(secret, b"refresh token", "sha256")
+        self._access_keys = [hmac.digest(secret, b"access token", "sha256") for secret in secrets]
+        self._refresh_keys = [hmac.digest(secret, b"refresh token", "sha256") for secret in secrets]
         self.access_token_seconds = access_token_minutes * 60
 
     def access_token(self, user_id: int, session_id: int) -> str:
@@ -60,7 +61,7 @@ class TokenSigner:
             "exp": now + self.access_token_seconds,
             "jti": uuid.uuid4().hex,
         }
-        return jwt.encode(claims, self._access_key, algorithm=_ALGORITHM, headers={"typ": _TYPE})
+        return jwt.encode(claims, self._access_keys[0], algorithm=_ALGORITHM, headers={"typ": _TYPE})
 
     def read_access_token(self, token: str) -> AccessClaims:
         """Return what a token says, once its signature, type, audience and times are checked (RFC 8725).
@@ -69,10 +70,17 @@ class TokenSigner:
             InvalidTokenError: It is forged, expired, malformed or of another kind.
 
         """
+        for key in self._access_keys[:-1]:
+            with suppress(InvalidTokenError):
+                return self._read_access_token(token, key)
+        return self._read_access_token(token, self._access_keys[-1])
+
+    @staticmethod
+    def _read_access_token(token: str, key: bytes) -> AccessClaims:
         try:
             decoded = jwt.decode_complete(
                 token,
-                self._access_key,
+                key,
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
@@ -89,7 +97,7 @@ class TokenSigner:
 
     def refresh_token(self, claims: RefreshClaims) -> str:
         """Return the one token of a login's generation; the same each time it is asked for."""
-        return f"tmr_{claims.session_id}_{claims.generation}_{self._refresh_code(claims)}"
+        return f"tmr_{claims.session_id}_{claims.generation}_{_refresh_code(claims, self._refresh_keys[0])}"
 
     def read_refresh_token(self, token: str) -> RefreshClaims:
         """Return what a refresh token says, once its code is checked.
@@ -102,13 +110,16 @@ class TokenSigner:
         if match is None:
             raise InvalidTokenError
         claims = RefreshClaims(int(match[1]), int(match[2]))
-        if not hmac.compare_digest(self._refresh_code(claims), match[3]):
+        if claims.session_id > MAXIMUM_ID:
+            raise InvalidTokenError
+        if not any(hmac.compare_digest(_refresh_code(claims, key), match[3]) for key in self._refresh_keys):
             raise InvalidTokenError
         return claims
 
-    def _refresh_code(self, claims: RefreshClaims) -> str:
-        message = f"{claims.session_id}.{claims.generation}".encode()
-        return urlsafe_b64encode(hmac.new(self._refresh_key, message, sha256).digest()).rstrip(b"=").decode()
+
+def _refresh_code(claims: RefreshClaims, key: bytes) -> str:
+    code = hmac.digest(key, f"{claims.session_id}.{claims.generation}".encode(), "sha256")
+    return urlsafe_b64encode(code).rstrip(b"=").decode()
 
 
 def _id(claim: Any) -> int:

@@ -2,22 +2,18 @@
 
 from typing import Any
 
-from sqlalchemy import RowMapping, TextClause, bindparam, text
-from sqlalchemy.types import BigInteger, Text
+from sqlalchemy import RowMapping, TextClause
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.types import Text
 
 from taskmanager.comments.schemas import Author, CommentRead
-from taskmanager.database import ReadSession, WriteSession
+from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import NotAuthorError, NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.projects.access import require_writer
 
 _COLUMNS = "c.id, c.task_id, c.body, c.author_id, u.username, c.created_at, c.updated_at, c.version"
 _WITH_AUTHOR = "LEFT JOIN users u ON u.id = c.author_id"
-
-
-def _statement(sql: str) -> TextClause:
-    types = {"user_id": BigInteger, "task_id": BigInteger, "comment_id": BigInteger, "body": Text}
-    return text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in types.items() if f":{name}" in sql))
 
 
 _ACCESS = """
@@ -39,7 +35,8 @@ target AS (
 )"""
 _ALLOWED = "target.may_change AND target.role IN ('owner', 'editor') AND NOT target.archived"
 
-_CREATE = _statement(f"""
+_CREATE = statement(
+    f"""
 WITH {_ACCESS}, c AS (
     INSERT INTO comments (project_id, task_id, author_id, body)
     SELECT project_id, task_id, :user_id, :body FROM access WHERE role IN ('owner', 'editor') AND NOT archived
@@ -52,9 +49,11 @@ WITH {_ACCESS}, c AS (
     FROM c
 )
 SELECT a.role, a.archived, {_COLUMNS} FROM access a LEFT JOIN c ON true {_WITH_AUTHOR}
-""")
+""",
+    body=Text(),
+)
 
-_FIND = _statement(f"""
+_FIND = statement(f"""
 WITH {_ACCESS}
 SELECT {_COLUMNS}
 FROM access a JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {_WITH_AUTHOR}
@@ -62,14 +61,15 @@ WHERE c.id = :comment_id
 """)
 
 # The outer join tells a task without comments from a task that is not there.
-_LIST = _statement(f"""
+_LIST = statement(f"""
 WITH {_ACCESS}
 SELECT {_COLUMNS}
 FROM access a LEFT JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {_WITH_AUTHOR}
 ORDER BY c.created_at, c.id
 """)
 
-_UPDATE = _statement(f"""
+_UPDATE = statement(
+    f"""
 WITH {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
     SELECT c AS old FROM comments c JOIN target ON target.project_id = c.project_id AND target.id = c.id
     WHERE {_ALLOWED} FOR UPDATE OF c
@@ -87,9 +87,11 @@ WITH {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
 SELECT target.role, target.archived, target.may_change, {_COLUMNS}
 FROM target LEFT JOIN found ON true LEFT JOIN changed ON true
 CROSS JOIN LATERAL (SELECT (COALESCE(changed.c, found.old)).*) AS c {_WITH_AUTHOR}
-""")
+""",
+    body=Text(),
+)
 
-_DELETE = _statement(f"""
+_DELETE = statement(f"""
 WITH {_ACCESS}, {_TARGET}, gone AS (
     DELETE FROM comments c USING target
     WHERE c.project_id = target.project_id AND c.id = target.id AND {_ALLOWED}
@@ -199,4 +201,9 @@ class CommentWriter:
         return row
 
     async def _one(self, statement: TextClause, parameters: dict[str, Any]) -> RowMapping | None:
-        return (await self._session.execute(statement, parameters)).mappings().one_or_none()
+        try:
+            return (await self._session.execute(statement, parameters)).mappings().one_or_none()
+        except IntegrityError as error:
+            if violated_constraint(error) == "comments_task_fkey":  # deleted between the look-up and the insert
+                raise NotFoundError("task") from None
+            raise

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Row, bindparam, text
+from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql import JSONB
 
-from taskmanager.database import ReadSession, WriteSession
+from taskmanager.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.projects.access import require_owner
@@ -14,7 +14,7 @@ from taskmanager.projects.schemas import ProjectCreate, ProjectRead, ProjectUpda
 _COLUMNS = """p.id, p.name, p.description, p.archived, p.inbox_of IS NOT NULL AS personal,
     p.created_at, p.updated_at, p.version"""
 
-_CREATE = text(f"""
+_CREATE = statement(f"""
 WITH p AS (
     INSERT INTO projects (name, description) VALUES (:name, :description) RETURNING *
 ), membership AS (
@@ -28,20 +28,21 @@ WITH p AS (
 SELECT {_COLUMNS}, 'owner' AS role FROM p
 """)
 
-_FIND = text(f"""
+_FIND = statement(f"""
 SELECT {_COLUMNS}, m.role
 FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
 WHERE p.id = :project_id
 """)
 
-_LIST = text(f"""
+_LIST = statement(f"""
 SELECT {_COLUMNS}, m.role
 FROM project_members m JOIN projects p ON p.id = m.project_id
 WHERE m.user_id = :user_id ORDER BY p.created_at, p.id
 """)
 
 # The row is locked before it is compared, so that old and new values in the log are those of this very change.
-_UPDATE = text(f"""
+_UPDATE = statement(
+    f"""
 WITH access AS (
     SELECT project_id, role FROM project_members WHERE project_id = :project_id AND user_id = :user_id
 ), found AS MATERIALIZED (
@@ -66,18 +67,20 @@ WITH access AS (
 SELECT {_COLUMNS}, a.role, (SELECT count(*) FROM wanted) AS allowed
 FROM access a JOIN found f ON true LEFT JOIN changed c ON true
 CROSS JOIN LATERAL (SELECT (COALESCE(c.p, f.old)).*) AS p
-""").bindparams(bindparam("patch", type_=JSONB))
+""",
+    patch=JSONB(),
+)
 
-_FIND_ROLE = text("SELECT role FROM project_members WHERE project_id = :project_id AND user_id = :user_id")
+_FIND_ROLE = statement("SELECT role FROM project_members WHERE project_id = :project_id AND user_id = :user_id")
 
-_LOCK = text("""
+_LOCK = statement("""
 SELECT p.id, p.inbox_of, m.role
 FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
 WHERE p.id = :project_id FOR UPDATE OF p
 """)
 
 # The whole log of the project goes, but for the last line: followers have to learn that it is gone.
-_DELETE = text(f"""
+_DELETE = statement(f"""
 WITH gone_events AS (
     DELETE FROM events WHERE project_id = :project_id
 ), gone_tasks AS (

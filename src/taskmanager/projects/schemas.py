@@ -1,8 +1,8 @@
 """What project routes take and answer."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from taskmanager.field_types import UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
 from taskmanager.projects.roles import Role
@@ -38,6 +38,42 @@ class ProjectRead(ResponseModel):
     created_at: Timestamp
     updated_at: Timestamp
     version: int
+
+
+class MemberCreate(RequestModel):
+    """A person to add, by user name or by e-mail address, and their role."""
+
+    username: Annotated[FreeText, StringConstraints(max_length=255)] | None = None
+    email: Annotated[FreeText, StringConstraints(max_length=255)] | None = None
+    role: Role
+
+    @model_validator(mode="after")
+    def _require_one_name(self) -> Self:
+        if (self.username is None) == (self.email is None):
+            raise ValueError("give either username or email")
+        return self
+
+
+class MemberUpdate(RequestModel):
+    """A member's new role."""
+
+    role: Role
+
+
+class MemberRead(ResponseModel):
+    """A member of a project."""
+
+    user_id: int
+    username: str
+    role: Role
+    created_at: Timestamp = Field(description="When the person became a member.")
+
+
+class MemberList(ResponseModel):
+    """The members of a project, longest-standing first."""
+
+    members: list[MemberRead]
+    next_cursor: str | None = None
 
 
 class ProjectList(ResponseModel):

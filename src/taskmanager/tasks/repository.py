@@ -7,19 +7,17 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
-    bindparam,
     func,
     not_,
     or_,
     select,
-    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.types import BigInteger, Integer, Text
+from sqlalchemy.types import Integer, Text
 
-from taskmanager.database import ReadSession, WriteSession, violated_constraint
+from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import InvalidValueError, NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.projects.access import require_writer
@@ -44,7 +42,8 @@ def _columns(alias: str) -> str:
     return ", ".join(f"{alias}.{name}" for name in _NAMES)
 
 
-_CREATE = text(f"""
+_CREATE = statement(
+    f"""
 WITH access AS (
     SELECT p.id AS project_id, p.archived, m.role
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
@@ -63,15 +62,12 @@ WITH access AS (
     FROM t
 )
 SELECT a.role, a.archived, {_columns("t")} FROM access a LEFT JOIN t ON true
-""").bindparams(
-    bindparam("user_id", type_=BigInteger),
-    bindparam("project_id", type_=BigInteger),
-    bindparam("title", type_=Text),
-    bindparam("description", type_=Text),
-    bindparam("priority", type_=Integer),
-    bindparam("tags", type_=ARRAY(Text)),
-    bindparam("due_at", type_=TIMESTAMP(timezone=True)),
-    bindparam("assignee_id", type_=BigInteger),
+""",
+    title=Text(),
+    description=Text(),
+    priority=Integer(),
+    tags=ARRAY(Text),
+    due_at=TIMESTAMP(timezone=True),
 )
 
 _ACCESS = """
@@ -82,21 +78,17 @@ access AS (
     JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
     WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
 )"""
-_ACCESS_PARAMETERS = (
-    bindparam("user_id", type_=BigInteger),
-    bindparam("task_id", type_=BigInteger),
-    bindparam("project_id", type_=BigInteger),
-)
 
-_FIND = text(f"""
+_FIND = statement(f"""
 SELECT {_columns("t")}
 FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
 WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
-""").bindparams(*_ACCESS_PARAMETERS)
+""")
 
 # The row is locked before it is compared: fields that are not given keep what another writer has just
 # committed, and the log gets the values that this very change replaced.
-_UPDATE = text(f"""
+_UPDATE = statement(
+    f"""
 WITH {_ACCESS}, found AS MATERIALIZED (
     SELECT t AS old FROM tasks t JOIN access a ON a.project_id = t.project_id AND a.id = t.id
     WHERE a.role IN ('owner', 'editor') AND NOT a.archived
@@ -105,10 +97,10 @@ WITH {_ACCESS}, found AS MATERIALIZED (
     SELECT old, jsonb_populate_record(old, :patch) AS new FROM found
 ), compared AS MATERIALIZED (
     SELECT old, new, {
-    changed_fields(
-        "wanted", ("title", "description", "status", "priority", "tags", "assignee_id"), timestamps=("due_at",)
-    )
-} AS changes FROM wanted
+        changed_fields(
+            "wanted", ("title", "description", "status", "priority", "tags", "assignee_id"), timestamps=("due_at",)
+        )
+    } AS changes FROM wanted
 ), changed AS (
     UPDATE tasks t
     SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
@@ -125,9 +117,11 @@ WITH {_ACCESS}, found AS MATERIALIZED (
 SELECT a.role, a.archived, {_columns("t")}
 FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
 CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
-""").bindparams(bindparam("patch", type_=JSONB), *_ACCESS_PARAMETERS)
+""",
+    patch=JSONB(),
+)
 
-_DELETE = text(f"""
+_DELETE = statement(f"""
 WITH {_ACCESS}, gone AS (
     DELETE FROM tasks t USING access a
     WHERE t.project_id = a.project_id AND t.id = a.id AND a.role IN ('owner', 'editor') AND NOT a.archived
@@ -139,7 +133,51 @@ WITH {_ACCESS}, gone AS (
     FROM gone
 )
 SELECT a.role, a.archived, gone.id FROM access a LEFT JOIN gone ON true
-""").bindparams(*_ACCESS_PARAMETERS)
+""")
+
+_LOCK_FOR_MOVE = statement(f"""
+WITH {_ACCESS}, target AS (
+    SELECT p.id, p.archived, m.role
+    FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
+    WHERE p.id = :target_id
+)
+SELECT a.project_id, a.role, a.archived, target.id AS target_id, target.role AS target_role,
+       target.archived AS target_archived
+FROM access a
+JOIN tasks t ON t.project_id = a.project_id AND t.id = a.id
+LEFT JOIN target ON true
+FOR UPDATE OF t
+""")
+
+_KEPT_BY_MOVE = (
+    "id, title, description, status, priority, tags, due_at, created_by, created_at, completed_at"  # of a task
+)
+_COMMENT_KEPT_BY_MOVE = "id, task_id, author_id, body, created_at, updated_at, version"
+
+# Delete and insert, not an update of the key: rows that are distributed by project cannot change theirs.
+_MOVE = statement(f"""
+WITH gone_comments AS (
+    DELETE FROM comments WHERE project_id = :source_id AND task_id = :task_id RETURNING *
+), gone AS (
+    DELETE FROM tasks WHERE project_id = :source_id AND id = :task_id RETURNING *
+), moved AS (
+    INSERT INTO tasks (project_id, assignee_id, version, updated_at, {_KEPT_BY_MOVE})
+    SELECT :target_id,
+           (SELECT user_id FROM project_members WHERE project_id = :target_id AND user_id = gone.assignee_id),
+           version + 1, now(), {_KEPT_BY_MOVE}
+    FROM gone RETURNING id, version, title
+), moved_comments AS (
+    INSERT INTO comments (project_id, {_COMMENT_KEPT_BY_MOVE})
+    SELECT :target_id, {_COMMENT_KEPT_BY_MOVE} FROM gone_comments
+)
+INSERT INTO events ({EVENT_COLUMNS})
+SELECT :source_id, :user_id, 'task', id, version, 'moved_out', CAST('{{}}' AS jsonb)
+FROM moved
+UNION ALL
+SELECT :target_id, :user_id, 'task', id, version, 'moved_in',
+       jsonb_build_object('title', jsonb_build_object('old', NULL, 'new', title))
+FROM moved
+""")
 
 _SORT_KEYS: dict[TaskSort, ColumnElement[Any]] = {
     TaskSort.UPDATED_AT: Task.__table__.c.updated_at,
@@ -276,9 +314,33 @@ class TaskWriter:
             InvalidValueError: The assignee is not a member of the project.
 
         """
-        patch = changes.model_dump(mode="json", exclude_unset=True)
+        patch = changes.model_dump(mode="json", exclude_unset=True, exclude={"project_id"})
         parameters = {"task_id": task_id, "user_id": user_id, "project_id": project_id, "patch": patch}
         return _task(self._require_written(await self._execute(_UPDATE, parameters)))
+
+    async def lock_for_move(self, task_id: int, target_id: int, *, user_id: int, project_id: int | None = None) -> int:
+        """Lock a task against new comments and other writers and return the project that it is in.
+
+        Raises:
+            NotFoundError: There is no such task, or no such target, that the caller may see.
+            RoleTooLowError: The caller may only read one of the two projects.
+            ProjectArchivedError: One of them is archived.
+        """
+        parameters = {"task_id": task_id, "target_id": target_id, "user_id": user_id, "project_id": project_id}
+        row = await self._execute(_LOCK_FOR_MOVE, parameters)
+        if row is None:
+            raise NotFoundError("task")
+        if row["target_id"] is None:
+            raise NotFoundError("project")
+        require_writer(row["role"], archived=False)
+        require_writer(row["target_role"], archived=row["archived"] or row["target_archived"])
+        source_id: int = row["project_id"]
+        return source_id
+
+    async def move(self, task_id: int, *, source_id: int, target_id: int, user_id: int) -> None:
+        """Move a locked task with its comments; an assignee who is no member of the target is cleared."""
+        parameters = {"task_id": task_id, "source_id": source_id, "target_id": target_id, "user_id": user_id}
+        await self._session.execute(_MOVE, parameters)
 
     async def delete(self, task_id: int, *, user_id: int, project_id: int | None = None) -> None:
         """Delete a task with its comments.
@@ -305,6 +367,9 @@ class TaskWriter:
         try:
             return (await self._session.execute(statement, parameters)).mappings().one_or_none()
         except IntegrityError as error:
-            if violated_constraint(error) == "tasks_assignee_fkey":
-                raise InvalidValueError(("body", "assignee_id"), "is not a member of the project") from None
+            match violated_constraint(error):
+                case "tasks_assignee_fkey":
+                    raise InvalidValueError(("body", "assignee_id"), "is not a member of the project") from None
+                case "tasks_project_id_fkey":  # deleted between the look-up and the insert
+                    raise NotFoundError("project") from None
             raise

@@ -80,6 +80,7 @@ class TaskUpdate(RequestModel):
     tags: Tags = UNCHANGED
     due_at: Moment | None = None
     assignee_id: Id | None = None
+    project_id: Id = UNCHANGED
 
 
 class TaskRead(ResponseModel):

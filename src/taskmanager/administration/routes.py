@@ -1,0 +1,44 @@
+"""Routes of administration: with an administrator's API key of scope `admin`, or the key of the settings."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from taskmanager.accounts.dependencies import Administrator
+from taskmanager.accounts.schemas import UserRead
+from taskmanager.administration.repository import AdministrationReader, AdministrationWriter
+from taskmanager.administration.schemas import Done, UserList
+from taskmanager.dependencies import AppDatabase, Reader, Transaction
+from taskmanager.field_types import WrittenId
+from taskmanager.problems import problems
+from taskmanager.routing import StrictRoute
+
+UserId = Annotated[WrittenId, Path()]
+
+router = APIRouter(prefix="/admin", route_class=StrictRoute, tags=["administration"])
+
+
+@router.get("/users", responses=problems(401, 403, 422, 503))
+async def list_users(_: Administrator, reader: Reader) -> UserList:
+    """Return all accounts, oldest first."""
+    return UserList(users=await AdministrationReader(reader).list_users())
+
+
+@router.post("/users/{user_id}/disable", responses=problems(401, 403, 404, 422, 503))
+async def disable_user(_: Administrator, user_id: UserId, transaction: Transaction) -> UserRead:
+    """Shut an account out: its logins and keys fail from the next request on."""
+    return await AdministrationWriter(transaction).set_disabled(user_id, disabled=True)
+
+
+@router.post("/users/{user_id}/enable", responses=problems(401, 403, 404, 422, 503))
+async def enable_user(_: Administrator, user_id: UserId, transaction: Transaction) -> UserRead:
+    """Let an account in again."""
+    return await AdministrationWriter(transaction).set_disabled(user_id, disabled=False)
+
+
+@router.delete("/clear-tasks", responses=problems(401, 403, 422, 503))
+async def clear_tasks(administrator: Administrator, database: AppDatabase) -> Done:
+    """Delete all tasks of all projects."""
+    async with database.long_transaction() as transaction:
+        await AdministrationWriter(transaction).clear_tasks(actor_id=administrator)
+    return Done(message="All tasks deleted")

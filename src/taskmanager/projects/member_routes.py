@@ -1,0 +1,67 @@
+"""Routes of the members of a project."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
+from taskmanager.dependencies import Reader, Transaction
+from taskmanager.field_types import WrittenId
+from taskmanager.problems import problems
+from taskmanager.projects.access import require_owner
+from taskmanager.projects.member_repository import MemberReader, MemberWriter
+from taskmanager.projects.roles import Role
+from taskmanager.projects.routes import ProjectId
+from taskmanager.projects.schemas import MemberCreate, MemberList, MemberRead, MemberUpdate
+from taskmanager.routing import StrictRoute
+
+UserId = Annotated[WrittenId, Path()]
+
+router = APIRouter(prefix="/projects/{project_id}/members", route_class=StrictRoute, tags=["projects"])
+
+
+@router.get("", responses=problems(401, 403, 404, 422, 503))
+async def list_members(caller: ProjectsReader, project_id: ProjectId, reader: Reader) -> MemberList:
+    """Return the members of a project, longest-standing first."""
+    return MemberList(members=await MemberReader(reader).list_all(project_id, caller_id=caller.user_id))
+
+
+@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+async def add_member(
+    caller: ProjectsWriter, project_id: ProjectId, new: MemberCreate, transaction: Transaction, response: Response
+) -> MemberRead:
+    """Make somebody a member, by user name or e-mail address; owners only."""
+    member = await MemberWriter(transaction).add(project_id, new, caller_id=caller.user_id)
+    response.headers["Location"] = f"/api/v1/projects/{project_id}/members/{member.user_id}"
+    return member
+
+
+@router.get("/{user_id}", responses=problems(401, 403, 404, 422, 503))
+async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: UserId, reader: Reader) -> MemberRead:
+    """Return a member of a project."""
+    return await MemberReader(reader).find(project_id, user_id, caller_id=caller.user_id)
+
+
+@router.put("/{user_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+async def change_role(
+    caller: ProjectsWriter, project_id: ProjectId, user_id: UserId, change: MemberUpdate, transaction: Transaction
+) -> MemberRead:
+    """Give a member another role; owners only, and one owner always stays."""
+    members = MemberWriter(transaction)
+    locked = await members.lock(project_id, user_id, caller_id=caller.user_id)
+    require_owner(locked.roles[caller.user_id])
+    if change.role != Role.OWNER:
+        locked.require_remaining_owner(user_id)
+    await members.change_role(project_id, user_id, change.role, caller_id=caller.user_id)
+    return await MemberReader(transaction).find(project_id, user_id, caller_id=caller.user_id)
+
+
+@router.delete("/{user_id}", status_code=204, responses=problems(401, 403, 404, 409, 422, 503))
+async def remove_member(
+    caller: ProjectsWriter, project_id: ProjectId, user_id: UserId, transaction: Transaction
+) -> None:
+    """Remove a member, or leave; their tasks lose their assignee, and one owner always stays."""
+    members = MemberWriter(transaction)
+    locked = await members.lock(project_id, user_id, caller_id=caller.user_id)
+    locked.require_remaining_owner(user_id)
+    await members.remove(project_id, user_id, caller_id=caller.user_id)
