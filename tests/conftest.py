@@ -16,6 +16,7 @@ from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database import Database, alembic_config
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
+from tests.live_server import LiveServer
 from tests.server import database_on, execute_on, find_server
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
@@ -226,3 +227,14 @@ def query_recorder(database: Database) -> Iterator[list[str]]:
     event.listen(database.engine.sync_engine, "before_cursor_execute", record)
     yield statements
     event.remove(database.engine.sync_engine, "before_cursor_execute", record)
+
+
+@pytest.fixture(scope="session")
+def live_server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """The service as a process of its own, on this worker's database."""
+    server = LiveServer(
+        {"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path_factory.mktemp("server") / "log"
+    )
+    server.start()
+    yield server
+    server.stop()
