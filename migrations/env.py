@@ -13,8 +13,9 @@ from sqlalchemy.pool import NullPool
 from taskmanager.database import Base
 from taskmanager.events.models import TransactionId
 
-for _feature in ("accounts", "comments", "events", "projects", "tasks"):
+for _feature in ("accounts", "comments", "events", "notifications", "projects", "tasks"):
     import_module(f"taskmanager.{_feature}.models")
+import_module("taskmanager.idempotency")
 
 # SQLAlchemy's reflection does not know the type yet.
 ischema_names.setdefault("xid8", TransactionId)

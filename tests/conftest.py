@@ -4,10 +4,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
+import structlog
 from alembic import command
 from fastapi import FastAPI
 from sqlalchemy import event, text
@@ -24,13 +25,34 @@ PASSWORD = "correct horse battery"
 # argon2id of PASSWORD with the service's parameters, so that most tests need not spend the time.
 PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$0ufw9zLnhjI33rDKtf1+0g$nPxMrbf+LsNfxrVIBqCuH2EnDsY0wxCIVvD5ncNoUbI"
 SECRET = "a secret for tests only, of more than 32 bytes"
-_TABLES = ("api_keys", "events", "comments", "tasks", "project_members", "projects", "sessions", "users")
+_TABLES = (
+    "idempotency_keys",
+    "notifications",
+    "api_keys",
+    "events",
+    "comments",
+    "tasks",
+    "project_members",
+    "projects",
+    "sessions",
+    "users",
+)
 
 _resources = ExitStack()
 
 
+def drop_log_lines() -> None:
+    """Keep the log silent: unconfigured, structlog would print every traceback with its local variables."""
+
+    def drop(*_: Any) -> NoReturn:
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[drop])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server in the process that distributes the tests."""
+    drop_log_lines()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     server = _resources.enter_context(find_server())
@@ -232,9 +254,7 @@ def query_recorder(database: Database) -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def live_server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """The service as a process of its own, on this worker's database."""
-    server = LiveServer(
-        {"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path_factory.mktemp("server") / "log"
-    )
+    server = LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path_factory.mktemp("server") / "log")
     server.start()
     yield server
     server.stop()

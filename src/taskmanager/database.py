@@ -89,7 +89,6 @@ class Database:
 
         Raises:
             sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
-
         """
         async with self._new_write_session() as session, session.begin():
             yield session
@@ -116,7 +115,6 @@ class Database:
 
         Raises:
             SchemaError: The server is older than PostgreSQL 18, or the schema is not at the newest revision.
-
         """
         async with self.reader() as session:
             version = int((await session.execute(text("SHOW server_version_num"))).scalar_one()) // 10_000

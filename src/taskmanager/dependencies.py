@@ -1,12 +1,27 @@
 """What handlers of every feature ask for, as annotated aliases."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request, Response
 
 from taskmanager.database import Database, ReadSession, WriteSession
+from taskmanager.idempotency import (
+    PENDING_ANSWER,
+    IdempotencyStore,
+    PendingAnswer,
+    ReplayError,
+    RequestIdentity,
+    read_idempotency_key,
+)
+from taskmanager.pagination import CursorSigner, Page, PageQuery, cut_page, next_link, read_page
+from taskmanager.preconditions import IfMatch, matches_known, read_if_match
 from taskmanager.settings import Settings
+
+_T = TypeVar("_T")
 
 
 async def get_settings(request: Request) -> Settings:
@@ -37,7 +52,114 @@ async def open_reader(database: AppDatabase) -> AsyncIterator[ReadSession]:
         yield session
 
 
+async def get_if_match(request: Request, settings: AppSettings) -> IfMatch:
+    """Return which versions the request may replace."""
+    return read_if_match(request.headers, required=settings.require_if_match)
+
+
+@dataclass(frozen=True)
+class KnownVersions:
+    """What the client has already (If-None-Match)."""
+
+    headers: Mapping[str, str]
+
+    @property
+    def given(self) -> bool:
+        """Whether the client says anything about it."""
+        return "if-none-match" in self.headers
+
+    def include(self, version: int) -> bool:
+        """Tell whether the client has this version."""
+        return matches_known(self.headers, version)
+
+
+async def get_known_versions(request: Request) -> KnownVersions:
+    """Return the versions that the client has."""
+    return KnownVersions(request.headers)
+
+
+class Pager:
+    """Reads the cursor of a request, and leads to the next page."""
+
+    def __init__(self, signer: CursorSigner, request: Request, response: Response) -> None:
+        self.signer = signer
+        self._request = request
+        self._response = response
+
+    def start(self, query: PageQuery, binding: str) -> Page:
+        """Return what to read of a list in order of (time, id); `binding` names list, filter and user.
+
+        Raises:
+            InvalidCursorError: The cursor is not one of this list.
+        """
+        return read_page(query, self.signer, binding)
+
+    def finish(
+        self, rows: Sequence[_T], page: Page, binding: str, key: Callable[[_T], tuple[datetime, int]]
+    ) -> tuple[list[_T], str | None]:
+        """Return the rows of the page, and the cursor of the next one."""
+        shown, last = cut_page(rows, page)
+        return list(shown), self.link(None if last is None else self.signer.write(key(last), binding))
+
+    def link(self, cursor: str | None) -> str | None:
+        """Add the `Link` header, if there is a next page, and return its cursor."""
+        if cursor is not None:
+            query = self._request.query_params.multi_items()
+            self._response.headers["Link"] = next_link(self._request.url.path, query, cursor)
+        return cursor
+
+
+async def get_pager(request: Request, response: Response) -> Pager:
+    """Return what turns pages."""
+    return Pager(request.app.state.cursor_signer, request, response)
+
+
+@dataclass(frozen=True)
+class IdempotentWrite:
+    """The transaction of a POST, whose answer may be stored for a retry."""
+
+    session: WriteSession
+    pending: PendingAnswer | None
+
+    def allow_replay(self, project_id: int, role: str) -> None:
+        """Replay the answer only to the caller while they have at least this role in the project."""
+        if self.pending is not None:
+            self.pending.allow_replay(project_id, role)
+
+
 # Function scope ends the block before the response is sent. With the default scope the client
 # would have its 201 before COMMIT ran, and a failed commit would never be told.
 Transaction = Annotated[WriteSession, Depends(open_transaction, scope="function")]
+
+
+async def open_idempotent_transaction(request: Request, session: Transaction) -> IdempotentWrite:
+    """Return the request's transaction; a request that was answered before ends here.
+
+    Must stand behind the caller in a handler's signature.
+
+    Raises:
+        ReplayError: The answer is stored.
+        IdempotencyKeyInUseError: The same request is running now.
+        IdempotencyKeyReusedError: The key was used for another body.
+        NotFoundError: The caller may not see what was made any more.
+        RoleTooLowError: The caller may not make it any more.
+    """
+    key = read_idempotency_key(request.headers)
+    if key is None:
+        return IdempotentWrite(session, None)
+    fingerprint = sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
+    identity = RequestIdentity(request.state.user_id, request.method, request.url.path, key, fingerprint)
+    store = IdempotencyStore(session)
+    if answer := await store.find(identity):
+        raise ReplayError(answer)
+    pending = PendingAnswer(store, identity)
+    setattr(request.state, PENDING_ANSWER, pending)
+    return IdempotentWrite(session, pending)
+
+
+IdempotentTransaction = Annotated[IdempotentWrite, Depends(open_idempotent_transaction, scope="function")]
+Condition = Annotated[IfMatch, Depends(get_if_match)]
+Known = Annotated[KnownVersions, Depends(get_known_versions)]
+Paging = Annotated[Pager, Depends(get_pager)]
+PageOf = Annotated[PageQuery, Query()]
 Reader = Annotated[ReadSession, Depends(open_reader, scope="function")]

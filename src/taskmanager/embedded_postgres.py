@@ -102,7 +102,6 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedPostgresError: another process holds DATA_DIR, its data is from another major version, the
                 wheel is missing, or PostgreSQL refuses.
-
         """
         try:
             self._acquire()
@@ -123,7 +122,6 @@ class EmbeddedPostgres:
 
         Raises:
             EmbeddedPostgresError: the server does not stop, not even without its final checkpoint.
-
         """
         if self._lock is None:
             return
@@ -138,7 +136,6 @@ class EmbeddedPostgres:
 
         Raises:
             EmbeddedPostgresError: another process holds DATA_DIR, or the server does not stop.
-
         """
         self.stop()
         self._acquire()

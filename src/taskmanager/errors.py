@@ -30,6 +30,18 @@ class MalformedBodyError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class MalformedHeaderError(TaskManagerError):
+    """A header of the request is not what its definition says."""
+
+    name: str
+
+
+@dataclass(eq=False)
+class InvalidCursorError(TaskManagerError):
+    """The cursor was bent, or belongs to another list, filter, sort or user."""
+
+
+@dataclass(eq=False)
 class UnauthenticatedError(TaskManagerError):
     """The request names no caller."""
 
@@ -84,9 +96,13 @@ class UnknownQueryParameterError(TaskManagerError):
 
 @dataclass(eq=False)
 class NotFoundError(TaskManagerError):
-    """There is no such thing, or the caller may not see it: the two are not told apart."""
+    """There is no such thing, or the caller may not see it: the two are not told apart.
+
+    `index` is its place in a request for several.
+    """
 
     what: str
+    index: int | None = None
 
 
 @dataclass(eq=False)
@@ -104,6 +120,34 @@ class NotAuthorError(TaskManagerError):
 @dataclass(eq=False)
 class ProjectArchivedError(TaskManagerError):
     """The project is archived, so nothing in it may change."""
+
+
+@dataclass(eq=False)
+class StaleVersionError(TaskManagerError):
+    """The thing has changed since the version that the caller knows.
+
+    `base_version` is that version, `changed_fields` the names of what changed since; None where that is not known.
+    """
+
+    current_version: int
+    base_version: int | None = None
+    changed_fields: Sequence[str] | None = None
+    index: int | None = None
+
+
+@dataclass(eq=False)
+class PreconditionRequiredError(TaskManagerError):
+    """A write has to say which version it replaces."""
+
+
+@dataclass(eq=False)
+class IdempotencyKeyInUseError(TaskManagerError):
+    """The same request is running now."""
+
+
+@dataclass(eq=False)
+class IdempotencyKeyReusedError(TaskManagerError):
+    """The key was used for a request with another body."""
 
 
 @dataclass(eq=False)

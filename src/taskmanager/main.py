@@ -8,12 +8,14 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
+from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database import Database
@@ -22,22 +24,26 @@ from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
 from taskmanager.middleware import (
     BodyLimitMiddleware,
+    ConflictRetryMiddleware,
     ErrorBoundaryMiddleware,
     HeadMiddleware,
     ProblemCORSMiddleware,
     RequestContextMiddleware,
 )
+from taskmanager.notifications.routes import router as notifications_router
 from taskmanager.observability import configure_logging
+from taskmanager.pagination import CursorSigner
 from taskmanager.problems import answer_to, problem_response, problem_schemas
 from taskmanager.projects.member_routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
 from taskmanager.routing import RouteTable
 from taskmanager.settings import Settings
+from taskmanager.tasks.bulk_routes import router as bulk_router
 from taskmanager.tasks.routes import project_router as project_tasks_router
 from taskmanager.tasks.routes import router as tasks_router
 
 API_PREFIX = "/api/v1"
-_EXPOSED_HEADERS = ("Location", "Retry-After", "X-Request-ID", "X-Process-Time")
+_EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Process-Time", "Idempotency-Replayed")
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
 Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Authorize* button does it), and send
@@ -61,7 +67,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         ValueError: The settings name no database.
-
     """
     app = FastAPI(
         title="Task Manager API",
@@ -71,11 +76,13 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
     )
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.readiness = Readiness(settings)
     app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
+    app.state.cursor_signer = CursorSigner(settings.signing_secrets)
     app.state.password_hasher = PasswordHasher(
         threads=settings.password_hash_threads, queue=settings.password_hash_queue
     )
@@ -90,11 +97,17 @@ def create_configured_app() -> FastAPI:
 
     Raises:
         pydantic.ValidationError: A setting is missing, malformed or unsafe.
-
     """
     settings = Settings()
     configure_logging(readable=settings.debug)
     return create_app(settings)
+
+
+def _operation_id(route: APIRoute) -> str:
+    # camelCase, as generated clients name their methods; PUT and PATCH share a handler.
+    first, *rest = route.name.split("_")
+    suffix = "ByPut" if first == "update" and "PUT" in (route.methods or ()) else ""
+    return first + "".join(word.capitalize() for word in rest) + suffix
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -106,8 +119,11 @@ def _add_routes(app: FastAPI) -> None:
         projects_router,
         members_router,
         project_tasks_router,
+        bulk_router,  # before the tasks, whose ids would take "bulk" for one of theirs
         tasks_router,
         comments_router,
+        activity_router,
+        notifications_router,
         administration_router,
     ):
         api.include_router(router)
@@ -117,6 +133,7 @@ def _add_routes(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> None:
     # The last one added is the outermost.
     app.add_middleware(HeadMiddleware)
+    app.add_middleware(ConflictRetryMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=settings.max_body_bytes)
     app.add_middleware(ErrorBoundaryMiddleware)
     app.add_middleware(

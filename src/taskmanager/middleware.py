@@ -1,20 +1,26 @@
 """Everything that happens around each request, as pure ASGI middleware."""
 
+import asyncio
+import random
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from taskmanager.database import sqlstate_of
 from taskmanager.errors import ContentTooLargeError
 from taskmanager.problems import Answer, answer_to, problem_response
 
+# Serialisation failure, deadlock.
+_LOST_TO_OTHERS = frozenset({"40001", "40P01"})
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = structlog.stdlib.get_logger("taskmanager.access")
 
@@ -132,6 +138,56 @@ class ErrorBoundaryMiddleware:
             await problem_response(answer, scope)(scope, receive, send)
 
 
+class ConflictRetryMiddleware:
+    """Run a request again whose transaction lost against others (deadlock, serialisation failure).
+
+    PostgreSQL has rolled it back as a whole, so nothing is done twice; the body is kept to be read again.
+    """
+
+    def __init__(self, app: ASGIApp, tries: int = 3) -> None:
+        self.app = app
+        self.tries = tries
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It lost every time.
+        """
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            await self.app(scope, receive, send)
+            return
+        received: list[Message] = []
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        for attempt in range(1, self.tries + 1):
+            replayed = iter(list(received))
+
+            async def receive_again(replayed: Iterator[Message] = replayed) -> Message:
+                if (message := next(replayed, None)) is not None:
+                    return message
+                received.append(message := await receive())
+                return message
+
+            inner = {**scope, "state": dict(scope.get("state", {}))}
+            try:
+                await self.app(inner, receive_again, watch)
+            except DBAPIError as error:
+                if started or attempt == self.tries or sqlstate_of(error) not in _LOST_TO_OTHERS:
+                    raise
+                await asyncio.sleep(random.uniform(0.005, 0.02) * 4**attempt)  # noqa: S311  # no secret
+            else:
+                return
+            finally:
+                scope["route"] = inner.get("route")
+                scope.setdefault("state", {}).update(inner["state"])
+
+
 class BodyLimitMiddleware:
     """Refuse a body that is too large: at once when its length is announced, else while it streams in."""
 
@@ -144,7 +200,6 @@ class BodyLimitMiddleware:
 
         Raises:
             ContentTooLargeError: More bytes were announced, or came, than the limit.
-
         """
         if scope["type"] != "http":
             await self.app(scope, receive, send)

@@ -16,7 +16,11 @@ def configure_logging(*, readable: bool) -> None:
     ]
     renderer: structlog.types.Processor
     if readable:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(),
+            # The pretty one prints local variables, and with them passwords.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()

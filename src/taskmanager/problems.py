@@ -81,6 +81,8 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         415, "unsupported-content-type", f"This route takes {e.accepted}."
     ),
     errors.MalformedBodyError: lambda e: Answer(400, "malformed-body", f"The body cannot be read: {e.reason}."),
+    errors.MalformedHeaderError: lambda e: Answer(400, "malformed-header", f"The header {e.name} cannot be read."),
+    errors.InvalidCursorError: lambda _: Answer(400, "invalid-cursor", "The cursor does not belong to this list."),
     errors.UnauthenticatedError: lambda _: Answer(401, "unauthenticated", "Log in first.", _BEARER),
     errors.InvalidTokenError: lambda _: Answer(
         401, "invalid-token", "The token is not valid, or not valid any more.", _INVALID_TOKEN
@@ -98,13 +100,35 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.UnknownQueryParameterError: lambda e: _invalid(
         [_field_error(("query", name), "Unknown query parameter", "extra_forbidden") for name in e.names]
     ),
-    errors.NotFoundError: lambda e: Answer(404, "not-found", f"There is no such {e.what}."),
+    errors.NotFoundError: lambda e: Answer(
+        404, "not-found", f"There is no such {e.what}.", extra={} if e.index is None else {"index": e.index}
+    ),
     errors.RoleTooLowError: lambda e: Answer(403, "role-too-low", f"This needs the role {e.needed} in the project."),
     errors.NotAuthorError: lambda _: Answer(
         403, "not-author", "Only the author of a comment and the owners of the project may change it."
     ),
     errors.ProjectArchivedError: lambda _: Answer(
         409, "project-archived", "The project is archived; bring it back before changing anything in it."
+    ),
+    errors.StaleVersionError: lambda e: Answer(
+        412,
+        "stale-version",
+        "It has changed since the version that you know.",
+        {} if e.index is not None else {"ETag": f'"{e.current_version}"'},
+        {
+            "current_version": e.current_version,
+            "changed_fields": e.changed_fields,
+            **({} if e.index is None else {"index": e.index}),
+        },
+    ),
+    errors.PreconditionRequiredError: lambda _: Answer(
+        428, "precondition-required", "Say in If-Match which version you replace."
+    ),
+    errors.IdempotencyKeyInUseError: lambda _: Answer(
+        409, "idempotency-key-in-use", "The same request is running now; try again.", _RETRY
+    ),
+    errors.IdempotencyKeyReusedError: lambda _: Answer(
+        422, "idempotency-key-reused", "The Idempotency-Key was used for a request with another body."
     ),
     errors.PersonalProjectError: lambda e: Answer(409, "personal-project", f"Your Inbox cannot be {e.action}."),
     errors.LastOwnerError: lambda _: Answer(409, "last-owner", "The project would be left without an owner."),
@@ -173,22 +197,28 @@ def problem_response(answer: Answer, scope: Scope) -> Response:
 
 
 _DESCRIPTIONS = {
+    304: "The client has this version already",
     400: "The body cannot be read",
     401: "No valid credential",
     403: "A member who may not do this",
     404: "No such thing, or not visible to the caller",
     409: "In conflict with what is there",
+    412: "Changed since the version in If-Match",
     413: "The body is too large",
     415: "The body has another content type",
     422: "Values that cannot be accepted",
+    428: "If-Match is required by this server",
     503: "Not available right now; try again after `Retry-After` seconds",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of the given error statuses."""
+    """Return the OpenAPI `responses` of the given statuses, all but 304 with a problem document."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
+    return {
+        status: {"description": _DESCRIPTIONS[status], **({"content": content} if status >= 400 else {})}
+        for status in statuses
+    }
 
 
 def problem_schemas() -> dict[str, Any]:

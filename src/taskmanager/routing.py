@@ -15,6 +15,14 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from taskmanager.errors import MalformedBodyError, UnknownQueryParameterError, UnsupportedContentTypeError
+from taskmanager.idempotency import (
+    PENDING_ANSWER,
+    PendingAnswer,
+    ReplayError,
+    StoredAnswer,
+    read_idempotency_key,
+)
+from taskmanager.preconditions import etag, read_if_match
 
 _JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -29,7 +37,6 @@ def parse_json(body: bytes) -> Any:
 
     Raises:
         MalformedBodyError: The bytes are not such a document, or nest too deeply to be read.
-
     """
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
@@ -51,7 +58,6 @@ class StrictRequest(Request):
 
         Raises:
             MalformedBodyError: The body is not a JSON document in UTF-8.
-
         """
         if not hasattr(self, "_json"):
             self._json = parse_json(await self.body())
@@ -59,25 +65,33 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that answers a wrong content type (415) and a malformed body (400) before anything else."""
+    """A route that answers a wrong content type (415) and a malformed body or header (400) before anything else.
+
+    It also stores the answer to a request with an Idempotency-Key, and gives the stored one.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler so that the body is checked before any dependency runs."""
         handle = super().get_route_handler()
-        field = self.body_field
-        if field is None:
-            return handle
-        accepted = _FORMS if isinstance(field.field_info, params.Form) else (_JSON,)
+        accepted: tuple[str, ...] = ()
+        if self.body_field is not None:
+            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (_JSON,)
 
         async def handle_strictly(request: Request) -> Response:
-            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             strict = StrictRequest(request.scope, request.receive)
-            if content_type in accepted:
-                if accepted == (_JSON,) and await strict.body():
-                    await strict.json()
-            elif await strict.body():
-                raise UnsupportedContentTypeError(" or ".join(accepted))
-            return await handle(strict)
+            if accepted:
+                await _check_body(strict, accepted)
+            read_if_match(strict.headers)
+            read_idempotency_key(strict.headers)
+            try:
+                response = await handle(strict)
+            except ReplayError as replay:
+                return _replayed(replay.answer)
+            pending: PendingAnswer | None = getattr(strict.state, PENDING_ANSWER, None)
+            if pending is not None:
+                # The transaction is still open: FastAPI commits it after this function has returned.
+                await pending.store(StoredAnswer(response.status_code, dict(response.headers), bytes(response.body)))
+            return response
 
         return handle_strictly
 
@@ -85,6 +99,25 @@ class StrictRoute(APIRoute):
     def query_names(self) -> frozenset[str]:
         """The query parameters that this route knows."""
         return frozenset(_query_names(self.dependant))
+
+
+async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type in accepted:
+        if accepted == (_JSON,) and await request.body():
+            await request.json()
+    elif await request.body():
+        raise UnsupportedContentTypeError(" or ".join(accepted))
+
+
+def _replayed(answer: StoredAnswer) -> Response:
+    headers = {**answer.headers, "Idempotency-Replayed": "true"}
+    return Response(answer.body, status_code=answer.status, headers=headers)
+
+
+def not_modified(version: int) -> Response:
+    """Return the answer to a client that has this version already."""
+    return Response(status_code=304, headers={"ETag": etag(version)})
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
@@ -103,7 +136,6 @@ def refuse_unknown_query(request: Request) -> None:
 
     Raises:
         UnknownQueryParameterError: The route does not know some of them.
-
     """
     if request.scope["query_string"]:
         route: StrictRoute = request.scope["route"]

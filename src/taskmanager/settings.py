@@ -18,7 +18,6 @@ class DatabaseSettings(BaseSettings):
 
     Raises:
         pydantic.ValidationError: A value is malformed.
-
     """
 
     model_config = SettingsConfigDict(
@@ -91,7 +90,6 @@ class Settings(DatabaseSettings):
 
     Raises:
         pydantic.ValidationError: A value is missing, malformed or unsafe.
-
     """
 
     secret_key: SecretStr = Field(
@@ -136,6 +134,10 @@ class Settings(DatabaseSettings):
     )
     max_body_bytes: int = Field(
         default=1_048_576, ge=1_024, le=104_857_600, description="Largest accepted request body, in bytes."
+    )
+    require_if_match: bool = Field(
+        default=False,
+        description="Refuse changes of tasks, projects and comments without If-Match (428), so that no edit is lost.",
     )
     shutdown_grace_seconds: int = Field(
         default=8, ge=1, le=300, description="How long open requests may take to finish once a stop is asked for."

@@ -39,7 +39,6 @@ def run_with_database(postgres: EmbeddedPostgres, command: Sequence[str], enviro
     Raises:
         EmbeddedPostgresError: the database does not start or does not stop.
         OSError: the command cannot be run.
-
     """
     child = _Child()
     numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}

@@ -10,6 +10,7 @@ from sqlalchemy.types import Text
 from taskmanager.accounts.repository import Account
 from taskmanager.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
+from taskmanager.pagination import Page
 
 _LAST_USE_PRECISION_SECONDS = 60
 
@@ -45,7 +46,14 @@ VALUES (:user_id, :name, :secret_hash, :scopes, :expires_at) RETURNING {_COLUMNS
     expires_at=TIMESTAMP(timezone=True),
 )
 
-_LIST = statement(f"SELECT {_COLUMNS} FROM api_keys WHERE user_id = :user_id ORDER BY created_at DESC, id DESC")
+_LIST = statement(
+    f"""
+SELECT {_COLUMNS} FROM api_keys
+WHERE user_id = :user_id AND (:after_id IS NULL OR (created_at, id) < (:after_time, :after_id))
+ORDER BY created_at DESC, id DESC LIMIT :limit
+""",
+    after_time=TIMESTAMP(timezone=True),
+)
 
 _DELETE = statement("DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id")
 
@@ -80,9 +88,10 @@ class ApiKeyReader:
         values = dict(row)
         return UsedApiKey(frozenset(values.pop("scopes")), Account(**values))
 
-    async def list_all(self, *, user_id: int) -> list[StoredApiKey]:
-        """Return a user's keys, newest first."""
-        return [StoredApiKey(**row) for row in (await self._session.execute(_LIST, {"user_id": user_id})).mappings()]
+    async def list_page(self, page: Page, *, user_id: int) -> list[StoredApiKey]:
+        """Return a user's keys, newest first: those of the page and one more, if there is one."""
+        rows = (await self._session.execute(_LIST, {**page.parameters, "user_id": user_id})).mappings()
+        return [StoredApiKey(**row) for row in rows]
 
 
 class ApiKeyWriter:

@@ -52,6 +52,10 @@ _FORGET_AUTHORSHIP = statement("UPDATE tasks SET created_by = NULL WHERE created
 _ANONYMISE = statement("""
 WITH gone_sessions AS (
     DELETE FROM sessions WHERE user_id = :user_id
+), gone_notifications AS (
+    DELETE FROM notifications WHERE user_id = :user_id
+), gone_answers AS (
+    DELETE FROM idempotency_keys WHERE user_id = :user_id
 ), gone_keys AS (
     DELETE FROM api_keys WHERE user_id = :user_id
 )

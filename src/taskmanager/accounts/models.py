@@ -23,6 +23,7 @@ class User(Base):
         ),
         Index("users_lower_username_idx", text("lower(username)"), unique=True),
         Index("users_email_idx", "email", unique=True),
+        Index("users_created_at_idx", "created_at", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

@@ -28,7 +28,6 @@ class PasswordHasher:
 
         Raises:
             OverloadedError: The queue is full.
-
         """
         return await self._run(lambda: _ARGON2.hash(password))
 
@@ -37,7 +36,6 @@ class PasswordHasher:
 
         Raises:
             OverloadedError: The queue is full.
-
         """
         return await self._run(lambda: self._matches(password, stored or self._dummy_hash)) and stored is not None
 

@@ -129,7 +129,6 @@ class AccountWriter:
 
         Raises:
             AlreadyTakenError: Another account has the user name or the address.
-
         """
         parameters = {"username": username, "email": email, "password_hash": password_hash, "is_admin": is_admin}
         row = await self._execute_unique(_CREATE, parameters)
@@ -154,7 +153,6 @@ class AccountWriter:
 
         Raises:
             WrongLoginError: Meanwhile the password changed or the user was disabled.
-
         """
         parameters = {"user_id": login.user_id, "password_hash": login.password_hash, "user_agent": user_agent}
         session_id: int | None = (await self._session.execute(_START_SESSION, parameters)).scalar()

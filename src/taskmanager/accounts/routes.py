@@ -36,7 +36,7 @@ from taskmanager.accounts.schemas import (
 )
 from taskmanager.accounts.scopes import Scope
 from taskmanager.accounts.session_repository import SessionReader, SessionWriter
-from taskmanager.dependencies import AppDatabase, AppSettings, Reader, Transaction
+from taskmanager.dependencies import AppDatabase, AppSettings, PageOf, Paging, Reader, Transaction
 from taskmanager.errors import AdministratorOnlyError, ScopeMissingError
 from taskmanager.field_types import WrittenId
 from taskmanager.problems import problems
@@ -45,7 +45,7 @@ from taskmanager.routing import StrictRoute
 SessionId = Annotated[WrittenId, Path()]
 KeyId = Annotated[WrittenId, Path()]
 
-_READ = problems(401, 403, 422, 503)
+_READ = problems(400, 401, 403, 422, 503)
 _DELETE = problems(401, 403, 404, 422, 503)
 
 router = APIRouter(route_class=StrictRoute, tags=["accounts"])
@@ -148,9 +148,14 @@ async def delete_me(
 
 
 @router.get("/users/me/sessions", responses=_READ)
-async def list_sessions(caller: AccountOwner, reader: Reader, settings: AppSettings) -> SessionList:
+async def list_sessions(
+    caller: AccountOwner, query: PageOf, reader: Reader, paging: Paging, settings: AppSettings
+) -> SessionList:
     """Return the caller's logins, newest first."""
-    stored = await SessionReader(reader).list_active(user_id=caller.user_id, idle_days=settings.refresh_token_days)
+    binding = f"sessions {caller.user_id}"
+    page = paging.start(query, binding)
+    rows = await SessionReader(reader).list_page(page, user_id=caller.user_id, idle_days=settings.refresh_token_days)
+    stored, cursor = paging.finish(rows, page, binding, key=lambda session: (session.created_at, session.id))
     return SessionList(
         sessions=[
             SessionRead(
@@ -161,7 +166,8 @@ async def list_sessions(caller: AccountOwner, reader: Reader, settings: AppSetti
                 current=s.id == caller.session_id,
             )
             for s in stored
-        ]
+        ],
+        next_cursor=cursor,
     )
 
 
@@ -193,10 +199,13 @@ def _require_grantable(caller: Caller, scopes: list[Scope]) -> None:
 
 
 @router.get("/users/me/api-keys", responses=_READ)
-async def list_api_keys(caller: AccountOwner, reader: Reader) -> ApiKeyList:
+async def list_api_keys(caller: AccountOwner, query: PageOf, reader: Reader, paging: Paging) -> ApiKeyList:
     """Return the caller's API keys, newest first, without their secrets."""
-    keys = await ApiKeyReader(reader).list_all(user_id=caller.user_id)
-    return ApiKeyList(api_keys=[_api_key(key) for key in keys])
+    binding = f"api-keys {caller.user_id}"
+    page = paging.start(query, binding)
+    rows = await ApiKeyReader(reader).list_page(page, user_id=caller.user_id)
+    keys, cursor = paging.finish(rows, page, binding, key=lambda key: (key.created_at, key.id))
+    return ApiKeyList(api_keys=[_api_key(key) for key in keys], next_cursor=cursor)
 
 
 @router.post("/users/me/api-keys", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 503))

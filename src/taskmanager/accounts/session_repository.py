@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
 from taskmanager.accounts.tokens import RefreshClaims
 from taskmanager.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
+from taskmanager.pagination import Page
 
 REFRESH_GRACE_SECONDS = 10
 
@@ -73,11 +76,15 @@ UPDATE sessions SET revoked_at = now()
 WHERE user_id = :user_id AND id IS DISTINCT FROM :kept_id AND revoked_at IS NULL
 """)
 
-_LIST = statement("""
+_LIST = statement(
+    """
 SELECT id, user_agent, created_at, last_used_at FROM sessions
 WHERE user_id = :user_id AND revoked_at IS NULL AND last_used_at > now() - make_interval(days => :idle_days)
-ORDER BY created_at DESC, id DESC
-""")
+  AND (:after_id IS NULL OR (created_at, id) < (:after_time, :after_id))
+ORDER BY created_at DESC, id DESC LIMIT :limit
+""",
+    after_time=TIMESTAMP(timezone=True),
+)
 
 
 class SessionReader:
@@ -86,9 +93,10 @@ class SessionReader:
     def __init__(self, session: ReadSession) -> None:
         self._session = session
 
-    async def list_active(self, *, user_id: int, idle_days: int) -> list[StoredSession]:
-        """Return the logins that are still good, newest first."""
-        rows = (await self._session.execute(_LIST, {"user_id": user_id, "idle_days": idle_days})).mappings()
+    async def list_page(self, page: Page, *, user_id: int, idle_days: int) -> list[StoredSession]:
+        """Return the logins that are still good, newest first: those of the page and one more, if there is one."""
+        parameters = {**page.parameters, "user_id": user_id, "idle_days": idle_days}
+        rows = (await self._session.execute(_LIST, parameters)).mappings()
         return [StoredSession(**row) for row in rows]
 
 

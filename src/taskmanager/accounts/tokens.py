@@ -68,7 +68,6 @@ class TokenSigner:
 
         Raises:
             InvalidTokenError: It is forged, expired, malformed or of another kind.
-
         """
         for key in self._access_keys[:-1]:
             with suppress(InvalidTokenError):
@@ -104,7 +103,6 @@ class TokenSigner:
 
         Raises:
             InvalidTokenError: It was not made with this secret.
-
         """
         match = _REFRESH_TOKEN.fullmatch(token)
         if match is None:

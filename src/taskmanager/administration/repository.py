@@ -1,13 +1,23 @@
 """Every statement of administration."""
 
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
 from taskmanager.accounts.schemas import UserRead
 from taskmanager.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.pagination import Page
 
 _COLUMNS = "id, username, email, disabled, is_admin, created_at"
 
-_LIST = statement(f"SELECT {_COLUMNS} FROM users WHERE deleted_at IS NULL ORDER BY created_at, id")
+_LIST = statement(
+    f"""
+SELECT {_COLUMNS} FROM users
+WHERE deleted_at IS NULL AND (:after_id IS NULL OR (created_at, id) > (:after_time, :after_id))
+ORDER BY created_at, id LIMIT :limit
+""",
+    after_time=TIMESTAMP(timezone=True),
+)
 
 _SET_DISABLED = statement(f"""
 UPDATE users SET disabled = :disabled WHERE id = :user_id AND deleted_at IS NULL RETURNING {_COLUMNS}
@@ -30,9 +40,10 @@ class AdministrationReader:
     def __init__(self, session: ReadSession) -> None:
         self._session = session
 
-    async def list_users(self) -> list[UserRead]:
-        """Return all accounts, oldest first."""
-        return [UserRead.model_validate(row, from_attributes=True) for row in await self._session.execute(_LIST)]
+    async def list_page(self, page: Page) -> list[UserRead]:
+        """Return accounts, oldest first: those of the page and one more, if there is one."""
+        rows = await self._session.execute(_LIST, page.parameters)
+        return [UserRead.model_validate(row, from_attributes=True) for row in rows]
 
 
 class AdministrationWriter:

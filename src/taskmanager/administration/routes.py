@@ -8,7 +8,7 @@ from taskmanager.accounts.dependencies import Administrator
 from taskmanager.accounts.schemas import UserRead
 from taskmanager.administration.repository import AdministrationReader, AdministrationWriter
 from taskmanager.administration.schemas import Done, UserList
-from taskmanager.dependencies import AppDatabase, Reader, Transaction
+from taskmanager.dependencies import AppDatabase, PageOf, Paging, Reader, Transaction
 from taskmanager.field_types import WrittenId
 from taskmanager.problems import problems
 from taskmanager.routing import StrictRoute
@@ -18,10 +18,14 @@ UserId = Annotated[WrittenId, Path()]
 router = APIRouter(prefix="/admin", route_class=StrictRoute, tags=["administration"])
 
 
-@router.get("/users", responses=problems(401, 403, 422, 503))
-async def list_users(_: Administrator, reader: Reader) -> UserList:
+@router.get("/users", responses=problems(400, 401, 403, 422, 503))
+async def list_users(_: Administrator, query: PageOf, reader: Reader, paging: Paging) -> UserList:
     """Return all accounts, oldest first."""
-    return UserList(users=await AdministrationReader(reader).list_users())
+    binding = "users"
+    page = paging.start(query, binding)
+    rows = await AdministrationReader(reader).list_page(page)
+    users, cursor = paging.finish(rows, page, binding, key=lambda user: (user.created_at, user.id))
+    return UserList(users=users, next_cursor=cursor)
 
 
 @router.post("/users/{user_id}/disable", responses=problems(401, 403, 404, 422, 503))

@@ -1,18 +1,23 @@
 """Every statement on comments; membership is part of each WHERE clause."""
 
+import re
 from typing import Any
 
 from sqlalchemy import RowMapping, TextClause
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.types import Text
+from sqlalchemy.types import Integer, Text
 
 from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
-from taskmanager.errors import NotAuthorError, NotFoundError
+from taskmanager.errors import NotAuthorError, NotFoundError, StaleVersionError
+from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.pagination import Page
+from taskmanager.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 
-_COLUMNS = "c.id, c.task_id, c.body, c.author_id, u.username, c.created_at, c.updated_at, c.version"
+_COLUMNS = "c.id, c.task_id, c.project_id, c.body, c.author_id, u.username, c.created_at, c.updated_at, c.version"
 _WITH_AUTHOR = "LEFT JOIN users u ON u.id = c.author_id"
 
 
@@ -35,22 +40,37 @@ target AS (
 )"""
 _ALLOWED = "target.may_change AND target.role IN ('owner', 'editor') AND NOT target.archived"
 
+_MENTIONED = """
+mentioned AS (
+    INSERT INTO notifications (user_id, kind, task_id, comment_id, actor_id)
+    SELECT u.id, 'mentioned', (said.c).task_id, (said.c).id, :user_id
+    FROM (SELECT c FROM {source}) AS said
+    CROSS JOIN users u
+    JOIN project_members m ON m.project_id = (said.c).project_id AND m.user_id = u.id
+    WHERE lower(u.username) = ANY(:mentions) AND u.id <> :user_id AND NOT EXISTS (
+        SELECT FROM notifications n
+        WHERE n.task_id = (said.c).task_id AND n.comment_id = (said.c).id AND n.user_id = u.id
+    )
+)"""
+
 _CREATE = statement(
     f"""
-WITH {_ACCESS}, c AS (
-    INSERT INTO comments (project_id, task_id, author_id, body)
+WITH {_ACCESS}, created AS (
+    INSERT INTO comments AS c (project_id, task_id, author_id, body)
     SELECT project_id, task_id, :user_id, :body FROM access WHERE role IN ('owner', 'editor') AND NOT archived
-    RETURNING *
+    RETURNING c
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'comment', id, version, 'created',
-           jsonb_build_object('body', jsonb_build_object('old', NULL, 'new', body),
-                              'task_id', jsonb_build_object('old', NULL, 'new', task_id))
-    FROM c
-)
-SELECT a.role, a.archived, {_COLUMNS} FROM access a LEFT JOIN c ON true {_WITH_AUTHOR}
+    SELECT (c).project_id, :user_id, 'comment', (c).id, (c).version, 'created',
+           jsonb_build_object('body', jsonb_build_object('old', NULL, 'new', (c).body),
+                              'task_id', jsonb_build_object('old', NULL, 'new', (c).task_id))
+    FROM created
+), {_MENTIONED.format(source="created")}
+SELECT a.role, a.archived, {_COLUMNS}
+FROM access a LEFT JOIN created ON true CROSS JOIN LATERAL (SELECT (created.c).*) AS c {_WITH_AUTHOR}
 """,
     body=Text(),
+    mentions=ARRAY(Text),
 )
 
 _FIND = statement(f"""
@@ -61,12 +81,18 @@ WHERE c.id = :comment_id
 """)
 
 # The outer join tells a task without comments from a task that is not there.
-_LIST = statement(f"""
-WITH {_ACCESS}
-SELECT {_COLUMNS}
-FROM access a LEFT JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {_WITH_AUTHOR}
+_LIST = statement(
+    f"""
+WITH {_ACCESS}, page AS (
+    SELECT c.* FROM access a JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id
+    WHERE :after_id IS NULL OR (c.created_at, c.id) > (:after_time, :after_id)
+    ORDER BY c.created_at, c.id LIMIT :limit
+)
+SELECT {_COLUMNS} FROM access a LEFT JOIN page c ON true {_WITH_AUTHOR}
 ORDER BY c.created_at, c.id
-""")
+""",
+    after_time=TIMESTAMP(timezone=True),
+)
 
 _UPDATE = statement(
     f"""
@@ -77,31 +103,49 @@ WITH {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
     UPDATE comments c SET body = :body, version = c.version + 1, updated_at = now()
     FROM found
     WHERE c.project_id = (found.old).project_id AND c.id = (found.old).id AND (found.old).body <> :body
+      AND (:versions IS NULL OR c.version = ANY(:versions))
     RETURNING c, (found.old).body AS old_body
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT (c).project_id, :user_id, 'comment', (c).id, (c).version, 'updated',
            jsonb_build_object('body', jsonb_build_object('old', old_body, 'new', (c).body))
     FROM changed
-)
-SELECT target.role, target.archived, target.may_change, {_COLUMNS}
+), {_MENTIONED.format(source="changed")}
+SELECT target.role, target.archived, target.may_change, (found.old).version AS found_version, {_COLUMNS}
 FROM target LEFT JOIN found ON true LEFT JOIN changed ON true
 CROSS JOIN LATERAL (SELECT (COALESCE(changed.c, found.old)).*) AS c {_WITH_AUTHOR}
 """,
     body=Text(),
+    mentions=ARRAY(Text),
+    versions=ARRAY(Integer),
 )
 
-_DELETE = statement(f"""
-WITH {_ACCESS}, {_TARGET}, gone AS (
-    DELETE FROM comments c USING target
-    WHERE c.project_id = target.project_id AND c.id = target.id AND {_ALLOWED}
+_DELETE = statement(
+    f"""
+WITH {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
+    SELECT c.project_id, c.id, c.version
+    FROM comments c JOIN target ON target.project_id = c.project_id AND target.id = c.id
+    WHERE {_ALLOWED} FOR UPDATE OF c
+), gone AS (
+    DELETE FROM comments c USING found
+    WHERE c.project_id = found.project_id AND c.id = found.id AND (:versions IS NULL OR c.version = ANY(:versions))
     RETURNING c.project_id, c.id, c.version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, :user_id, 'comment', id, version + 1, 'deleted', '{{}}' FROM gone
 )
-SELECT target.role, target.archived, target.may_change, gone.id FROM target LEFT JOIN gone ON true
-""")
+SELECT target.role, target.archived, target.may_change, target.project_id, found.id, found.version AS found_version
+FROM target LEFT JOIN found ON true
+""",
+    versions=ARRAY(Integer),
+)
+
+_MENTION = re.compile(r"(?<![\w@./-])@([A-Za-z0-9_]{3,50})(?![\w@])", re.ASCII)
+
+
+def mentioned_names(body: str) -> list[str]:
+    """Return the user names that a text mentions as @name, in lower case."""
+    return sorted({name.lower() for name in _MENTION.findall(body)})
 
 
 def _comment(row: RowMapping) -> CommentRead:
@@ -120,7 +164,6 @@ class CommentReader:
 
         Raises:
             NotFoundError: There is no such comment on that task that the caller may see.
-
         """
         parameters = {"comment_id": comment_id, "task_id": task_id, "user_id": user_id}
         row = (await self._session.execute(_FIND, parameters)).mappings().one_or_none()
@@ -128,14 +171,14 @@ class CommentReader:
             raise NotFoundError("comment")
         return _comment(row)
 
-    async def list_all(self, task_id: int, *, user_id: int) -> list[CommentRead]:
-        """Return the comments of a task, oldest first.
+    async def list_page(self, task_id: int, page: Page, *, user_id: int) -> list[CommentRead]:
+        """Return comments of a task, oldest first: those of the page and one more, if there is one.
 
         Raises:
             NotFoundError: There is no such task that the caller may see.
-
         """
-        rows = (await self._session.execute(_LIST, {"task_id": task_id, "user_id": user_id})).mappings().all()
+        parameters = {**page.parameters, "task_id": task_id, "user_id": user_id}
+        rows = (await self._session.execute(_LIST, parameters)).mappings().all()
         if not rows:
             raise NotFoundError("task")
         return [_comment(row) for row in rows if row["id"] is not None]
@@ -154,15 +197,18 @@ class CommentWriter:
             NotFoundError: There is no such task that the caller may see.
             RoleTooLowError: The caller may only read it.
             ProjectArchivedError: Its project is archived.
-
         """
-        row = await self._one(_CREATE, {"task_id": task_id, "user_id": user_id, "body": body})
+        row = await self._one(
+            _CREATE, {"task_id": task_id, "user_id": user_id, "body": body, "mentions": mentioned_names(body)}
+        )
         if row is None:
             raise NotFoundError("task")
         require_writer(row["role"], archived=row["archived"])
         return _comment(row)
 
-    async def update(self, comment_id: int, body: str, *, task_id: int, user_id: int) -> CommentRead:
+    async def update(
+        self, comment_id: int, body: str, *, task_id: int, user_id: int, condition: IfMatch = NO_CONDITION
+    ) -> CommentRead:
         """Change a comment's text and return it; the same text writes nothing.
 
         Raises:
@@ -170,12 +216,20 @@ class CommentWriter:
             RoleTooLowError: The caller may only read it.
             NotAuthorError: The caller is neither its author nor an owner of the project.
             ProjectArchivedError: Its project is archived.
-
+            PreconditionRequiredError: A condition is demanded and none was given.
+            StaleVersionError: It is at another version than the condition names.
         """
-        parameters = {"comment_id": comment_id, "task_id": task_id, "user_id": user_id, "body": body}
-        return _comment(self._require_written(await self._one(_UPDATE, parameters)))
+        parameters = {
+            "comment_id": comment_id,
+            "task_id": task_id,
+            "user_id": user_id,
+            "body": body,
+            "mentions": mentioned_names(body),
+            "versions": condition.versions,
+        }
+        return _comment(await self._require_written(await self._one(_UPDATE, parameters), condition))
 
-    async def delete(self, comment_id: int, *, task_id: int, user_id: int) -> None:
+    async def delete(self, comment_id: int, *, task_id: int, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
         """Delete a comment.
 
         Raises:
@@ -183,13 +237,18 @@ class CommentWriter:
             RoleTooLowError: The caller may only read it.
             NotAuthorError: The caller is neither its author nor an owner of the project.
             ProjectArchivedError: Its project is archived.
-
+            PreconditionRequiredError: A condition is demanded and none was given.
+            StaleVersionError: It is at another version than the condition names.
         """
-        parameters = {"comment_id": comment_id, "task_id": task_id, "user_id": user_id}
-        self._require_written(await self._one(_DELETE, parameters))
+        parameters = {
+            "comment_id": comment_id,
+            "task_id": task_id,
+            "user_id": user_id,
+            "versions": condition.versions,
+        }
+        await self._require_written(await self._one(_DELETE, parameters), condition)
 
-    @staticmethod
-    def _require_written(row: RowMapping | None) -> RowMapping:
+    async def _require_written(self, row: RowMapping | None, condition: IfMatch) -> RowMapping:
         if row is None:
             raise NotFoundError("comment")
         require_writer(row["role"], archived=False)
@@ -198,6 +257,12 @@ class CommentWriter:
         require_writer(row["role"], archived=row["archived"])
         if row["id"] is None:  # deleted by somebody else between the look-up and the lock
             raise NotFoundError("comment")
+        try:
+            condition.check(row["found_version"])
+        except StaleVersionError as stale:
+            raise await name_changes(
+                self._session, stale, project_id=row["project_id"], entity="comment", entity_id=row["id"]
+            ) from None
         return row
 
     async def _one(self, statement: TextClause, parameters: dict[str, Any]) -> RowMapping | None:

@@ -27,6 +27,7 @@ class CommentRead(ResponseModel):
 
     id: int
     task_id: int
+    project_id: int
     body: str
     author: Author | None = Field(description="Null once the account is deleted.")
     created_at: Timestamp

@@ -33,6 +33,7 @@ class Event(Base):
     __table_args__ = (
         CheckConstraint("entity IN ('project', 'member', 'task', 'comment')", name="entity"),
         Index("events_entity_idx", "project_id", "entity", "entity_id", "version"),
+        Index("events_order_idx", "project_id", "xid", "id"),
     )
 
     project_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

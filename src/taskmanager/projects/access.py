@@ -10,7 +10,6 @@ def require_writer(role: str, *, archived: bool) -> None:
     Raises:
         RoleTooLowError: The member is a viewer.
         ProjectArchivedError: The project is archived.
-
     """
     if role not in WRITERS:
         raise RoleTooLowError(Role.EDITOR)
@@ -23,7 +22,6 @@ def require_owner(role: str) -> None:
 
     Raises:
         RoleTooLowError: The member is not an owner.
-
     """
     if role != Role.OWNER:
         raise RoleTooLowError(Role.OWNER)

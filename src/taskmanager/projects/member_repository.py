@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.exc import IntegrityError
 
 from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
@@ -13,18 +14,23 @@ from taskmanager.errors import (
     ProjectArchivedError,
 )
 from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.pagination import Page
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import MemberCreate, MemberRead
 
-_LIST = statement("""
+_LIST = statement(
+    """
 SELECT m.user_id, u.username, m.role, m.created_at
 FROM project_members me
 JOIN project_members m ON m.project_id = me.project_id
 JOIN users u ON u.id = m.user_id
 WHERE me.project_id = :project_id AND me.user_id = :caller_id
-ORDER BY m.created_at, m.user_id
-""")
+  AND (:after_id IS NULL OR (m.created_at, m.user_id) > (:after_time, :after_id))
+ORDER BY m.created_at, m.user_id LIMIT :limit
+""",
+    after_time=TIMESTAMP(timezone=True),
+)
 
 _FIND = statement("""
 SELECT m.user_id, u.username, m.role, m.created_at
@@ -125,15 +131,13 @@ class MemberReader:
     def __init__(self, session: ReadSession | WriteSession) -> None:
         self._session = session
 
-    async def list_all(self, project_id: int, *, caller_id: int) -> list[MemberRead]:
-        """Return the members, longest-standing first.
+    async def list_page(self, project_id: int, page: Page, *, caller_id: int) -> list[MemberRead]:
+        """Return members, longest-standing first: those of the page and one more, if there is one.
 
-        Raises:
-            NotFoundError: There is no such project that the caller may see.
+        There are none where the caller is no member.
         """
-        rows = (await self._session.execute(_LIST, {"project_id": project_id, "caller_id": caller_id})).all()
-        if not rows:
-            raise NotFoundError("project")
+        parameters = {**page.parameters, "project_id": project_id, "caller_id": caller_id}
+        rows = (await self._session.execute(_LIST, parameters)).all()
         return [MemberRead.model_validate(row, from_attributes=True) for row in rows]
 
     async def find(self, project_id: int, user_id: int, *, caller_id: int) -> MemberRead:

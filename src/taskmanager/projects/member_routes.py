@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
-from taskmanager.dependencies import Reader, Transaction
+from taskmanager.dependencies import IdempotentTransaction, PageOf, Paging, Reader, Transaction
 from taskmanager.field_types import WrittenId
 from taskmanager.problems import problems
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.member_repository import MemberReader, MemberWriter
+from taskmanager.projects.repository import ProjectReader
 from taskmanager.projects.roles import Role
 from taskmanager.projects.routes import ProjectId
 from taskmanager.projects.schemas import MemberCreate, MemberList, MemberRead, MemberUpdate
@@ -20,18 +21,27 @@ UserId = Annotated[WrittenId, Path()]
 router = APIRouter(prefix="/projects/{project_id}/members", route_class=StrictRoute, tags=["projects"])
 
 
-@router.get("", responses=problems(401, 403, 404, 422, 503))
-async def list_members(caller: ProjectsReader, project_id: ProjectId, reader: Reader) -> MemberList:
+@router.get("", responses=problems(400, 401, 403, 404, 422, 503))
+async def list_members(
+    caller: ProjectsReader, project_id: ProjectId, query: PageOf, reader: Reader, paging: Paging
+) -> MemberList:
     """Return the members of a project, longest-standing first."""
-    return MemberList(members=await MemberReader(reader).list_all(project_id, caller_id=caller.user_id))
+    binding = f"members {project_id} {caller.user_id}"
+    page = paging.start(query, binding)
+    rows = await MemberReader(reader).list_page(project_id, page, caller_id=caller.user_id)
+    if not rows:
+        await ProjectReader(reader).find(project_id, user_id=caller.user_id)
+    members, cursor = paging.finish(rows, page, binding, key=lambda member: (member.created_at, member.user_id))
+    return MemberList(members=members, next_cursor=cursor)
 
 
 @router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
 async def add_member(
-    caller: ProjectsWriter, project_id: ProjectId, new: MemberCreate, transaction: Transaction, response: Response
+    caller: ProjectsWriter, project_id: ProjectId, new: MemberCreate, write: IdempotentTransaction, response: Response
 ) -> MemberRead:
     """Make somebody a member, by user name or e-mail address; owners only."""
-    member = await MemberWriter(transaction).add(project_id, new, caller_id=caller.user_id)
+    member = await MemberWriter(write.session).add(project_id, new, caller_id=caller.user_id)
+    write.allow_replay(project_id, Role.OWNER)
     response.headers["Location"] = f"/api/v1/projects/{project_id}/members/{member.user_id}"
     return member
 

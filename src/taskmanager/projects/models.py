@@ -37,6 +37,7 @@ class ProjectMember(Base):
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'editor', 'viewer')", name="role"),
         Index("project_members_user_id_project_id_idx", "user_id", "project_id"),
+        Index("project_members_created_at_idx", "project_id", "created_at", "user_id"),
     )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True)

@@ -3,11 +3,15 @@
 from typing import Any
 
 from sqlalchemy import Row
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.types import Integer
 
 from taskmanager.database import ReadSession, WriteSession, statement
-from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError
+from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError, StaleVersionError
+from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
+from taskmanager.pagination import Page
+from taskmanager.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.schemas import ProjectCreate, ProjectRead, ProjectUpdate
 
@@ -34,11 +38,21 @@ FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :u
 WHERE p.id = :project_id
 """)
 
-_LIST = statement(f"""
+_FIND_VERSION = statement("""
+SELECT p.version
+FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
+WHERE p.id = :project_id
+""")
+
+_LIST = statement(
+    f"""
 SELECT {_COLUMNS}, m.role
 FROM project_members m JOIN projects p ON p.id = m.project_id
-WHERE m.user_id = :user_id ORDER BY p.created_at, p.id
-""")
+WHERE m.user_id = :user_id AND (:after_id IS NULL OR (p.created_at, p.id) > (:after_time, :after_id))
+ORDER BY p.created_at, p.id LIMIT :limit
+""",
+    after_time=TIMESTAMP(timezone=True),
+)
 
 # The row is locked before it is compared, so that old and new values in the log are those of this very change.
 _UPDATE = statement(
@@ -58,23 +72,25 @@ WITH access AS (
     UPDATE projects p
     SET name = (c.new).name, description = (c.new).description, archived = (c.new).archived,
         version = p.version + 1, updated_at = now()
-    FROM compared c WHERE p.id = (c.old).id AND c.changes IS NOT NULL
+    FROM compared c
+    WHERE p.id = (c.old).id AND c.changes IS NOT NULL AND (:versions IS NULL OR p.version = ANY(:versions))
     RETURNING p, c.changes
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT (p).id, :user_id, 'project', (p).id, (p).version, 'updated', changes FROM changed
 )
-SELECT {_COLUMNS}, a.role, (SELECT count(*) FROM wanted) AS allowed
+SELECT {_COLUMNS}, a.role, (SELECT count(*) FROM wanted) AS allowed, (f.old).version AS found_version
 FROM access a JOIN found f ON true LEFT JOIN changed c ON true
 CROSS JOIN LATERAL (SELECT (COALESCE(c.p, f.old)).*) AS p
 """,
     patch=JSONB(),
+    versions=ARRAY(Integer),
 )
 
 _FIND_ROLE = statement("SELECT role FROM project_members WHERE project_id = :project_id AND user_id = :user_id")
 
 _LOCK = statement("""
-SELECT p.id, p.inbox_of, m.role
+SELECT p.id, p.inbox_of, p.version, m.role
 FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
 WHERE p.id = :project_id FOR UPDATE OF p
 """)
@@ -110,16 +126,27 @@ class ProjectReader:
 
         Raises:
             NotFoundError: There is none that the caller may see.
-
         """
         row = (await self._session.execute(_FIND, {"project_id": project_id, "user_id": user_id})).one_or_none()
         if row is None:
             raise NotFoundError("project")
         return _project(row)
 
-    async def list_all(self, *, user_id: int) -> list[ProjectRead]:
-        """Return the caller's projects, oldest first."""
-        return [_project(row) for row in await self._session.execute(_LIST, {"user_id": user_id})]
+    async def find_version(self, project_id: int, *, user_id: int) -> int:
+        """Return the version of a project, without reading the rest of it.
+
+        Raises:
+            NotFoundError: There is none that the caller may see.
+        """
+        parameters = {"project_id": project_id, "user_id": user_id}
+        version: int | None = (await self._session.execute(_FIND_VERSION, parameters)).scalar_one_or_none()
+        if version is None:
+            raise NotFoundError("project")
+        return version
+
+    async def list_page(self, page: Page, *, user_id: int) -> list[ProjectRead]:
+        """Return the caller's projects, oldest first: those of the page and one more, if there is one."""
+        return [_project(row) for row in await self._session.execute(_LIST, {**page.parameters, "user_id": user_id})]
 
 
 class ProjectWriter:
@@ -132,7 +159,9 @@ class ProjectWriter:
         """Store a project with the caller as its owner."""
         return _project((await self._session.execute(_CREATE, {**new.model_dump(), "user_id": user_id})).one())
 
-    async def update(self, project_id: int, changes: ProjectUpdate, *, user_id: int) -> ProjectRead:
+    async def update(
+        self, project_id: int, changes: ProjectUpdate, *, user_id: int, condition: IfMatch = NO_CONDITION
+    ) -> ProjectRead:
         """Change the given fields and return the project; without any difference nothing is written.
 
         Raises:
@@ -140,10 +169,11 @@ class ProjectWriter:
             RoleTooLowError: The caller is not its owner.
             ProjectArchivedError: It is archived and would stay so.
             PersonalProjectError: An Inbox would be archived.
-
+            PreconditionRequiredError: A condition is demanded and none was given.
+            StaleVersionError: It is at another version than the condition names.
         """
         patch = changes.model_dump(exclude_unset=True)
-        parameters = {"project_id": project_id, "user_id": user_id, "patch": patch}
+        parameters = {"project_id": project_id, "user_id": user_id, "patch": patch, "versions": condition.versions}
         row = (await self._session.execute(_UPDATE, parameters)).one_or_none()
         if row is None:
             role = (await self._session.execute(_FIND_ROLE, {"project_id": project_id, "user_id": user_id})).scalar()
@@ -153,16 +183,18 @@ class ProjectWriter:
             raise NotFoundError("project")
         if not row.allowed:
             raise PersonalProjectError("archived") if row.personal else ProjectArchivedError
+        await self._check(project_id, row.found_version, condition)
         return _project(row)
 
-    async def lock_for_deletion(self, project_id: int, *, user_id: int) -> None:
+    async def lock_for_deletion(self, project_id: int, *, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
         """Lock a project against all other writers.
 
         Raises:
             NotFoundError: There is no such project that the caller may see.
             RoleTooLowError: The caller is not its owner.
             PersonalProjectError: It is an Inbox.
-
+            PreconditionRequiredError: A condition is demanded and none was given.
+            StaleVersionError: It is at another version than the condition names.
         """
         row = (await self._session.execute(_LOCK, {"project_id": project_id, "user_id": user_id})).one_or_none()
         if row is None:
@@ -170,7 +202,16 @@ class ProjectWriter:
         require_owner(row.role)
         if row.inbox_of is not None:
             raise PersonalProjectError("deleted")
+        await self._check(project_id, row.version, condition)
 
     async def delete(self, project_id: int, *, user_id: int) -> None:
         """Delete a locked project with everything in it."""
         await self._session.execute(_DELETE, {"project_id": project_id, "user_id": user_id})
+
+    async def _check(self, project_id: int, version: int, condition: IfMatch) -> None:
+        try:
+            condition.check(version)
+        except StaleVersionError as stale:
+            raise await name_changes(
+                self._session, stale, project_id=project_id, entity="project", entity_id=project_id
+            ) from None

@@ -5,52 +5,90 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
-from taskmanager.dependencies import AppDatabase, Reader, Transaction
+from taskmanager.dependencies import (
+    AppDatabase,
+    Condition,
+    IdempotentTransaction,
+    Known,
+    PageOf,
+    Paging,
+    Reader,
+    Transaction,
+)
 from taskmanager.field_types import WrittenId
+from taskmanager.preconditions import etag
 from taskmanager.problems import problems
 from taskmanager.projects.repository import ProjectReader, ProjectWriter
+from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import ProjectCreate, ProjectList, ProjectRead, ProjectUpdate
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import StrictRoute, not_modified
 
 ProjectId = Annotated[WrittenId, Path()]
+
+_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
 
 router = APIRouter(prefix="/projects", route_class=StrictRoute, tags=["projects"])
 
 
-@router.get("", responses=problems(401, 403, 422, 503))
-async def list_projects(caller: ProjectsReader, reader: Reader) -> ProjectList:
-    """Return all projects of the caller, oldest first; the first is the Inbox."""
-    return ProjectList(projects=await ProjectReader(reader).list_all(user_id=caller.user_id))
+@router.get("", responses=problems(400, 401, 403, 422, 503))
+async def list_projects(caller: ProjectsReader, query: PageOf, reader: Reader, paging: Paging) -> ProjectList:
+    """Return the projects of the caller, oldest first; the first is the Inbox."""
+    binding = f"projects {caller.user_id}"
+    page = paging.start(query, binding)
+    rows = await ProjectReader(reader).list_page(page, user_id=caller.user_id)
+    projects, cursor = paging.finish(rows, page, binding, key=lambda project: (project.created_at, project.id))
+    return ProjectList(projects=projects, next_cursor=cursor)
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 503))
+@router.post("", status_code=201, responses=problems(400, 401, 403, 409, 413, 415, 422, 503))
 async def create_project(
-    caller: ProjectsWriter, new: ProjectCreate, transaction: Transaction, response: Response
+    caller: ProjectsWriter, new: ProjectCreate, write: IdempotentTransaction, response: Response
 ) -> ProjectRead:
     """Create a project with the caller as its owner."""
-    project = await ProjectWriter(transaction).create(new, user_id=caller.user_id)
+    project = await ProjectWriter(write.session).create(new, user_id=caller.user_id)
+    write.allow_replay(project.id, Role.VIEWER)
     response.headers["Location"] = f"/api/v1/projects/{project.id}"
+    response.headers["ETag"] = etag(project.version)
     return project
 
 
-@router.get("/{project_id}", responses=problems(401, 403, 404, 422, 503))
-async def read_project(caller: ProjectsReader, project_id: ProjectId, reader: Reader) -> ProjectRead:
-    """Return a project."""
-    return await ProjectReader(reader).find(project_id, user_id=caller.user_id)
+@router.get("/{project_id}", response_model=ProjectRead, responses=problems(304, 400, 401, 403, 404, 422, 503))
+async def read_project(
+    caller: ProjectsReader, project_id: ProjectId, reader: Reader, known: Known, response: Response
+) -> ProjectRead | Response:
+    """Return a project; with If-None-Match only if it is not the version that the client has."""
+    projects = ProjectReader(reader)
+    if known.given:
+        version = await projects.find_version(project_id, user_id=caller.user_id)
+        if known.include(version):
+            return not_modified(version)
+    project = await projects.find(project_id, user_id=caller.user_id)
+    response.headers["ETag"] = etag(project.version)
+    return project
 
 
-@router.patch("/{project_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+@router.put("/{project_id}", responses=_UPDATE)
+@router.patch("/{project_id}", responses=_UPDATE)
 async def update_project(
-    caller: ProjectsWriter, project_id: ProjectId, changes: ProjectUpdate, transaction: Transaction
+    caller: ProjectsWriter,
+    project_id: ProjectId,
+    changes: ProjectUpdate,
+    transaction: Transaction,
+    condition: Condition,
+    response: Response,
 ) -> ProjectRead:
     """Rename, describe, archive or bring back a project; owners only."""
-    return await ProjectWriter(transaction).update(project_id, changes, user_id=caller.user_id)
+    project = await ProjectWriter(transaction).update(project_id, changes, user_id=caller.user_id, condition=condition)
+    response.headers["ETag"] = etag(project.version)
+    return project
 
 
-@router.delete("/{project_id}", status_code=204, responses=problems(401, 403, 404, 409, 422, 503))
-async def delete_project(caller: ProjectsWriter, project_id: ProjectId, database: AppDatabase) -> None:
+@router.delete("/{project_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 503))
+async def delete_project(
+    caller: ProjectsWriter, project_id: ProjectId, database: AppDatabase, condition: Condition
+) -> None:
     """Delete a project with its tasks, comments and history; owners only."""
     async with database.long_transaction() as transaction:
         projects = ProjectWriter(transaction)
-        await projects.lock_for_deletion(project_id, user_id=caller.user_id)
+        await projects.lock_for_deletion(project_id, user_id=caller.user_id, condition=condition)
         await projects.delete(project_id, user_id=caller.user_id)

@@ -27,7 +27,36 @@ class Task(Base):
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
         Index("tasks_id_idx", "id"),
         Index("tasks_project_id_created_at_id_idx", "project_id", text("created_at DESC"), text("id DESC")),
-        Index("tasks_assignee_idx", "project_id", "assignee_id", postgresql_where=text("assignee_id IS NOT NULL")),
+        Index("tasks_updated_at_idx", "project_id", "updated_at", "created_at", "id"),
+        Index("tasks_priority_idx", "project_id", "priority", "created_at", "id"),
+        # In truth lower(title) COLLATE "C": reflection does not see the collation, so a comparison must not either.
+        Index("tasks_title_idx", "project_id", text("lower(title)"), "created_at", "id"),
+        Index("tasks_status_idx", "project_id", "status", "created_at", "id"),
+        Index(
+            "tasks_due_at_idx",
+            "project_id",
+            "due_at",
+            "created_at",
+            "id",
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+        Index(
+            "tasks_assignee_created_at_idx",
+            "project_id",
+            "assignee_id",
+            "created_at",
+            "id",
+            postgresql_where=text("assignee_id IS NOT NULL"),
+        ),
+        Index(
+            "tasks_search_idx",
+            "project_id",
+            "tags",
+            "title",
+            "description",
+            postgresql_using="gin",
+            postgresql_ops={"title": "gin_trgm_ops", "description": "gin_trgm_ops"},
+        ),
     )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True)

@@ -5,12 +5,24 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter
-from taskmanager.dependencies import Reader, Transaction
+from taskmanager.dependencies import (
+    Condition,
+    IdempotentTransaction,
+    IdempotentWrite,
+    Known,
+    KnownVersions,
+    Paging,
+    Reader,
+    Transaction,
+)
 from taskmanager.field_types import WrittenId
+from taskmanager.preconditions import IfMatch, etag
 from taskmanager.problems import problems
 from taskmanager.projects.repository import ProjectReader
+from taskmanager.projects.roles import Role
 from taskmanager.projects.routes import ProjectId
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import StrictRoute, not_modified
+from taskmanager.tasks.list_repository import TaskListReader
 from taskmanager.tasks.repository import TaskReader, TaskWriter
 from taskmanager.tasks.schemas import (
     ProjectTaskQuery,
@@ -23,103 +35,188 @@ from taskmanager.tasks.schemas import (
 )
 
 TaskId = Annotated[WrittenId, Path()]
+Notify = Annotated[bool, Query(description="Tell creator, assignee and commenters of the change.")]
 
-_READ = problems(401, 403, 404, 422, 503)
-_WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
-_DELETE = problems(401, 403, 404, 409, 422, 503)
+_LIST = problems(400, 401, 403, 404, 422, 503)
+_READ = problems(304, 400, 401, 403, 404, 422, 503)
+_CREATE = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
+_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
+_DELETE = problems(400, 401, 403, 404, 409, 412, 422, 428, 503)
 
 router = APIRouter(prefix="/tasks", route_class=StrictRoute, tags=["tasks"])
 project_router = APIRouter(prefix="/projects/{project_id}/tasks", route_class=StrictRoute, tags=["tasks"])
 
 
-def _created(task: TaskRead, response: Response) -> TaskRead:
-    response.headers["Location"] = f"/api/v1/tasks/{task.id}"
+def _tagged(task: TaskRead, response: Response) -> TaskRead:
+    response.headers["ETag"] = etag(task.version)
     return task
 
 
-async def _change(
-    tasks: TaskWriter, task_id: int, changes: TaskUpdate, *, user_id: int, project_id: int | None = None
+async def _create(
+    write: IdempotentWrite, new: TaskCreate, response: Response, *, user_id: int, project_id: int | None
 ) -> TaskRead:
-    if changes.project_id is not None:
-        source_id = await tasks.lock_for_move(task_id, changes.project_id, user_id=user_id, project_id=project_id)
-        if source_id != changes.project_id:
-            await tasks.move(task_id, source_id=source_id, target_id=changes.project_id, user_id=user_id)
-        project_id = changes.project_id
-    return await tasks.update(task_id, changes, user_id=user_id, project_id=project_id)
+    task = await TaskWriter(write.session).create(new, user_id=user_id, project_id=project_id)
+    write.allow_replay(task.project_id, Role.EDITOR)
+    response.headers["Location"] = f"/api/v1/tasks/{task.id}"
+    return _tagged(task, response)
 
 
-@router.get("", responses=problems(401, 403, 422, 503))
-async def list_tasks(caller: TasksReader, query: Annotated[TaskQuery, Query()], reader: Reader) -> TaskList:
-    """Return the tasks of all the caller's projects, filtered, sorted and paged."""
-    return await TaskReader(reader).list_everywhere(query, user_id=caller.user_id)
+async def _read(
+    tasks: TaskReader,
+    task_id: int,
+    known: KnownVersions,
+    response: Response,
+    *,
+    user_id: int,
+    project_id: int | None = None,
+) -> TaskRead | Response:
+    if known.given:
+        version = await tasks.find_version(task_id, user_id=user_id, project_id=project_id)
+        if known.include(version):
+            return not_modified(version)
+    return _tagged(await tasks.find(task_id, user_id=user_id, project_id=project_id), response)
 
 
-@router.post("", status_code=201, responses=_WRITE)
-async def create_task(
-    caller: TasksWriter, new: TaskCreateAnywhere, transaction: Transaction, response: Response
+async def _update(
+    tasks: TaskWriter,
+    task_id: int,
+    changes: TaskUpdate,
+    *,
+    user_id: int,
+    condition: IfMatch,
+    notify: bool,
+    project_id: int | None = None,
 ) -> TaskRead:
-    """Create a task in the given project, or in the caller's Inbox."""
-    return _created(
-        await TaskWriter(transaction).create(new, user_id=caller.user_id, project_id=new.project_id), response
+    target_id = changes.project_id
+    if target_id is not None:
+        source_id = await tasks.lock_for_move(
+            task_id, target_id, user_id=user_id, project_id=project_id, condition=condition
+        )
+        if source_id != target_id:
+            await tasks.move(task_id, source_id=source_id, target_id=target_id, user_id=user_id)
+            # Checked above, on the locked row; the move itself made a new version.
+            condition = IfMatch(None, given=True)
+        project_id = target_id
+    return await tasks.update(
+        task_id, changes, user_id=user_id, project_id=project_id, condition=condition, notify=notify
     )
 
 
-@router.get("/{task_id}", responses=_READ)
-async def read_task(caller: TasksReader, task_id: TaskId, reader: Reader) -> TaskRead:
-    """Return a task."""
-    return await TaskReader(reader).find(task_id, user_id=caller.user_id)
-
-
-@router.put("/{task_id}", responses=_WRITE)
-@router.patch("/{task_id}", responses=_WRITE)
-async def update_task(caller: TasksWriter, task_id: TaskId, changes: TaskUpdate, transaction: Transaction) -> TaskRead:
-    """Change the given fields of a task; null clears a field that may be empty, `project_id` moves it."""
-    return await _change(TaskWriter(transaction), task_id, changes, user_id=caller.user_id)
-
-
-@router.delete("/{task_id}", status_code=204, responses=_DELETE)
-async def delete_task(caller: TasksWriter, task_id: TaskId, transaction: Transaction) -> None:
-    """Delete a task with its comments."""
-    await TaskWriter(transaction).delete(task_id, user_id=caller.user_id)
-
-
-@project_router.get("", responses=_READ)
-async def list_project_tasks(
-    caller: TasksReader, project_id: ProjectId, query: Annotated[ProjectTaskQuery, Query()], reader: Reader
+@router.get("", responses=problems(400, 401, 403, 422, 503))
+async def list_tasks(
+    caller: TasksReader,
+    query: Annotated[TaskQuery, Query()],
+    reader: Reader,
+    paging: Paging,
 ) -> TaskList:
-    """Return the tasks of a project, filtered, sorted and paged."""
-    page = await TaskReader(reader).list_in_project(query, project_id, user_id=caller.user_id)
-    if not page.total:
-        await ProjectReader(reader).find(project_id, user_id=caller.user_id)
+    """Return the tasks of all the caller's projects, filtered, sorted and paged."""
+    page = await TaskListReader(reader, paging.signer).read(query, user_id=caller.user_id, project_ids=query.project_id)
+    paging.link(page.next_cursor)
     return page
 
 
-@project_router.post("", status_code=201, responses=_WRITE)
+@router.post("", status_code=201, responses=_CREATE)
+async def create_task(
+    caller: TasksWriter, new: TaskCreateAnywhere, write: IdempotentTransaction, response: Response
+) -> TaskRead:
+    """Create a task in the given project, or in the caller's Inbox."""
+    return await _create(write, new, response, user_id=caller.user_id, project_id=new.project_id)
+
+
+@router.get("/{task_id}", response_model=TaskRead, responses=_READ)
+async def read_task(
+    caller: TasksReader, task_id: TaskId, reader: Reader, known: Known, response: Response
+) -> TaskRead | Response:
+    """Return a task; with If-None-Match only if it is not the version that the client has."""
+    return await _read(TaskReader(reader), task_id, known, response, user_id=caller.user_id)
+
+
+@router.put("/{task_id}", responses=_UPDATE)
+@router.patch("/{task_id}", responses=_UPDATE)
+async def update_task(
+    caller: TasksWriter,
+    task_id: TaskId,
+    changes: TaskUpdate,
+    transaction: Transaction,
+    condition: Condition,
+    response: Response,
+    *,
+    notify: Notify = False,
+) -> TaskRead:
+    """Change the given fields of a task; null clears a field that may be empty, `project_id` moves it."""
+    task = await _update(
+        TaskWriter(transaction), task_id, changes, user_id=caller.user_id, condition=condition, notify=notify
+    )
+    return _tagged(task, response)
+
+
+@router.delete("/{task_id}", status_code=204, responses=_DELETE)
+async def delete_task(caller: TasksWriter, task_id: TaskId, transaction: Transaction, condition: Condition) -> None:
+    """Delete a task with its comments."""
+    await TaskWriter(transaction).delete(task_id, user_id=caller.user_id, condition=condition)
+
+
+@project_router.get("", responses=_LIST)
+async def list_project_tasks(
+    caller: TasksReader,
+    project_id: ProjectId,
+    query: Annotated[ProjectTaskQuery, Query()],
+    reader: Reader,
+    paging: Paging,
+) -> TaskList:
+    """Return the tasks of a project, filtered, sorted and paged."""
+    page = await TaskListReader(reader, paging.signer).read(query, user_id=caller.user_id, project_ids=[project_id])
+    if not page.tasks:
+        await ProjectReader(reader).find(project_id, user_id=caller.user_id)
+    paging.link(page.next_cursor)
+    return page
+
+
+@project_router.post("", status_code=201, responses=_CREATE)
 async def create_project_task(
-    caller: TasksWriter, project_id: ProjectId, new: TaskCreate, transaction: Transaction, response: Response
+    caller: TasksWriter, project_id: ProjectId, new: TaskCreate, write: IdempotentTransaction, response: Response
 ) -> TaskRead:
     """Create a task in a project."""
-    return _created(await TaskWriter(transaction).create(new, user_id=caller.user_id, project_id=project_id), response)
+    return await _create(write, new, response, user_id=caller.user_id, project_id=project_id)
 
 
-@project_router.get("/{task_id}", responses=_READ)
-async def read_project_task(caller: TasksReader, project_id: ProjectId, task_id: TaskId, reader: Reader) -> TaskRead:
+@project_router.get("/{task_id}", response_model=TaskRead, responses=_READ)
+async def read_project_task(
+    caller: TasksReader, project_id: ProjectId, task_id: TaskId, reader: Reader, known: Known, response: Response
+) -> TaskRead | Response:
     """Return a task of a project."""
-    return await TaskReader(reader).find(task_id, user_id=caller.user_id, project_id=project_id)
+    return await _read(TaskReader(reader), task_id, known, response, user_id=caller.user_id, project_id=project_id)
 
 
-@project_router.put("/{task_id}", responses=_WRITE)
-@project_router.patch("/{task_id}", responses=_WRITE)
+@project_router.put("/{task_id}", responses=_UPDATE)
+@project_router.patch("/{task_id}", responses=_UPDATE)
 async def update_project_task(
-    caller: TasksWriter, project_id: ProjectId, task_id: TaskId, changes: TaskUpdate, transaction: Transaction
+    caller: TasksWriter,
+    project_id: ProjectId,
+    task_id: TaskId,
+    changes: TaskUpdate,
+    transaction: Transaction,
+    condition: Condition,
+    response: Response,
+    *,
+    notify: Notify = False,
 ) -> TaskRead:
     """Change the given fields of a task of a project."""
-    return await _change(TaskWriter(transaction), task_id, changes, user_id=caller.user_id, project_id=project_id)
+    task = await _update(
+        TaskWriter(transaction),
+        task_id,
+        changes,
+        user_id=caller.user_id,
+        condition=condition,
+        notify=notify,
+        project_id=project_id,
+    )
+    return _tagged(task, response)
 
 
 @project_router.delete("/{task_id}", status_code=204, responses=_DELETE)
 async def delete_project_task(
-    caller: TasksWriter, project_id: ProjectId, task_id: TaskId, transaction: Transaction
+    caller: TasksWriter, project_id: ProjectId, task_id: TaskId, transaction: Transaction, condition: Condition
 ) -> None:
     """Delete a task of a project with its comments."""
-    await TaskWriter(transaction).delete(task_id, user_id=caller.user_id, project_id=project_id)
+    await TaskWriter(transaction).delete(task_id, user_id=caller.user_id, project_id=project_id, condition=condition)

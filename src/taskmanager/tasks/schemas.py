@@ -17,6 +17,7 @@ from taskmanager.field_types import (
     WrittenId,
     WrittenInteger,
 )
+from taskmanager.pagination import CursorText, Limit
 
 
 class TaskStatus(StrEnum):
@@ -105,11 +106,11 @@ class TaskRead(ResponseModel):
 class TaskList(ResponseModel):
     """One page of tasks."""
 
-    total: int | None = Field(description="How many tasks match, on all pages together.")
+    total: int | None = Field(description="How many tasks match, on all pages together; null if not counted.")
     skip: int
     limit: int
     tasks: list[TaskRead]
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(default=None, description="Leads to the next page; null on the last one.")
 
 
 class ProjectTaskQuery(RequestModel):
@@ -128,10 +129,16 @@ class ProjectTaskQuery(RequestModel):
     sort_by: TaskSort = TaskSort.CREATED_AT
     order: Literal["asc", "desc"] = "desc"
     skip: Annotated[WrittenInteger, Field(ge=0, le=10_000)] = 0
-    limit: Annotated[WrittenInteger, Field(ge=1, le=100)] = 20
+    limit: Limit = 20
+    cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; not with `skip`.")
+    count: Literal["exact", "none"] | None = Field(
+        default=None, description="Whether to count `total`; without it the first page counts, those by cursor don't."
+    )
 
     @model_validator(mode="after")
-    def _refuse_reversed_range(self) -> Self:
+    def _refuse_contradictions(self) -> Self:
+        if self.cursor is not None and "skip" in self.model_fields_set:
+            raise ValueError("skip and cursor exclude each other")
         if self.due_after and self.due_before and self.due_after >= self.due_before:
             raise ValueError("due_after must be before due_before")
         return self

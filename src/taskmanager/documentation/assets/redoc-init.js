@@ -5,8 +5,6 @@ const systemFonts = "system-ui, sans-serif";
 Redoc.init(
   new URL("openapi.json", document.baseURI).href,
   {
-    // Redoc writes style elements while it runs; the policy admits only those with this page's nonce.
-    nonce: document.currentScript.nonce,
     nativeScrollbars: true,
     theme: {
       typography: {

@@ -1,0 +1,35 @@
+"""What activity routes answer."""
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from taskmanager.events.schemas import Actor
+from taskmanager.field_types import ResponseModel, Timestamp
+
+
+class Change(ResponseModel):
+    """A field before and after."""
+
+    old: JsonValue
+    new: JsonValue
+
+
+class EventRead(ResponseModel):
+    """One change of one thing."""
+
+    id: int
+    created_at: Timestamp
+    actor: Actor | None = Field(description="Who did it; null for the system and for deleted accounts.")
+    entity: Literal["project", "member", "task", "comment"]
+    entity_id: int = Field(description="Id of the thing; of a member, the user's.")
+    version: int = Field(description="The version that the change made; 0 for what has none.")
+    action: str = Field(examples=["created", "updated", "deleted", "moved_in", "moved_out", "added", "removed"])
+    changes: dict[str, Change]
+
+
+class EventList(ResponseModel):
+    """Changes, newest first."""
+
+    events: list[EventRead]
+    next_cursor: str | None = None

@@ -1,0 +1,10 @@
+"""Schemas that tell who did something."""
+
+from taskmanager.field_types import ResponseModel
+
+
+class Actor(ResponseModel):
+    """Who did it."""
+
+    id: int
+    username: str

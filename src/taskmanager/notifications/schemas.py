@@ -1,0 +1,45 @@
+"""What notification routes take and answer."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from taskmanager.events.schemas import Actor
+from taskmanager.field_types import ResponseModel, Timestamp
+from taskmanager.pagination import PageQuery
+
+
+class NotificationKind(StrEnum):
+    """Why somebody is told."""
+
+    ASSIGNED = "assigned"
+    MENTIONED = "mentioned"
+    UPDATED = "updated"
+
+
+class NotificationQuery(PageQuery):
+    """Which notifications to list."""
+
+    unread: bool | None = Field(default=None, description="Only those that are not read, or only those that are.")
+
+
+class NotificationRead(ResponseModel):
+    """Something that the caller should know of a task."""
+
+    id: int
+    kind: NotificationKind
+    task_id: int
+    project_id: int
+    task_title: str
+    comment_id: int | None
+    actor: Actor | None = Field(description="Null once the account is deleted.")
+    created_at: Timestamp
+    read_at: Timestamp | None
+
+
+class NotificationList(ResponseModel):
+    """Notifications, newest first."""
+
+    notifications: list[NotificationRead]
+    unread: int = Field(description="How many are not read, on all pages together.")
+    next_cursor: str | None = None

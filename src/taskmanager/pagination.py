@@ -1,0 +1,101 @@
+"""Pages by key: a cursor names the last element seen, so that every page costs the same."""
+
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlencode
+
+from pydantic import Field, StringConstraints
+
+from taskmanager.errors import InvalidCursorError
+from taskmanager.field_types import RequestModel, WrittenInteger, format_timestamp
+
+_T = TypeVar("_T")
+_CODE_BYTES = 16
+# A cursor may hold a title in lower case.
+CursorText = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+Limit = Annotated[WrittenInteger, Field(ge=1, le=100)]
+
+
+class PageQuery(RequestModel):
+    """Which page of a list."""
+
+    limit: Limit = 20
+    cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before.")
+
+
+class CursorSigner:
+    """Writes and reads cursors; each is bound to one list of one user, and cannot be made by anybody else."""
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._keys = [hmac.digest(secret, b"cursor", "sha256") for secret in secrets]
+
+    def write(self, values: Sequence[Any], binding: str) -> str:
+        """Return the cursor of an element's sort key; `binding` names list, filter, sort and user."""
+        plain = [format_timestamp(value) if isinstance(value, datetime) else value for value in values]
+        payload = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+        return urlsafe_b64encode(_code(self._keys[0], payload, binding) + payload).rstrip(b"=").decode()
+
+    def read(self, cursor: str, binding: str) -> list[Any]:
+        """Return the sort key in a cursor, times as text.
+
+        Raises:
+            InvalidCursorError: It was bent, or belongs to another list, filter, sort or user.
+        """
+        try:
+            raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        except (Base64Error, ValueError):
+            raise InvalidCursorError from None
+        code, payload = raw[:_CODE_BYTES], raw[_CODE_BYTES:]
+        if not any(hmac.compare_digest(_code(key, payload, binding), code) for key in self._keys):
+            raise InvalidCursorError
+        values: list[Any] = json.loads(payload)
+        return values
+
+
+def _code(key: bytes, payload: bytes, binding: str) -> bytes:
+    return hmac.digest(key, payload + b"\0" + binding.encode(), "sha256")[:_CODE_BYTES]
+
+
+@dataclass(frozen=True)
+class Page:
+    """How many elements to read, and after which (time, id); `after_time` is None for the first page."""
+
+    limit: int
+    after_time: datetime | None = None
+    after_id: int | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of a statement: one element more than the page holds tells whether there is a next one."""
+        return {"limit": self.limit + 1, "after_time": self.after_time, "after_id": self.after_id}
+
+
+def read_page(query: PageQuery, signer: CursorSigner, binding: str) -> Page:
+    """Return what to read of a list in order of (time, id).
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list.
+    """
+    if query.cursor is None:
+        return Page(query.limit)
+    moment, element_id = signer.read(query.cursor, binding)
+    return Page(query.limit, datetime.fromisoformat(moment), element_id)
+
+
+def cut_page(rows: Sequence[_T], page: Page) -> tuple[Sequence[_T], _T | None]:
+    """Return the rows of the page, and its last one if there are more behind it."""
+    if len(rows) <= page.limit:
+        return rows, None
+    return rows[: page.limit], rows[page.limit - 1]
+
+
+def next_link(path: str, query: Sequence[tuple[str, str]], cursor: str) -> str:
+    """Return the `Link` header to the next page (RFC 8288)."""
+    kept = [(name, value) for name, value in query if name not in {"cursor", "skip"}]
+    return f'<{path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
