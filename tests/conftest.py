@@ -1,6 +1,7 @@
 """A real server, a migrated template database, a clone of it for each worker, and people to act."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -132,10 +133,31 @@ async def database(app: FastAPI) -> AsyncIterator[Database]:
             await session.execute(text(f"DELETE FROM {table}"))
 
 
+class DocumentedStatuses:
+    """Fails a test whose request is answered with a status that the API's description does not name."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._operations: list[tuple[re.Pattern[str], str, set[int]]] = []
+        for path, item in app.openapi()["paths"].items():
+            pattern = re.compile(re.sub(r"\\{\w+\\}", "(?!bulk$)[^/]+", re.escape(path)))
+            for method, operation in item.items():
+                self._operations.append((pattern, method.upper(), {int(status) for status in operation["responses"]}))
+
+    async def __call__(self, response: httpx.Response) -> None:
+        """Check one answer."""
+        method = response.request.method.replace("HEAD", "GET")
+        for pattern, documented_method, statuses in self._operations:
+            if documented_method == method and pattern.fullmatch(response.request.url.path):
+                assert response.status_code in statuses | {500}, f"undocumented: {method} {response.request.url}"
+
+
 def client_for(app: FastAPI, **options: Any) -> httpx.AsyncClient:
-    """Return a client that talks to the application without a socket."""
+    """Return a client that talks to the application without a socket, and knows which answers are documented."""
+    if not hasattr(app.state, "documented_statuses"):
+        app.state.documented_statuses = DocumentedStatuses(app)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test", **options)
+    hooks = {"response": [app.state.documented_statuses]}
+    return httpx.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks, **options)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-MAXIMUM_ID = 2**63 - 1
+# The largest whole number that JavaScript, and so JSON Schema, can tell from its neighbours; bigint holds more.
+MAXIMUM_ID = 2**53 - 1
 # PostgreSQL's text cannot hold NUL.
 _NO_NUL = r"^[^\x00]*$"
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -66,10 +67,11 @@ Moment = Annotated[
 ]
 """A moment in a request: with an offset, kept in UTC."""
 
-WrittenInteger = Annotated[int, BeforeValidator(_digits_only)]
-"""A whole number written in a path or query: plain digits."""
+# Comes last in an annotation: bounds that stand behind it would be missing in the API's schema.
+DIGITS = BeforeValidator(_digits_only)
+"""Lets a number in a path or query be plain digits only."""
 
-WrittenId = Annotated[WrittenInteger, Field(ge=1, le=MAXIMUM_ID)]
+WrittenId = Annotated[int, Field(ge=1, le=MAXIMUM_ID), DIGITS]
 """An id written in a path or query."""
 
 Id = Annotated[int, Field(strict=True, ge=1, le=MAXIMUM_ID)]

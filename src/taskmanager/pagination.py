@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 from pydantic import Field, StringConstraints
 
 from taskmanager.errors import InvalidCursorError
-from taskmanager.field_types import RequestModel, WrittenInteger, format_timestamp
+from taskmanager.field_types import DIGITS, RequestModel, format_timestamp
 
 _T = TypeVar("_T")
 _CODE_BYTES = 16
 # A cursor may hold a title in lower case.
 CursorText = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
-Limit = Annotated[WrittenInteger, Field(ge=1, le=100)]
+Limit = Annotated[int, Field(ge=1, le=100), DIGITS]
 
 
 class PageQuery(RequestModel):

@@ -59,4 +59,6 @@ def read_if_match(headers: Mapping[str, str], *, required: bool = False) -> IfMa
 def matches_known(headers: Mapping[str, str], version: int) -> bool:
     """Tell whether the client has this version already (If-None-Match, compared weakly; a malformed one is ignored)."""
     value = headers.get("if-none-match", "")
-    return value.strip() == "*" or str(version) in _ANY_VERSION.findall(value)
+    if value.strip() == "*":
+        return True
+    return _TAGS.fullmatch(value) is not None and str(version) in _ANY_VERSION.findall(value)

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from taskmanager.errors import MalformedBodyError, UnknownQueryParameterError, UnsupportedContentTypeError
@@ -24,6 +25,7 @@ from taskmanager.idempotency import (
 )
 from taskmanager.preconditions import etag, read_if_match
 
+_RESERVED = frozenset({"bulk"})
 _JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -95,6 +97,13 @@ class StrictRoute(APIRoute):
 
         return handle_strictly
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a request, but never take a word that another route spells out for an id."""
+        match, child_scope = super().matches(scope)
+        if match is not Match.NONE and not _RESERVED.isdisjoint(child_scope["path_params"].values()):
+            return Match.NONE, {}
+        return match, child_scope
+
     @cached_property
     def query_names(self) -> frozenset[str]:
         """The query parameters that this route knows."""
@@ -163,5 +172,8 @@ class RouteTable:
 
     def allowed_methods(self, path: str) -> set[str]:
         """Return the methods that the routes of a path take (RFC 9110, section 10.2.1)."""
-        allowed = set[str]().union(*(methods for pattern, methods in self._methods if pattern.match(path)))
+        allowed = set[str]()
+        for pattern, methods in self._methods:
+            if (match := pattern.match(path)) and _RESERVED.isdisjoint(match.groupdict().values()):
+                allowed |= methods
         return allowed | {"HEAD"} if "GET" in allowed else allowed

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from taskmanager.field_types import (
+    DIGITS,
     UNCHANGED,
     FreeText,
     Id,
@@ -15,7 +16,6 @@ from taskmanager.field_types import (
     ResponseModel,
     Timestamp,
     WrittenId,
-    WrittenInteger,
 )
 from taskmanager.pagination import CursorText, Limit
 
@@ -117,7 +117,7 @@ class ProjectTaskQuery(RequestModel):
     """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
 
     status: list[TaskStatus] = []
-    priority: list[Annotated[WrittenInteger, Field(ge=1, le=5)]] = []
+    priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = []
     tag: list[Tag] = []
     assignee: list[Literal["me"] | WrittenId] = []
     due_after: Moment | None = Field(default=None, description="Due at this moment or later.")
@@ -128,7 +128,7 @@ class ProjectTaskQuery(RequestModel):
     )
     sort_by: TaskSort = TaskSort.CREATED_AT
     order: Literal["asc", "desc"] = "desc"
-    skip: Annotated[WrittenInteger, Field(ge=0, le=10_000)] = 0
+    skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
     limit: Limit = 20
     cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; not with `skip`.")
     count: Literal["exact", "none"] | None = Field(
