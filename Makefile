@@ -5,8 +5,15 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 WORKERS ?= auto
+# Containers; podman and podman-compose may be named instead. Flags for the build: IMAGE_BUILD_FLAGS='--network host'
+IMAGE ?= taskmanager
+IMAGE_BUILD_FLAGS ?=
+DOCKER ?= docker
+BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
+COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
+COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -40,6 +47,34 @@ migration: .venv/.synced ## Start a new migration: make migration NAME="add labe
 	@test -n "$(NAME)" || { echo 'NAME is missing: make migration NAME="add labels"' >&2; exit 2; }
 	$(BIN)/python -c 'import sys; from alembic import command; from taskmanager.database import alembic_config; command.revision(alembic_config(), message=sys.argv[1])' "$(NAME)"
 
+openapi: .venv/.synced ## Write docs/openapi.json; refuses what breaks clients unless ALLOW_BREAKING=1
+	$(BIN)/python -m tests.openapi_compatibility
+
+fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (about 10 minutes)
+	FUZZ_EXAMPLES=200 $(BIN)/pytest -s -q tests/test_fuzz.py
+
+ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 times and 200 backends die
+	$(BIN)/pytest -s -q tests/long/test_ledger.py
+
+soak: .venv/.synced ## Run every long test of tests/long, one after the other
+	$(BIN)/pytest -s -q tests/long
+
+image: ## Build the container image
+	DOCKER_BUILDKIT=$(BUILDKIT) $(DOCKER) build --file Containerfile --tag $(IMAGE) $(IMAGE_BUILD_FLAGS) .
+
+image-test: .venv/.synced image ## Build the image and try it out with its database, on a port of its own
+	IMAGE=$(IMAGE) DOCKER="$(DOCKER)" COMPOSE="$(COMPOSE)" $(BIN)/pytest -s -q --confcutdir=tests/image tests/image
+
+up: image .compose.env ## Start the image with a PostgreSQL of its own on 127.0.0.1:8000, by compose
+	@$(COMPOSED) up --detach --no-build
+	@address=$$($(COMPOSED) port api 8000) && for _ in {1..60}; do \
+		$(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1])' "http://$$address/readyz" 2>/dev/null \
+			&& echo "Task Manager API   http://$$address/docs" && exit; sleep 0.5; \
+	done; $(COMPOSED) logs --tail 20 migrate api; exit 1
+
+down: .compose.env ## Stop what `up` started; its data stays
+	@$(COMPOSED) down
+
 clean: ## Remove what the other targets made, the development database included
 	rm -rf .venv .uv .taskmanager .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
@@ -53,3 +88,9 @@ clean: ## Remove what the other targets made, the development database included
 .venv/.synced: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
 	@$(UV) sync --frozen --all-extras --quiet --python $(shell command -v $(PYTHON))
 	@touch $@
+
+# Made once: the database keeps this password, and a new secret would end every login.
+.compose.env:
+	@umask 077 && $(PYTHON) -c 'import secrets; \
+		print("SECRET_KEY=" + secrets.token_hex(32), "POSTGRES_PASSWORD=" + secrets.token_hex(24), sep="\n")' >$@ || { rm -f $@; exit 1; }
+	@echo "Wrote new secrets to $@"

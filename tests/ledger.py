@@ -80,7 +80,7 @@ async def _break_things(
     events = ["restart"] * restarts + ["kill"] * kills
     random.shuffle(events)
     for number, event in enumerate(events, start=1):
-        while ledger.acknowledged < writes * number / (len(events) + 1):
+        while ledger.acknowledged < writes * number / (len(events) + 1):  # noqa: ASYNC110  # a count, not an event
             await asyncio.sleep(0.002)  # no event of its own
         if event == "restart":
             # pg_ctl -m immediate: no checkpoint, connections cut, recovery from the log at the next start.
@@ -89,7 +89,7 @@ async def _break_things(
             await asyncio.to_thread(postgres.stop)
             await asyncio.to_thread(postgres.start)
             ready = time.monotonic()
-            while (await client.get("/tasks?limit=1&count=none")).status_code != 200:
+            while (await client.get("/tasks?limit=1&count=none")).status_code != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)  # this is what a client does
             ledger.recoveries.append(time.monotonic() - ready)
         else:
@@ -104,11 +104,10 @@ async def _break_things(
 async def _verify(url: str, ledger: Ledger) -> None:
     dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(dsn)
-    versions = dict(await connection.fetch("SELECT id, version FROM tasks"))
-    comments = dict(await connection.fetch("SELECT id, task_id FROM comments"))
-    logged = dict(
-        await connection.fetch("SELECT entity_id, max(version) FROM events WHERE entity = 'task' GROUP BY entity_id")
-    )
+    versions = {row[0]: row[1] for row in await connection.fetch("SELECT id, version FROM tasks")}
+    comments = {row[0]: row[1] for row in await connection.fetch("SELECT id, task_id FROM comments")}
+    newest = "SELECT entity_id, max(version) FROM events WHERE entity = 'task' GROUP BY entity_id"
+    logged = {row[0]: row[1] for row in await connection.fetch(newest)}
     await connection.close()
     for task_id, version in ledger.tasks.items():
         if versions.get(task_id, 0) < version:

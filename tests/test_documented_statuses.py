@@ -208,7 +208,18 @@ async def test_not_found(world: World) -> None:
             world.ids |= {"project_id": UNKNOWN, "task_id": UNKNOWN}
         return {}
 
-    assert await unlike(404, world, vary) == {}
+    answers = await unlike(404, world, vary)
+    # Only a replay finds nothing here, below.
+    assert answers.pop("POST /projects").startswith("201")
+    assert answers == {}
+
+
+async def test_not_found_by_a_replay(world: World, database: Database) -> None:
+    more = {"Idempotency-Key": "once"}
+    created = await world.call("POST", "/projects", more=more)
+    async with database.transaction() as session:
+        await session.execute(text("DELETE FROM project_members WHERE project_id = :id"), {"id": created.json()["id"]})
+    assert (await world.call("POST", "/projects", more=more)).status_code == 404
 
 
 @pytest.mark.parametrize(("method", "path"), operations(409), ids="-".join)

@@ -312,6 +312,7 @@ def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, b
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
+        "timeout_keep_alive": settings.keep_alive_seconds,
         "timeout_graceful_shutdown": settings.shutdown_grace_seconds,
     }
     if banner and not reload:

@@ -21,6 +21,7 @@ from taskmanager.settings import DatabaseSettings
 MINIMUM_SERVER_VERSION = 18
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _PACKAGE = Path(__file__).parent
+_PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 class Base(DeclarativeBase):
@@ -39,6 +40,16 @@ class Base(DeclarativeBase):
 
 class ReadSession(AsyncSession):
     """A session in AUTOCOMMIT: each statement sees what was committed before it, none can be rolled back."""
+
+    async def plan_by_value(self) -> None:
+        """Have the statements that follow planned for their values; must be called before any other.
+
+        PostgreSQL plans a statement that it has seen a few times without looking at its values. For a filter that
+        may find one row in a million or all of them no such plan is good.
+        """
+        # In a transaction, so that the setting ends with it.
+        await self.connection(execution_options={"isolation_level": "READ COMMITTED"})
+        await self.execute(_PLAN_BY_VALUE)
 
 
 class WriteSession(AsyncSession):
@@ -62,6 +73,8 @@ class Database:
             pool_timeout=settings.database_pool_wait_seconds,
             pool_pre_ping=True,
             hide_parameters=True,
+            # Outside AUTOCOMMIT the ping of each checkout would be three round trips: BEGIN, ping, ROLLBACK.
+            isolation_level="AUTOCOMMIT",
             connect_args=_connect_args(settings, settings.database_statement_timeout_ms),
         )
         # Deleting a whole project takes longer than any request may make the others wait: such work has
@@ -78,10 +91,12 @@ class Database:
             connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
         )
         self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
-        self._new_write_session = async_sessionmaker(self.engine, class_=WriteSession, expire_on_commit=False)
-        self._new_read_session = async_sessionmaker(
-            self.engine.execution_options(isolation_level="AUTOCOMMIT"), class_=ReadSession, expire_on_commit=False
+        self._new_write_session = async_sessionmaker(
+            self.engine.execution_options(isolation_level="READ COMMITTED"),
+            class_=WriteSession,
+            expire_on_commit=False,
         )
+        self._new_read_session = async_sessionmaker(self.engine, class_=ReadSession, expire_on_commit=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:
@@ -110,8 +125,11 @@ class Database:
         async with self._new_read_session() as session:
             yield session
 
-    async def check_schema(self) -> None:
+    async def check_schema(self, *, allow_newer: bool = False) -> None:
         """Make sure that server and schema fit this code.
+
+        With `allow_newer` a revision that this code does not know is taken for one of a newer version, which only
+        adds to the schema: while that is rolled out the old one goes on.
 
         Raises:
             SchemaError: The server is older than PostgreSQL 18, or the schema is not at the newest revision.
@@ -122,7 +140,7 @@ class Database:
                 raise SchemaError(f"PostgreSQL {version} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
             found = await current_revision(session)
         expected = newest_revision()
-        if found != expected:
+        if found != expected and not (allow_newer and found is not None and not is_known_revision(found)):
             raise SchemaError(
                 f"the database schema is at revision {found or 'none'} and this version needs {expected}: "
                 "run `taskmanager migrate`"
@@ -189,6 +207,11 @@ def statement(sql: str, **types: TypeEngine[Any]) -> TextClause:
         elif name.endswith("_ids"):
             types.setdefault(name, ARRAY(BigInteger))
     return text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in types.items()))
+
+
+def is_known_revision(revision: str) -> bool:
+    """Tell whether a revision is one of this code's migrations."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:

@@ -20,6 +20,8 @@ from pydantic import (
 MAXIMUM_ID = 2**53 - 1
 # PostgreSQL's text cannot hold NUL.
 _NO_NUL = r"^[^\x00]*$"
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]", re.ASCII | re.IGNORECASE)
 
@@ -40,9 +42,13 @@ def _require_date_and_time(value: Any) -> Any:
 
 def _to_utc(moment: datetime) -> datetime:
     try:
-        return moment.astimezone(UTC)
+        in_utc = moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("is out of range once in UTC") from None
+    # The driver takes the first and the last moment for -infinity and infinity.
+    if not _FIRST_MOMENT < in_utc < _LAST_MOMENT:
+        raise ValueError("is out of range")
+    return in_utc
 
 
 def _digits_only(value: Any) -> Any:

@@ -145,11 +145,13 @@ class IdempotencyStore:
             NotFoundError: The caller may not see what was made any more.
             RoleTooLowError: The caller may not make it any more.
         """
-        if not (await self._session.execute(_TRY_LOCK, {"lock_id": request.lock_id})).scalar_one():
-            raise IdempotencyKeyInUseError
-        # A statement of its own: its snapshot must be younger than the lock.
+        claimed = (await self._session.execute(_TRY_LOCK, {"lock_id": request.lock_id})).scalar_one()
+        # A statement of its own: its snapshot must be younger than the lock. Who holds the lock may only be
+        # giving the stored answer to another copy, so that is looked for either way.
         parameters = {**request.parameters, "kept_hours": KEPT_HOURS}
         row = (await self._session.execute(_FIND, parameters)).one_or_none()
+        if row is None and not claimed:
+            raise IdempotencyKeyInUseError
         if row is None:
             return None
         if row.fingerprint != request.fingerprint:

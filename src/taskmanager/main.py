@@ -132,10 +132,10 @@ def _add_routes(app: FastAPI) -> None:
 
 def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> None:
     # The last one added is the outermost.
-    app.add_middleware(HeadMiddleware)
     app.add_middleware(ConflictRetryMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=settings.max_body_bytes)
     app.add_middleware(ErrorBoundaryMiddleware)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(
         ProblemCORSMiddleware,
         allow_origins=settings.allowed_origins,

@@ -205,7 +205,8 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self.limit_bytes:
+            # A length of very many digits is too large to be worth reading as a number.
+            if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self.limit_bytes):
                 raise ContentTooLargeError(self.limit_bytes)
         total = 0
 

@@ -139,6 +139,12 @@ class Settings(DatabaseSettings):
         default=False,
         description="Refuse changes of tasks, projects and comments without If-Match (428), so that no edit is lost.",
     )
+    keep_alive_seconds: int = Field(
+        default=75,
+        ge=1,
+        le=3_600,
+        description="How long an idle connection stays open; longer than a proxy in front keeps it.",
+    )
     shutdown_grace_seconds: int = Field(
         default=8, ge=1, le=300, description="How long open requests may take to finish once a stop is asked for."
     )

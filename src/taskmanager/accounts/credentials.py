@@ -59,11 +59,11 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
     login = await _confirm(user_id, password, database=database, hasher=hasher)
     async with database.long_transaction() as transaction:
         deleter = AccountDeleter(transaction)
-        if not await deleter.anonymise(user_id=user_id, password_hash=login.password_hash):
-            raise WrongPasswordError
         unshared, orphaned = await deleter.lock_projects(user_id=user_id)
         if orphaned:
             raise OwnsSharedProjectsError(orphaned)
+        if not await deleter.anonymise(user_id=user_id, password_hash=login.password_hash):
+            raise WrongPasswordError
         await deleter.delete_projects(unshared, user_id=user_id)
         await deleter.leave_projects(user_id=user_id)
         await deleter.forget_authorship(user_id=user_id)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher as Argon2
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from taskmanager.errors import OverloadedError
 
@@ -51,7 +51,7 @@ class PasswordHasher:
     def _matches(password: str, stored: str) -> bool:
         try:
             return _ARGON2.verify(stored, password)
-        except (VerifyMismatchError, InvalidHashError):
+        except (VerificationError, InvalidHashError):
             return False
 
     async def _run(self, work: Callable[[], _T]) -> _T:

@@ -72,10 +72,12 @@ WHERE id = :user_id AND deleted_at IS NULL
 RETURNING id, username, email, disabled, is_admin, created_at
 """)
 
+# The lock waits for a change of the password, which then does not match any more.
 _START_SESSION = statement("""
 INSERT INTO sessions (user_id, user_agent)
 SELECT id, :user_agent FROM users
 WHERE id = :user_id AND password_hash = :password_hash AND NOT disabled
+FOR SHARE
 RETURNING id
 """)
 

@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
+from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
-from pydantic.networks import validate_email
 
 from taskmanager.accounts.password_rules import MAX_CHARACTERS
 from taskmanager.accounts.scopes import Scope
@@ -13,8 +13,11 @@ Username = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{3,50}$")]
 
 
 def _normal_email(value: str) -> str:
-    # Checks the form only: no look-up of the domain.
-    return validate_email(value)[1].lower()
+    # Checks the form only: no look-up of the domain, no display name.
+    try:
+        return validate_email(value, check_deliverability=False).normalized.lower()
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
 
 
 Email = Annotated[

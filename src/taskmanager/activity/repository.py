@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import RowMapping
-from sqlalchemy.types import Text
+from sqlalchemy.types import Boolean, Text
 
 from taskmanager.activity.schemas import EventRead
 from taskmanager.database import ReadSession, statement
@@ -19,10 +19,12 @@ _OF_PROJECT = statement(
 SELECT {_COLUMNS}
 FROM project_members m JOIN events e ON e.project_id = m.project_id LEFT JOIN users u ON u.id = e.actor_id
 WHERE m.project_id = :project_id AND m.user_id = :user_id
+  AND (:with_tasks OR e.entity NOT IN ('task', 'comment'))
   AND (:after_id IS NULL OR (e.xid, e.id) < (CAST(:after_xid AS xid8), :after_id))
 ORDER BY e.xid DESC, e.id DESC LIMIT :limit
 """,
     after_xid=Text(),
+    with_tasks=Boolean(),
 )
 
 _OF_TASK = statement(f"""
@@ -48,14 +50,18 @@ class ActivityReader:
         self._session = session
 
     async def of_project(
-        self, project_id: int, *, user_id: int, limit: int, after: Sequence[int] | None
+        self, project_id: int, *, user_id: int, limit: int, after: Sequence[int] | None, with_tasks: bool
     ) -> list[tuple[EventRead, tuple[int, int]]]:
-        """Return at most `limit` changes in a project, newest first, each with its key: transaction and id."""
+        """Return at most `limit` changes in a project, newest first, each with its key: transaction and id.
+
+        Without `with_tasks` those of tasks and comments are left out.
+        """
         xid, event_id = after or (None, None)
         parameters = {
             "project_id": project_id,
             "user_id": user_id,
             "limit": limit,
+            "with_tasks": with_tasks,
             "after_xid": None if xid is None else str(xid),
             "after_id": event_id,
         }

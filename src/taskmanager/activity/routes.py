@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from taskmanager.accounts.dependencies import ProjectsReader, TasksReader
+from taskmanager.accounts.scopes import Scope
 from taskmanager.activity.repository import ActivityReader
 from taskmanager.activity.schemas import EventList, EventRead
 from taskmanager.dependencies import PageOf, Pager, Paging, Reader
@@ -42,11 +43,12 @@ async def list_task_activity(
 async def list_project_activity(
     caller: ProjectsReader, project_id: ProjectId, query: PageOf, reader: Reader, paging: Paging
 ) -> EventList:
-    """Return what happened in a project, newest first."""
-    binding = f"project activity {project_id} {caller.user_id}"
+    """Return what happened in a project, newest first; tasks and comments only to who may read tasks."""
+    with_tasks = caller.may(Scope.TASKS_READ)
+    binding = f"project activity {project_id} {with_tasks} {caller.user_id}"
     after = paging.signer.read(query.cursor, binding) if query.cursor else None
     rows = await ActivityReader(reader).of_project(
-        project_id, user_id=caller.user_id, limit=query.limit + 1, after=after
+        project_id, user_id=caller.user_id, limit=query.limit + 1, after=after, with_tasks=with_tasks
     )
     if not rows:
         await ProjectReader(reader).find_version(project_id, user_id=caller.user_id)

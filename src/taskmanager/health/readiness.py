@@ -35,7 +35,7 @@ class Readiness:
 
     async def _check(self) -> str | None:
         try:
-            await self._database.check_schema()
+            await self._database.check_schema(allow_newer=True)
         except SchemaError as error:
             return str(error)
         except (DBAPIError, OSError):

@@ -45,9 +45,11 @@ WITH access AS (
     SELECT p.id AS project_id, p.archived, p.inbox_of IS NOT NULL AS personal, m.role
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :caller_id
     WHERE p.id = :project_id
-), person AS (
+), person AS MATERIALIZED (
+    -- Waits for a deletion of the account, and then does not find it.
     SELECT id, username FROM users
     WHERE lower(username) = lower(CAST(:username AS text)) OR email = lower(CAST(:email AS text))
+    FOR KEY SHARE
 ), added AS (
     INSERT INTO project_members (project_id, user_id, role)
     SELECT a.project_id, person.id, :role FROM access a CROSS JOIN person
@@ -186,12 +188,14 @@ class MemberWriter:
             raise AlreadyMemberError
         return MemberRead.model_validate(row, from_attributes=True)
 
-    async def lock(self, project_id: int, user_id: int, *, caller_id: int) -> LockedMembers:
+    async def lock(
+        self, project_id: int, user_id: int, *, caller_id: int, may_be_oneself: bool = False
+    ) -> LockedMembers:
         """Lock a member whose role or membership is to change, with the caller and all owners.
 
         Raises:
             NotFoundError: There is no such project that the caller may see, or no such member.
-            RoleTooLowError: The caller is neither its owner nor that member.
+            RoleTooLowError: The caller is not its owner, nor that member where this is enough.
             ProjectArchivedError: It is archived.
             PersonalProjectError: It is an Inbox.
         """
@@ -202,7 +206,7 @@ class MemberWriter:
             raise NotFoundError("project")
         if user_id not in roles:
             raise NotFoundError("member")
-        if user_id != caller_id:
+        if not (may_be_oneself and user_id == caller_id):
             require_owner(roles[caller_id])
         _require_shareable(archived=rows[0].archived, personal=rows[0].personal)
         return LockedMembers(roles)

@@ -8,7 +8,6 @@ from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
 from taskmanager.dependencies import IdempotentTransaction, PageOf, Paging, Reader, Transaction
 from taskmanager.field_types import WrittenId
 from taskmanager.problems import problems
-from taskmanager.projects.access import require_owner
 from taskmanager.projects.member_repository import MemberReader, MemberWriter
 from taskmanager.projects.repository import ProjectReader
 from taskmanager.projects.roles import Role
@@ -59,7 +58,6 @@ async def change_role(
     """Give a member another role; owners only, and one owner always stays."""
     members = MemberWriter(transaction)
     locked = await members.lock(project_id, user_id, caller_id=caller.user_id)
-    require_owner(locked.roles[caller.user_id])
     if change.role != Role.OWNER:
         locked.require_remaining_owner(user_id)
     await members.change_role(project_id, user_id, change.role, caller_id=caller.user_id)
@@ -72,6 +70,6 @@ async def remove_member(
 ) -> None:
     """Remove a member, or leave; their tasks lose their assignee, and one owner always stays."""
     members = MemberWriter(transaction)
-    locked = await members.lock(project_id, user_id, caller_id=caller.user_id)
+    locked = await members.lock(project_id, user_id, caller_id=caller.user_id, may_be_oneself=True)
     locked.require_remaining_owner(user_id)
     await members.remove(project_id, user_id, caller_id=caller.user_id)

@@ -40,7 +40,8 @@ async def list_projects(caller: ProjectsReader, query: PageOf, reader: Reader, p
     return ProjectList(projects=projects, next_cursor=cursor)
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 409, 413, 415, 422, 503))
+# 404: the answer to a key that was used before, whose project the caller may not see any more.
+@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
 async def create_project(
     caller: ProjectsWriter, new: ProjectCreate, write: IdempotentTransaction, response: Response
 ) -> ProjectRead:

@@ -24,6 +24,7 @@ WITH access AS (
     SELECT p.id AS project_id, p.archived, m.role
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
     WHERE p.id = COALESCE(:project_id, (SELECT id FROM projects WHERE inbox_of = :user_id))
+    FOR KEY SHARE OF m
 ), given AS MATERIALIZED (
     SELECT g.*, nextval(pg_get_serial_sequence('tasks', 'id')) AS id
     FROM ROWS FROM (jsonb_to_recordset(:tasks) AS (

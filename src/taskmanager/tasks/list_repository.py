@@ -50,12 +50,13 @@ class _Order:
             self._keys.insert(0, _SORT_KEYS[query.sort_by])
 
     def clauses(self, keys: Sequence[ColumnElement[Any]] | None = None) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY clauses; NULL sorts last both ways."""
-        keys = self._keys if keys is None else keys
-        ordered: list[ColumnElement[Any]] = [key.asc() if self.ascending else key.desc() for key in keys]
-        if self.sort_by is TaskSort.DUE_AT and len(keys) == len(self._keys):
-            ordered[0] = ordered[0].nulls_last()
-        return ordered
+        """Return the ORDER BY clauses of an index, for rows whose keys are not NULL."""
+        return [key.asc() if self.ascending else key.desc() for key in (self._keys if keys is None else keys)]
+
+    def clauses_nulls_last(self, keys: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+        """Return the ORDER BY clauses for any rows; NULL sorts last both ways."""
+        first, *rest = self.clauses(keys)
+        return [first.nulls_last(), *rest]
 
     def labelled_keys(self) -> list[ColumnElement[Any]]:
         """Return the sort keys as columns of the result."""
@@ -114,12 +115,18 @@ def _conditions(query: ProjectTaskQuery, *, user_id: int) -> list[ColumnElement[
 
 
 def _candidates(
-    query: ProjectTaskQuery, order: _Order, member: FromClause, seen: Sequence[Any] | None, *, user_id: int
+    query: ProjectTaskQuery,
+    order: _Order,
+    member: FromClause,
+    seen: Sequence[Any] | None,
+    *,
+    user_id: int,
+    project_id: ColumnElement[int],
 ) -> Select[Any] | CompoundSelect[Any]:
     """Return the first tasks of one project, as many as the page could need, each part in the order of an index."""
     source = (
         select(*_COLUMNS, *order.labelled_keys())
-        .where(_TASK.project_id == member.c.project_id, *_conditions(query, user_id=user_id))
+        .where(_TASK.project_id == project_id, *_conditions(query, user_id=user_id))
         .correlate(member)
     )
     needed = query.skip + query.limit + 1
@@ -134,6 +141,8 @@ def _candidates(
         return undated.where(order.after(seen, skip_first=True))
     if seen is not None:
         dated = dated.where(order.after(seen))
+    if query.due_after or query.due_before or query.overdue:
+        return dated  # PostgreSQL would read the whole project to find that nothing else is left
     return union_all(dated, undated)
 
 
@@ -150,21 +159,24 @@ def _page(
     if project_ids:
         memberships = memberships.where(ProjectMember.project_id.in_(project_ids))
     member = memberships.subquery("member")
+    # A project that is named is named here too: PostgreSQL then knows how large that one is.
+    named = set(project_ids)
+    project_id = literal(named.pop(), BigInteger()) if len(named) == 1 else member.c.project_id
     # Limited per project, so that each part is read from an index and stops early; merged and cut to the page.
-    found = _candidates(query, order, member, seen, user_id=user_id).lateral("found")
+    found = _candidates(query, order, member, seen, user_id=user_id, project_id=project_id).lateral("found")
     page = (
         select(*(found.c[name] for name in _NAMES), *order.keys_of(found))
         .select_from(member.join(found, true()))
-        .order_by(*order.clauses(order.keys_of(found)))
+        .order_by(*order.clauses_nulls_last(order.keys_of(found)))
         .offset(query.skip)
         .limit(query.limit + 1)
         .subquery("page")
     )
     if not with_total:
-        return select(page).order_by(*order.clauses(order.keys_of(page)))
+        return select(page).order_by(*order.clauses_nulls_last(order.keys_of(page)))
     counted = (
         select(func.count().label("total"))
-        .select_from(member.join(Task, _TASK.project_id == member.c.project_id))
+        .select_from(member.join(Task, _TASK.project_id == project_id))
         .where(*_conditions(query, user_id=user_id))
         .subquery("counted")
     )
@@ -172,7 +184,7 @@ def _page(
     return (
         select(counted.c.total, page)
         .outerjoin_from(counted, page, true())
-        .order_by(*order.clauses(order.keys_of(page)))
+        .order_by(*order.clauses_nulls_last(order.keys_of(page)))
     )
 
 
@@ -195,6 +207,8 @@ class TaskListReader:
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
         with_total = query.count == "exact" or (query.count is None and seen is None)
         statement = _page(query, order, seen, user_id=user_id, project_ids=project_ids, with_total=with_total)
+        if _conditions(query, user_id=user_id):
+            await self._session.plan_by_value()
         rows = (await self._session.execute(statement)).mappings().all()
         tasks = [row for row in rows if row["id"] is not None]
         page = tasks[: query.limit]

@@ -2,7 +2,18 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Identity, Index, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Text,
+    func,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -29,8 +40,15 @@ class Task(Base):
         Index("tasks_project_id_created_at_id_idx", "project_id", text("created_at DESC"), text("id DESC")),
         Index("tasks_updated_at_idx", "project_id", "updated_at", "created_at", "id"),
         Index("tasks_priority_idx", "project_id", "priority", "created_at", "id"),
-        # In truth lower(title) COLLATE "C": reflection does not see the collation, so a comparison must not either.
-        Index("tasks_title_idx", "project_id", text("lower(title)"), "created_at", "id"),
+        Index(
+            "tasks_title_idx",
+            "project_id",
+            literal_column("lower(title)").label("lower_title"),
+            "created_at",
+            "id",
+            # Reflection does not tell the collation, so in the expression it would look like a difference.
+            postgresql_ops={"lower_title": 'COLLATE "C"'},
+        ),
         Index("tasks_status_idx", "project_id", "status", "created_at", "id"),
         Index(
             "tasks_due_at_idx",

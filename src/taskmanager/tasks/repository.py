@@ -28,6 +28,8 @@ WITH access AS (
     SELECT p.id AS project_id, p.archived, m.role
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
     WHERE p.id = COALESCE(:project_id, (SELECT id FROM projects WHERE inbox_of = :user_id))
+    -- The membership stays until the task is there: who is being removed or deleted leaves no task behind.
+    FOR KEY SHARE OF m
 ), t AS (
     INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, assignee_id, created_by,
                        completed_at)
@@ -176,7 +178,8 @@ WITH gone_comments AS (
 ), moved AS (
     INSERT INTO tasks (project_id, assignee_id, version, updated_at, {_KEPT_BY_MOVE})
     SELECT :target_id,
-           (SELECT user_id FROM project_members WHERE project_id = :target_id AND user_id = gone.assignee_id),
+           (SELECT user_id FROM project_members WHERE project_id = :target_id AND user_id = gone.assignee_id
+            FOR KEY SHARE),
            version + 1, now(), {_KEPT_BY_MOVE}
     FROM gone RETURNING id, version
 ), moved_comments AS (
@@ -313,9 +316,18 @@ class TaskWriter:
         return source_id
 
     async def move(self, task_id: int, *, source_id: int, target_id: int, user_id: int) -> None:
-        """Move a locked task with its comments; an assignee who is no member of the target is cleared."""
+        """Move a locked task with its comments; an assignee who is no member of the target is cleared.
+
+        Raises:
+            NotFoundError: The target was deleted meanwhile.
+        """
         parameters = {"task_id": task_id, "source_id": source_id, "target_id": target_id, "user_id": user_id}
-        await self._session.execute(_MOVE, parameters)
+        try:
+            await self._session.execute(_MOVE, parameters)
+        except IntegrityError as error:
+            if violated_constraint(error) == "tasks_project_id_fkey":  # deleted between the lock and the move
+                raise NotFoundError("project") from None
+            raise
 
     async def delete(
         self, task_id: int, *, user_id: int, project_id: int | None = None, condition: IfMatch = NO_CONDITION

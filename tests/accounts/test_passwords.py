@@ -1,0 +1,103 @@
+"""Password hashes and the queue for making them."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from argon2 import PasswordHasher as Argon2
+from argon2 import Type, extract_parameters
+
+from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.errors import OverloadedError
+from taskmanager.main import create_app
+from tests.applications import started
+from tests.conftest import PASSWORD, PASSWORD_HASH, make_settings
+
+
+@pytest.fixture
+def hasher() -> Iterator[PasswordHasher]:
+    """A hasher with one thread and room for one more to wait."""
+    hasher = PasswordHasher(threads=1, queue=1)
+    yield hasher
+    hasher.close()
+
+
+async def test_hashes_are_argon2id_with_19_mib_two_passes_and_one_lane(hasher: PasswordHasher) -> None:
+    parameters = extract_parameters(await hasher.hash(PASSWORD))
+    assert parameters.type is Type.ID
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19_456, 2, 1)
+    assert parameters.salt_len >= 16
+    assert parameters.hash_len >= 32
+
+
+async def test_the_same_password_never_has_the_same_hash(hasher: PasswordHasher) -> None:
+    assert await hasher.hash(PASSWORD) != await hasher.hash(PASSWORD)
+
+
+async def test_only_the_password_itself_matches(hasher: PasswordHasher) -> None:
+    assert await hasher.verify(PASSWORD, PASSWORD_HASH)
+    for other in ("", PASSWORD.upper(), PASSWORD + " ", PASSWORD[:-1], PASSWORD + "\x00"):
+        assert not await hasher.verify(other, PASSWORD_HASH)
+
+
+async def test_without_a_stored_hash_nothing_matches(hasher: PasswordHasher) -> None:
+    for password in ("", PASSWORD, "never anyone's password"):
+        assert not await hasher.verify(password, None)
+
+
+@pytest.mark.parametrize(
+    "garbage", ["!", "plain text", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1$short", "$2b$12$x"]
+)
+async def test_a_stored_hash_that_is_none_never_matches(hasher: PasswordHasher, garbage: str) -> None:
+    assert not await hasher.verify(garbage, garbage)
+
+
+@pytest.mark.parametrize(
+    ("time_cost", "memory_cost", "parallelism", "expected"),
+    [(2, 19_456, 1, False), (1, 19_456, 1, True), (2, 1_024, 1, True), (2, 19_456, 2, True), (3, 65_536, 4, True)],
+)
+def test_other_parameters_ask_for_a_new_hash(
+    hasher: PasswordHasher, time_cost: int, memory_cost: int, parallelism: int, expected: bool
+) -> None:
+    stored = Argon2(time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism).hash(PASSWORD)
+    assert hasher.needs_rehash(stored) is expected
+
+
+async def test_a_full_queue_refuses_and_then_recovers(hasher: PasswordHasher) -> None:
+    results = await asyncio.gather(*(hasher.hash(PASSWORD) for _ in range(5)), return_exceptions=True)
+    assert [isinstance(result, OverloadedError) for result in results] == [False, False, True, True, True]
+    assert await hasher.verify(PASSWORD, PASSWORD_HASH)
+
+
+async def test_callers_who_give_up_make_room_again(hasher: PasswordHasher) -> None:
+    for _ in range(3):
+        waiting = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert await hasher.verify(PASSWORD, PASSWORD_HASH)
+
+
+async def test_the_event_loop_goes_on_while_a_password_is_hashed(hasher: PasswordHasher) -> None:
+    hashing = asyncio.create_task(hasher.hash(PASSWORD))
+    turns = 0
+    while not hashing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    # On the loop itself it would be a handful.
+    assert turns > 50
+
+
+async def test_logins_beyond_the_queue_are_503_and_the_others_are_answered(database_url: str) -> None:
+    settings = make_settings(database_url=database_url, password_hash_threads=1, password_hash_queue=1)
+    form = {"username": "nobody", "password": "wrong password"}
+    async with started(create_app(settings)) as client:
+        answers = await asyncio.gather(*(client.post("/api/v1/token", data=form) for _ in range(12)))
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses) == {401, 503}
+        assert statuses.count(401) >= 2
+        refused = answers[statuses.index(503)]
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.json()["type"] == "urn:taskmanager:problem:overloaded"
+        assert (await client.post("/api/v1/token", data=form)).status_code == 401

@@ -1,0 +1,568 @@
+"""Members of a project: adding, changing, removing and leaving, and the owner that always stays."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from taskmanager.database import Database
+from tests.conftest import Person, SignUp
+from tests.event_log import events_of
+from tests.locks import until_blocked
+from tests.rows import digests, fetch_all
+
+ROUNDS = 6
+ATTEMPTS = 50
+
+
+@pytest.fixture
+async def carol(sign_up: SignUp) -> Person:
+    """A third person."""
+    return await sign_up("carol")
+
+
+@pytest.fixture
+async def project_id(alice: Person) -> int:
+    """A project of Alice's."""
+    return await alice.new_project()
+
+
+async def add(owner: Person, project_id: int, person: Person, role: str = "editor") -> dict[str, Any]:
+    """Make somebody a member and return the answer."""
+    body = {"username": person.username, "role": role}
+    member: dict[str, Any] = (await owner.post(f"/projects/{project_id}/members", body)).json()
+    return member
+
+
+async def roles(database: Database, project_id: int) -> dict[int, str]:
+    """Return the stored role of each member."""
+    statement = "SELECT user_id, role FROM project_members WHERE project_id = :id"
+    return {row["user_id"]: row["role"] for row in await fetch_all(database, statement, id=project_id)}
+
+
+def kind(response: httpx.Response) -> str:
+    """Return the kind of a problem."""
+    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+
+
+class TestAdd:
+    """POST /projects/{project_id}/members."""
+
+    @pytest.mark.parametrize("role", ["viewer", "editor", "owner"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            {"username": "bob"},
+            {"username": "BoB"},
+            {"email": "bob@example.com"},
+            {"email": "Bob@Example.COM"},
+            {"username": "bob", "email": None},
+            {"username": None, "email": "bob@example.com"},
+        ],
+    )
+    async def test_by_name_or_address_in_any_case(
+        self, alice: Person, bob: Person, project_id: int, database: Database, name: dict[str, Any], role: str
+    ) -> None:
+        answer = await alice.post(f"/projects/{project_id}/members", {**name, "role": role})
+        member = answer.json()
+        assert member == {"user_id": bob.id, "username": "bob", "role": role, "created_at": member["created_at"]}
+        assert answer.headers["Location"] == f"/api/v1/projects/{project_id}/members/{bob.id}"
+        assert (await alice.client.get(answer.headers["Location"])).json() == member
+        assert await roles(database, project_id) == {alice.id: "owner", bob.id: role}
+        assert (await bob.get(f"/projects/{project_id}")).json()["role"] == role
+
+    async def test_is_logged(self, alice: Person, bob: Person, project_id: int, database: Database) -> None:
+        await add(alice, project_id, bob, "viewer")
+        assert await events_of(database, "member", bob.id) == [
+            {
+                "project_id": project_id,
+                "actor_id": alice.id,
+                "version": 0,
+                "action": "added",
+                "changes": {"role": {"old": None, "new": "viewer"}},
+            }
+        ]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            {"username": "nobody_here"},
+            {"email": "nobody@example.com"},
+            {"username": "bob@example.com"},
+            {"email": "bob"},
+            {"username": "b%"},
+            {"username": "bo_"},
+            {"username": " bob"},
+            {"username": ""},
+            {"username": "bób"},
+        ],
+    )
+    async def test_an_unknown_person_is_404(
+        self, alice: Person, bob: Person, project_id: int, database: Database, name: dict[str, Any]
+    ) -> None:
+        before = await digests(database)
+        answer = await alice.post(f"/projects/{project_id}/members", {**name, "role": "viewer"}, expect=404)
+        assert kind(answer) == "not-found"
+        assert await digests(database) == before
+
+    @pytest.mark.parametrize("again", ["viewer", "editor", "owner"])
+    async def test_a_member_already_is_409_and_keeps_the_role(
+        self, alice: Person, bob: Person, project_id: int, database: Database, again: str
+    ) -> None:
+        await add(alice, project_id, bob, "editor")
+        before = await digests(database)
+        for name in ({"username": "bob"}, {"email": "bob@example.com"}, {"username": "alice"}):
+            answer = await alice.post(f"/projects/{project_id}/members", {**name, "role": again}, expect=409)
+            assert kind(answer) == "already-member"
+        assert await digests(database) == before
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"role": "viewer"},
+            {"username": "bob", "email": "bob@example.com", "role": "viewer"},
+            {"username": None, "email": None, "role": "viewer"},
+            {"username": "bob"},
+            {"username": "bob", "role": None},
+            {"username": "bob", "role": "admin"},
+            {"username": "bob", "role": "Owner"},
+            {"username": "bob", "role": ["viewer"]},
+            {"username": 1, "role": "viewer"},
+            {"username": "b\x00b", "role": "viewer"},
+            {"username": "x" * 256, "role": "viewer"},
+            {"user_id": 1, "role": "viewer"},
+            {"username": "bob", "role": "viewer", "created_at": "2026-01-01T00:00:00Z"},
+            [],
+        ],
+    )
+    async def test_other_bodies_are_422(
+        self, alice: Person, bob: Person, project_id: int, database: Database, body: Any
+    ) -> None:
+        before = await digests(database)
+        await alice.post(f"/projects/{project_id}/members", body, expect=422)
+        assert await digests(database) == before
+
+    async def test_of_many_at_once_one_adds(
+        self, alice: Person, bob: Person, project_id: int, database: Database
+    ) -> None:
+        body = {"username": "bob", "role": "viewer"}
+        path = f"/projects/{project_id}/members"
+        answers = await asyncio.gather(*(alice.post(path, body, expect=None) for _ in range(10)))
+        assert sorted(answer.status_code for answer in answers) == [201, *[409] * 9]
+        assert len(await events_of(database, "member", bob.id)) == 1
+
+    async def test_a_project_deleted_meanwhile_is_404(
+        self, alice: Person, bob: Person, project_id: int, database: Database
+    ) -> None:
+        async with database.transaction() as session:
+            for table in ("events", "project_members"):
+                await session.execute(text(f"DELETE FROM {table} WHERE project_id = {project_id}"))
+            await session.execute(text(f"DELETE FROM projects WHERE id = {project_id}"))
+            body = {"username": "bob", "role": "viewer"}
+            adding = asyncio.create_task(alice.post(f"/projects/{project_id}/members", body, expect=None))
+            await until_blocked(database)
+        assert (await adding).status_code == 404
+
+
+class TestRead:
+    """GET /projects/{project_id}/members and one of them."""
+
+    async def test_every_member_sees_all_longest_standing_first(
+        self, alice: Person, bob: Person, carol: Person, project_id: int
+    ) -> None:
+        first, second = await add(alice, project_id, carol, "viewer"), await add(alice, project_id, bob, "owner")
+        for person in (alice, bob, carol):
+            answer = (await person.get(f"/projects/{project_id}/members")).json()
+            owner = answer["members"][0]
+            assert (owner["user_id"], owner["username"], owner["role"]) == (alice.id, "alice", "owner")
+            assert answer["members"][1:] == [first, second]
+            assert answer["next_cursor"] is None
+            for member in answer["members"]:
+                path = f"/projects/{project_id}/members/{member['user_id']}"
+                assert (await person.get(path)).json() == member
+
+    async def test_an_address_is_never_shown(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob)
+        for path in (f"/projects/{project_id}/members", f"/projects/{project_id}/members/{bob.id}"):
+            assert "example.com" not in (await alice.get(path)).text
+
+    async def test_the_inbox_has_its_owner(self, alice: Person) -> None:
+        members = (await alice.get(f"/projects/{alice.inbox_id}/members")).json()["members"]
+        assert [(member["user_id"], member["role"]) for member in members] == [(alice.id, "owner")]
+
+    async def test_a_renamed_member_has_the_new_name(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob)
+        await bob.patch("/users/me", {"username": "robert"})
+        assert (await alice.get(f"/projects/{project_id}/members/{bob.id}")).json()["username"] == "robert"
+
+
+class TestChangeRole:
+    """PUT /projects/{project_id}/members/{user_id}."""
+
+    async def test_changes_and_is_logged(self, alice: Person, bob: Person, project_id: int, database: Database) -> None:
+        added = await add(alice, project_id, bob, "viewer")
+        for old, new in (("viewer", "editor"), ("editor", "owner"), ("owner", "viewer")):
+            answer = await alice.put(f"/projects/{project_id}/members/{bob.id}", {"role": new})
+            assert answer.json() == {**added, "role": new}
+            assert (await roles(database, project_id))[bob.id] == new
+            assert (await events_of(database, "member", bob.id))[-1] == {
+                "project_id": project_id,
+                "actor_id": alice.id,
+                "version": 0,
+                "action": "updated",
+                "changes": {"role": {"old": old, "new": new}},
+            }
+
+    async def test_the_same_role_writes_nothing(
+        self, alice: Person, bob: Person, project_id: int, database: Database
+    ) -> None:
+        added = await add(alice, project_id, bob, "viewer")
+        before = await digests(database)
+        answer = await alice.put(f"/projects/{project_id}/members/{bob.id}", {"role": "viewer"})
+        assert answer.json() == added
+        assert (await alice.put(f"/projects/{project_id}/members/{alice.id}", {"role": "owner"})).status_code == 200
+        assert await digests(database) == before
+
+    async def test_an_owner_may_step_down_beside_another(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob, "owner")
+        await alice.put(f"/projects/{project_id}/members/{alice.id}", {"role": "viewer"})
+        await alice.patch(f"/projects/{project_id}", {"name": "Mine"}, expect=403)
+
+    async def test_a_demoted_assignee_keeps_the_task(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob, "editor")
+        task = await alice.new_task(project_id, assignee_id=bob.id)
+        await alice.put(f"/projects/{project_id}/members/{bob.id}", {"role": "viewer"})
+        assert (await alice.get(f"/tasks/{task['id']}")).json() == task
+
+    @pytest.mark.parametrize("body", [{}, {"role": None}, {"role": "boss"}, {"role": "viewer", "user_id": 1}, []])
+    async def test_other_bodies_are_422(
+        self, alice: Person, bob: Person, project_id: int, database: Database, body: Any
+    ) -> None:
+        await add(alice, project_id, bob)
+        before = await digests(database)
+        await alice.put(f"/projects/{project_id}/members/{bob.id}", body, expect=422)
+        assert await digests(database) == before
+
+
+class TestRemove:
+    """DELETE /projects/{project_id}/members/{user_id}."""
+
+    @pytest.fixture(params=["removed", "leaves"])
+    async def end(
+        self, request: pytest.FixtureRequest, alice: Person, bob: Person, project_id: int
+    ) -> tuple[Person, Callable[[], Awaitable[httpx.Response]]]:
+        """Both ways in which Bob's membership ends, and who does it."""
+        actor = alice if request.param == "removed" else bob
+        return actor, lambda: actor.delete(f"/projects/{project_id}/members/{bob.id}")
+
+    @pytest.mark.parametrize("role", ["viewer", "editor", "owner"])
+    async def test_ends_the_membership_and_is_logged(
+        self,
+        alice: Person,
+        bob: Person,
+        project_id: int,
+        database: Database,
+        end: tuple[Person, Callable[[], Awaitable[httpx.Response]]],
+        role: str,
+    ) -> None:
+        await add(alice, project_id, bob, role)
+        actor, act = end
+        assert (await act()).content == b""
+        assert await roles(database, project_id) == {alice.id: "owner"}
+        await bob.get(f"/projects/{project_id}", expect=404)
+        assert (await events_of(database, "member", bob.id))[-1] == {
+            "project_id": project_id,
+            "actor_id": actor.id,
+            "version": 0,
+            "action": "removed",
+            "changes": {"role": {"old": role, "new": None}},
+        }
+
+    async def test_takes_their_tasks_back_in_this_project_only(
+        self,
+        alice: Person,
+        bob: Person,
+        project_id: int,
+        database: Database,
+        end: tuple[Person, Callable[[], Awaitable[httpx.Response]]],
+    ) -> None:
+        await add(alice, project_id, bob)
+        elsewhere = await alice.new_project()
+        await add(alice, elsewhere, bob)
+        theirs = [await alice.new_task(project_id, assignee_id=bob.id) for _ in range(3)]
+        others = [
+            await alice.new_task(elsewhere, assignee_id=bob.id),
+            await alice.new_task(project_id, assignee_id=alice.id),
+            await alice.new_task(project_id),
+            await bob.new_task(assignee_id=bob.id),
+        ]
+        created = await bob.new_task(project_id)
+        actor, act = end
+        await act()
+        for task in theirs:
+            after = (await alice.get(f"/tasks/{task['id']}")).json()
+            assert after == {
+                **task,
+                "assignee_id": None,
+                "version": task["version"] + 1,
+                "updated_at": after["updated_at"],
+            }
+            assert after["updated_at"] > task["updated_at"]
+            assert (await events_of(database, "task", task["id"]))[-1] == {
+                "project_id": project_id,
+                "actor_id": actor.id,
+                "version": task["version"] + 1,
+                "action": "updated",
+                "changes": {"assignee_id": {"old": bob.id, "new": None}},
+            }
+        for task in others[:3]:
+            assert (await alice.get(f"/tasks/{task['id']}")).json() == task
+        assert (await bob.get(f"/tasks/{others[3]['id']}")).json() == others[3]
+        assert (await alice.get(f"/tasks/{created['id']}")).json()["created_by"] == bob.id
+
+    async def test_a_second_time_is_404(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob)
+        await alice.delete(f"/projects/{project_id}/members/{bob.id}")
+        await alice.delete(f"/projects/{project_id}/members/{bob.id}", expect=404)
+
+    async def test_comments_keep_their_author(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob)
+        task_id = (await alice.new_task(project_id))["id"]
+        comment = (await bob.post(f"/tasks/{task_id}/comments", {"body": "Hello"})).json()
+        await alice.delete(f"/projects/{project_id}/members/{bob.id}")
+        assert (await alice.get(f"/tasks/{task_id}/comments/{comment['id']}")).json() == comment
+
+    async def test_nobody_is_assigned_who_is_being_removed(
+        self, alice: Person, bob: Person, project_id: int, database: Database
+    ) -> None:
+        await add(alice, project_id, bob)
+        tasks = [await alice.new_task(project_id) for _ in range(10)]
+        requests = [alice.patch(f"/tasks/{task['id']}", {"assignee_id": bob.id}, expect=None) for task in tasks]
+        requests.insert(5, alice.delete(f"/projects/{project_id}/members/{bob.id}", expect=None))
+        answers = await asyncio.gather(*requests)
+        assert answers.pop(5).status_code == 204
+        assert {answer.status_code for answer in answers} <= {200, 422}
+        assert await fetch_all(database, "SELECT id FROM tasks WHERE assignee_id IS NOT NULL") == []
+
+
+class TestWhoMay:
+    """Only owners manage members; everybody may leave."""
+
+    @pytest.mark.parametrize("role", ["viewer", "editor"])
+    async def test_others_are_403_and_change_nothing(
+        self, alice: Person, bob: Person, carol: Person, project_id: int, database: Database, role: str
+    ) -> None:
+        await add(alice, project_id, bob, role)
+        await add(alice, project_id, carol, "viewer")
+        path = f"/projects/{project_id}/members"
+        before = await digests(database)
+        answers = [
+            await bob.post(path, {"username": "carol", "role": "viewer"}, expect=403),
+            await bob.post(path, {"username": "nobody_here", "role": "viewer"}, expect=403),
+            await bob.put(f"{path}/{carol.id}", {"role": "owner"}, expect=403),
+            await bob.put(f"{path}/{carol.id}", {"role": "viewer"}, expect=403),
+            await bob.put(f"{path}/{alice.id}", {"role": "viewer"}, expect=403),
+            await bob.put(f"{path}/{bob.id}", {"role": "owner"}, expect=403),
+            await bob.put(f"{path}/{bob.id}", {"role": role}, expect=403),
+            await bob.delete(f"{path}/{carol.id}", expect=403),
+            await bob.delete(f"{path}/{alice.id}", expect=403),
+        ]
+        assert {kind(answer) for answer in answers} == {"role-too-low"}
+        assert await digests(database) == before
+
+    async def test_a_stranger_is_404_and_learns_nothing(
+        self, alice: Person, bob: Person, carol: Person, project_id: int, database: Database
+    ) -> None:
+        await add(alice, project_id, carol)
+        path = f"/projects/{project_id}/members"
+        before = await digests(database)
+        answers = [
+            await bob.get(path, expect=404),
+            await bob.get(f"{path}/{alice.id}", expect=404),
+            await bob.get(f"{path}/{bob.id}", expect=404),
+            await bob.post(path, {"username": "bob", "role": "owner"}, expect=404),
+            await bob.post(path, {"username": "nobody_here", "role": "owner"}, expect=404),
+            await bob.post(path, {"username": "carol", "role": "owner"}, expect=404),
+            await bob.put(f"{path}/{carol.id}", {"role": "viewer"}, expect=404),
+            await bob.put(f"{path}/{bob.id}", {"role": "owner"}, expect=404),
+            await bob.delete(f"{path}/{alice.id}", expect=404),
+            await bob.delete(f"{path}/{bob.id}", expect=404),
+        ]
+        for answer in answers:
+            assert "alice" not in answer.text
+            assert "carol" not in answer.text
+        unknown = await bob.post(
+            f"/projects/{project_id + 10**6}/members", {"username": "nobody_here", "role": "owner"}, expect=404
+        )
+        assert unknown.json()["detail"] == answers[4].json()["detail"]
+        assert await digests(database) == before
+
+    async def test_a_second_owner_may_do_everything(
+        self, alice: Person, bob: Person, carol: Person, project_id: int, database: Database
+    ) -> None:
+        await add(alice, project_id, bob, "owner")
+        await add(bob, project_id, carol, "viewer")
+        await bob.put(f"/projects/{project_id}/members/{carol.id}", {"role": "editor"})
+        await bob.delete(f"/projects/{project_id}/members/{alice.id}")
+        assert await roles(database, project_id) == {bob.id: "owner", carol.id: "editor"}
+
+
+class TestInbox:
+    """The personal project is never shared."""
+
+    async def test_every_change_is_409(self, alice: Person, bob: Person, database: Database) -> None:
+        path = f"/projects/{alice.inbox_id}/members"
+        before = await digests(database)
+        for role in ("viewer", "editor", "owner"):
+            for name in ({"username": "bob"}, {"email": "bob@example.com"}, {"username": "alice"}):
+                answer = await alice.post(path, {**name, "role": role}, expect=409)
+                assert kind(answer) == "personal-project"
+        for role in ("viewer", "owner"):
+            await alice.put(f"{path}/{alice.id}", {"role": role}, expect=409)
+        await alice.delete(f"{path}/{alice.id}", expect=409)
+        assert await digests(database) == before
+
+
+class TestArchived:
+    """In an archived project every write is 409, but bringing it back and deleting it."""
+
+    @pytest.fixture
+    async def archived(self, alice: Person, bob: Person, project_id: int) -> int:
+        """An archived project of Alice's in which Bob is an owner too."""
+        await add(alice, project_id, bob, "owner")
+        await alice.patch(f"/projects/{project_id}", {"archived": True})
+        return project_id
+
+    async def test_members_stay_as_they_are(
+        self, alice: Person, bob: Person, carol: Person, archived: int, database: Database
+    ) -> None:
+        path = f"/projects/{archived}/members"
+        before = await digests(database)
+        answers = [
+            await alice.post(path, {"username": "carol", "role": "viewer"}, expect=409),
+            await alice.put(f"{path}/{bob.id}", {"role": "viewer"}, expect=409),
+            await alice.put(f"{path}/{alice.id}", {"role": "viewer"}, expect=409),
+            await alice.delete(f"{path}/{bob.id}", expect=409),
+            await bob.delete(f"{path}/{bob.id}", expect=409),
+        ]
+        assert {kind(answer) for answer in answers} == {"project-archived"}
+        assert await digests(database) == before
+        await bob.get(path)
+
+    @pytest.mark.parametrize("role", ["viewer", "editor"])
+    async def test_whoever_may_not_manage_is_403_as_ever(
+        self, alice: Person, carol: Person, project_id: int, database: Database, role: str
+    ) -> None:
+        await add(alice, project_id, carol, role)
+        await alice.patch(f"/projects/{project_id}", {"archived": True})
+        path = f"/projects/{project_id}/members"
+        before = await digests(database)
+        answers = [
+            await carol.post(path, {"username": "alice", "role": "viewer"}, expect=None),
+            await carol.put(f"{path}/{alice.id}", {"role": "viewer"}, expect=None),
+            await carol.put(f"{path}/{carol.id}", {"role": "owner"}, expect=None),
+            await carol.delete(f"{path}/{alice.id}", expect=None),
+        ]
+        assert [(answer.status_code, kind(answer)) for answer in answers] == [(403, "role-too-low")] * 4
+        assert await digests(database) == before
+
+    async def test_brought_back_they_change_again(
+        self, alice: Person, bob: Person, carol: Person, archived: int, database: Database
+    ) -> None:
+        await bob.patch(f"/projects/{archived}", {"archived": False})
+        await add(alice, archived, carol)
+        await bob.delete(f"/projects/{archived}/members/{bob.id}")
+        assert await roles(database, archived) == {alice.id: "owner", carol.id: "editor"}
+
+    async def test_it_can_be_deleted(self, alice: Person, bob: Person, archived: int) -> None:
+        await bob.delete(f"/projects/{archived}")
+        await alice.get(f"/projects/{archived}", expect=404)
+
+
+class TestLastOwner:
+    """A project keeps an owner, whatever happens at once."""
+
+    async def test_can_neither_leave_nor_step_down(
+        self, alice: Person, bob: Person, project_id: int, database: Database
+    ) -> None:
+        await add(alice, project_id, bob, "editor")
+        path = f"/projects/{project_id}/members/{alice.id}"
+        before = await digests(database)
+        answers = [
+            await alice.delete(path, expect=409),
+            await alice.put(path, {"role": "editor"}, expect=409),
+            await alice.put(path, {"role": "viewer"}, expect=409),
+        ]
+        assert {kind(answer) for answer in answers} == {"last-owner"}
+        assert await digests(database) == before
+        await alice.put(path, {"role": "owner"})
+
+    async def test_with_a_second_owner_the_first_may_go(self, alice: Person, bob: Person, project_id: int) -> None:
+        await add(alice, project_id, bob, "owner")
+        await alice.delete(f"/projects/{project_id}/members/{alice.id}")
+        await bob.delete(f"/projects/{project_id}/members/{bob.id}", expect=409)
+
+    async def test_alone_in_a_project_one_cannot_leave(self, alice: Person, project_id: int) -> None:
+        await alice.delete(f"/projects/{project_id}/members/{alice.id}", expect=409)
+
+    @staticmethod
+    async def attempt(actor: Person, target: Person, project_id: int, number: int) -> int:
+        """Remove somebody or take their role away, and return the status."""
+        path = f"/projects/{project_id}/members/{target.id}"
+        if number % 2:
+            return (await actor.put(path, {"role": ("viewer", "editor")[number % 4 // 2]}, expect=None)).status_code
+        return (await actor.delete(path, expect=None)).status_code
+
+    @pytest.mark.parametrize("way", ["each themselves", "each other", "everybody anybody"])
+    async def test_two_owners_and_fifty_attempts_at_once_leave_one(
+        self, alice: Person, bob: Person, database: Database, way: str
+    ) -> None:
+        outcomes: set[int] = set()
+        for number in range(ROUNDS):
+            project_id = await alice.new_project()
+            await add(alice, project_id, bob, "owner")
+            people = (alice, bob) if number % 2 else (bob, alice)
+            attempts = []
+            for n in range(ATTEMPTS):
+                actor, other = people[n % 2], people[1 - n % 2]
+                target = {"each themselves": actor, "each other": other}.get(way, people[n // 2 % 2])
+                attempts.append(self.attempt(actor, target, project_id, n // 2))
+            outcomes |= set(await asyncio.gather(*attempts))
+            left = await roles(database, project_id)
+            assert list(left.values()).count("owner") >= 1, left
+        assert outcomes <= {200, 204, 403, 404, 409}
+        # Somebody was refused for being the last, so the race was a race.
+        assert outcomes & {200, 204}
+        if way != "each other":
+            assert 409 in outcomes
+
+    async def test_five_owners_who_all_leave_at_once_leave_one(
+        self, sign_up: SignUp, alice: Person, database: Database
+    ) -> None:
+        people = [alice, *[await sign_up(f"owner_{number}") for number in range(4)]]
+        for _ in range(ROUNDS):
+            project_id = await alice.new_project()
+            for person in people[1:]:
+                await add(alice, project_id, person, "owner")
+            leaving = [p.delete(f"/projects/{project_id}/members/{p.id}", expect=None) for p in people]
+            statuses = sorted(answer.status_code for answer in await asyncio.gather(*leaving))
+            assert statuses == [204] * 4 + [409]
+            assert list((await roles(database, project_id)).values()) == ["owner"]
+
+    async def test_one_leaves_while_the_other_deletes_the_account(
+        self, sign_up: SignUp, bob: Person, database: Database
+    ) -> None:
+        for number in range(4):
+            owner = await sign_up(f"owner_{number}")
+            project_id = await owner.new_project()
+            await add(owner, project_id, bob, "owner")
+            carol = await sign_up(f"carol_{number}")
+            await add(owner, project_id, carol, "viewer")
+            deletion = owner.post("/users/me/delete", {"password": "correct horse battery"}, expect=None)
+            leaving = [bob.delete(f"/projects/{project_id}/members/{bob.id}", expect=None) for _ in range(3)]
+            answers = await asyncio.gather(deletion, *leaving)
+            assert all(answer.status_code < 500 for answer in answers)
+            assert "owner" in (await roles(database, project_id)).values()
