@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -191,15 +192,22 @@ class DevServer:
 
 
 @pytest.fixture
-def dev_server(tmp_path: Path) -> Iterator[DevServer]:
-    # As root the database runs under another account, which has to reach the folder.
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.owner() == tmp_path.owner() and folder.stat().st_mode & 0o077 == 0:
-            folder.chmod(0o711)
-    server = DevServer(tmp_path)
-    yield server
-    if hasattr(server, "process"):
-        server.stop(signal.SIGTERM)
+def dev_server() -> Iterator[DevServer]:
+    with tempfile.TemporaryDirectory(prefix="taskmanager-dev-") as folder:
+        # As root the database runs under another account, which has to reach the folder; pytest's own is closed to it.
+        Path(folder).chmod(0o711)
+        server = DevServer(Path(folder))
+        yield server
+        if hasattr(server, "process"):
+            server.stop(signal.SIGTERM)
+
+
+def test_dev_names_a_folder_that_it_cannot_write_to(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file, not a folder")
+    result = run("dev", environment={"DATA_DIR": "data", "PORT": str(free_port())}, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "cannot write to data" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_dev_starts_from_nothing_and_keeps_its_data(dev_server: DevServer) -> None:

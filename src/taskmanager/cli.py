@@ -203,11 +203,14 @@ def _dotenv_names() -> set[str]:
 
 def _development_secret(data_dir: Path) -> str:
     path = data_dir / "secret_key"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    return path.read_text().strip()
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+        return path.read_text().strip()
+    except OSError as error:
+        _refuse(f"cannot write to {data_dir}: {error.strerror}")
 
 
 def _migrate(settings: DatabaseSettings) -> None:

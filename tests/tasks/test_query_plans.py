@@ -1,0 +1,124 @@
+"""Lists of a large project read from indexes: no more than the page needs, and as little on a late page as on the first.
+
+The same with 1,000,000 tasks is under tests/long.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.plans import EXECUTIONS, NEEDLES, LargeProject, large_project
+
+SIZE = 30_000
+# Four projects may each give a page and one more; those who sort by due time read two parts of each.
+FEW_ROWS = 4 * 2 * 21
+CREATED_AT = "tasks_project_id_created_at_id_idx"
+SORTS = {
+    "created_at": {CREATED_AT},
+    "updated_at": {"tasks_updated_at_idx"},
+    "priority": {"tasks_priority_idx"},
+    "title": {"tasks_title_idx"},
+    "due_at": {"tasks_due_at_idx", CREATED_AT},
+}
+RARE: dict[str, tuple[dict[str, Any], str]] = {
+    "status": ({"status": ["cancelled"]}, "tasks_status_idx"),
+    "priority": ({"priority": [5]}, "tasks_priority_idx"),
+    "tag": ({"tag": ["rare"]}, "tasks_search_idx"),
+    "assignee": ({"assignee": ["me"]}, "tasks_assignee_created_at_idx"),
+    "due date": (
+        {"due_after": "2026-01-01T01:00:00Z", "due_before": "2026-01-01T01:00:30Z"},
+        "tasks_due_at_idx",
+    ),
+    "search": ({"search": "needle"}, "tasks_search_idx"),
+    "search without a match": ({"search": "no such text"}, "tasks_search_idx"),
+    "tag without a match": ({"tag": ["never"]}, "tasks_search_idx"),
+}
+COMMON: dict[str, dict[str, Any]] = {
+    "status": {"status": ["pending"]},
+    "priority": {"priority": [2]},
+    "tag": {"tag": ["common"]},
+    "assignee": {"assignee": [2]},
+    "due date": {"due_after": "2026-01-01T00:00:00Z", "due_before": "2027-01-01T00:00:00Z"},
+    "search": {"search": "task"},
+    "overdue": {"overdue": True},
+}
+
+
+@pytest.fixture(scope="module")
+async def large(database_url: str) -> AsyncIterator[LargeProject]:
+    """The database."""
+    async with large_project(database_url, SIZE) as project:
+        yield project
+
+
+@pytest.mark.parametrize("anywhere", [False, True], ids=["in the project", "in all projects"])
+class TestPlans:
+    """The first time, and once PostgreSQL has settled on a plan."""
+
+    @pytest.mark.parametrize("sort_by", SORTS)
+    @pytest.mark.parametrize("order", ["asc", "desc"])
+    async def test_every_order_is_read_from_its_index(
+        self, large: LargeProject, sort_by: str, order: str, anywhere: bool
+    ) -> None:
+        query = {"sort_by": sort_by, "order": order, "count": "none"}
+        for executions in (1, EXECUTIONS):
+            plan = await large.plan(query, anywhere=anywhere, executions=executions)
+            assert plan.task_scans == SORTS[sort_by]
+            assert plan.most_rows <= FEW_ROWS
+
+    @pytest.mark.parametrize("sort_by", SORTS)
+    @pytest.mark.parametrize("order", ["asc", "desc"])
+    async def test_a_late_page_costs_as_much_as_the_first(
+        self, large: LargeProject, sort_by: str, order: str, anywhere: bool
+    ) -> None:
+        query = {"sort_by": sort_by, "order": order, "count": "none"}
+        first = await large.plan(query, anywhere=anywhere)
+        late, _ = await large.read({**query, "skip": 10_000}, anywhere=anywhere)
+        for _ in range(2):
+            assert late.next_cursor is not None
+            plan = await large.plan({**query, "cursor": late.next_cursor}, anywhere=anywhere)
+            assert plan.task_scans <= SORTS[sort_by]
+            assert plan.most_rows <= FEW_ROWS
+            assert plan.buffers <= 1.5 * first.buffers
+            late, _ = await large.read({**query, "cursor": late.next_cursor, "limit": 100}, anywhere=anywhere)
+
+    @pytest.mark.parametrize("name", RARE)
+    @pytest.mark.parametrize("sort_by", ["created_at", "title", "due_at"])
+    async def test_a_filter_that_finds_little_reads_little(
+        self, large: LargeProject, name: str, sort_by: str, anywhere: bool
+    ) -> None:
+        filters, index = RARE[name]
+        page, _ = await large.read(filters, anywhere=anywhere)
+        assert page.total is not None
+        assert page.total <= 3 * NEEDLES
+        for count in ("none", "exact"):
+            plan = await large.plan({**filters, "sort_by": sort_by, "count": count}, anywhere=anywhere)
+            assert index in plan.task_scans, count
+            assert "Seq Scan" not in plan.task_scans, count
+            assert plan.most_rows <= FEW_ROWS, count
+
+    @pytest.mark.parametrize("name", COMMON)
+    @pytest.mark.parametrize("sort_by", SORTS)
+    async def test_a_filter_that_finds_much_stops_when_the_page_is_full(
+        self, large: LargeProject, name: str, sort_by: str, anywhere: bool
+    ) -> None:
+        plan = await large.plan({**COMMON[name], "sort_by": sort_by, "count": "none"}, anywhere=anywhere)
+        assert "Seq Scan" not in plan.task_scans
+        assert plan.most_rows <= SIZE / 10
+
+    @pytest.mark.parametrize(
+        ("first", "then"),
+        [("needle", "task"), ("no such text", "task"), ("task", "no such text"), ("task", "needle"), ("e", "needle")],
+    )
+    async def test_a_word_is_not_read_along_the_plan_of_another(
+        self, large: LargeProject, first: str, then: str, anywhere: bool
+    ) -> None:
+        query = {"count": "none"}
+        plan = await large.plan({**query, "search": then}, after={**query, "search": first}, anywhere=anywhere)
+        assert plan.most_rows <= FEW_ROWS
+
+    async def test_a_short_word_is_looked_for_inside_the_filter(self, large: LargeProject, anywhere: bool) -> None:
+        plan = await large.plan({"search": "~~", "assignee": ["me"], "count": "none"}, anywhere=anywhere)
+        assert plan.task_scans == {"tasks_assignee_created_at_idx"}
+        assert plan.most_rows <= FEW_ROWS
