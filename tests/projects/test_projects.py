@@ -266,6 +266,24 @@ class TestDelete:
             assert {answer.status_code for answer in created} <= {201, 404}
         assert await count_rows(database, "tasks") == 0
 
+    @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+    async def test_never_waits_for_a_task_that_waits_for_it(
+        self, alice: Person, database: Database, bulk: bool
+    ) -> None:
+        # Otherwise the two stand still until the server has found the deadlock.
+        project_id = await alice.new_project()
+        parameters = {"id": project_id}
+        async with asyncio.TaskGroup() as group, database.transaction() as deletion:
+            await deletion.execute(text("SELECT 1 FROM projects WHERE id = :id FOR UPDATE"), parameters)
+            task = {"title": "New", "project_id": project_id}
+            path, body = ("/tasks/bulk", {"tasks": [task]}) if bulk else ("/tasks", task)
+            creation = group.create_task(alice.post(path, body, None))
+            await until_blocked(database)
+            await deletion.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            await deletion.execute(text("DELETE FROM project_members WHERE project_id = :id"), parameters)
+            await deletion.execute(text("DELETE FROM projects WHERE id = :id"), parameters)
+        assert creation.result().status_code == 404
+
 
 class TestInbox:
     """The personal project."""

@@ -452,7 +452,7 @@ class TestEvents:
             ("PUT", "/projects/{project}/tasks/{task}", {"title": "New"}),
             ("DELETE", "/tasks/{task}", None),
             ("GET", "/tasks/{task}", None),
-            ("GET", "/tasks?search=task&status=pending", None),
+            ("GET", "/tasks?sort_by=title&limit=100", None),
             ("GET", "/projects/{project}/tasks", None),
         ],
     )
