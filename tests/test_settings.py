@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
+from taskmanager.database import Database
 from taskmanager.settings import Settings
+from tests.conftest import make_settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -222,3 +224,13 @@ class TestNumbers:
         settings = Settings()
         with pytest.raises(ValidationError):
             settings.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("query", ["sslmode=disable", "prepared_statement_cache_size=50&sslmode=disable"])
+async def test_libpq_s_sslmode_is_understood(database_url: str, query: str) -> None:
+    url = make_url(database_url).update_query_string(query, append=True).render_as_string(hide_password=False)
+    database = Database(make_settings(database_url=url))
+    try:
+        await database.check_schema()
+    finally:
+        await database.dispose()

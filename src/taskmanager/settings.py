@@ -1,6 +1,7 @@
 """Every setting of the service, with its unit and its reason, read from the environment and `.env`."""
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -82,7 +83,9 @@ class DatabaseSettings(BaseSettings):
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in _DATABASE_SCHEMES:
             raise ValueError("must look like postgresql://user:password@host:port/name")
-        return f"{_ASYNC_DRIVER}://{rest}"
+        # libpq's name for what the driver calls ssl; hosted databases give it in their URLs.
+        driver_rest = re.sub("([?&])sslmode=", r"\1ssl=", rest)
+        return f"{_ASYNC_DRIVER}://{driver_rest}"
 
 
 class Settings(DatabaseSettings):

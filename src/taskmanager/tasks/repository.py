@@ -29,7 +29,8 @@ WITH access AS (
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
     WHERE p.id = COALESCE(:project_id, (SELECT id FROM projects WHERE inbox_of = :user_id))
     -- The membership stays until the task is there: who is being removed or deleted leaves no task behind.
-    FOR KEY SHARE OF m
+    -- The project is locked before it, in the order of whoever deletes it.
+    FOR KEY SHARE OF p FOR KEY SHARE OF m
 ), t AS (
     INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, assignee_id, created_by,
                        completed_at)
