@@ -51,7 +51,7 @@ openapi: .venv/.synced ## Write docs/openapi.json; refuses what breaks clients u
 	$(BIN)/python -m tests.openapi_compatibility
 
 fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (about 10 minutes)
-	FUZZ_EXAMPLES=200 $(BIN)/pytest -s -q tests/test_fuzz.py
+	FUZZ_EXAMPLES=400 $(BIN)/pytest -s -q tests/test_fuzz.py
 
 ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 times and 200 backends die
 	$(BIN)/pytest -s -q tests/long/test_ledger.py

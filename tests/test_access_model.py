@@ -15,6 +15,7 @@ import httpx
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from sqlalchemy import text
 
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
 from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
@@ -137,6 +138,7 @@ actors = st.integers(0, 7)
 credentials = st.sampled_from(["login", "login", "full key", "reading key"])
 indexes = st.integers(0, 10**6)
 roles = st.sampled_from(sorted(RANKS))
+starting_roles = st.lists(st.sampled_from([None, "viewer", "editor", "owner"]), min_size=4, max_size=4)
 maybe_users = st.none() | st.integers(0, len(USERS) - 1)
 
 
@@ -157,11 +159,18 @@ class Access(RuleBasedStateMachine):
         self.headers: dict[tuple[int, str], dict[str, str]] = {}
         self.admin_headers: dict[str, str] = {}
 
-    @initialize()
-    def sign_up(self) -> None:
-        """Start with four people, each with a login and two keys, and an administrator."""
+    @initialize(first=starting_roles, second=starting_roles, third=starting_roles)
+    def begin(self, first: list[str | None], second: list[str | None], third: list[str | None]) -> None:
+        """Start with four people with their credentials, an administrator, and projects that some of them share."""
         self.service.run(wipe(self.service.database))
         self.service.run(self._sign_up())
+        for owner, given in enumerate((first, second, third)):
+            members = {
+                user_id: "owner" if number == owner or role is None else role
+                for number, (user_id, role) in enumerate(zip(self.model.users, given, strict=True))
+                if role or number == owner
+            }
+            self.service.run(self._share(members, assignee_id=list(members)[-1]))
 
     async def _sign_up(self) -> None:
         for username in USERS:
@@ -179,6 +188,32 @@ class Access(RuleBasedStateMachine):
             self.headers[user_id, "reading key"] = await self._new_key(user_id, "tasks:read", "projects:read")
         administrator = await self._new_user("administrator", is_admin=True)
         self.admin_headers = await self._new_key(administrator, "admin")
+
+    async def _share(self, members: dict[int, str], *, assignee_id: int) -> None:
+        """Store a project with members, and a task with a comment of everybody who may write."""
+        async with self.service.database.transaction() as session:
+
+            async def insert(table: str, **values: Any) -> Any:
+                columns, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+                statement = text(f"INSERT INTO {table} ({columns}) VALUES ({places}) RETURNING *")
+                return (await session.execute(statement, values)).mappings().one()
+
+            project_id = (await insert("projects", name=f"A {MARKER} project"))["id"]
+            for user_id, role in members.items():
+                await insert("project_members", project_id=project_id, user_id=user_id, role=role)
+            title = f"A {MARKER} task"
+            task = await insert("tasks", project_id=project_id, title=title, assignee_id=assignee_id)
+            for user_id, role in members.items():
+                if role != "viewer":
+                    place = {"project_id": project_id, "task_id": task["id"]}
+                    comment = await insert("comments", **place, author_id=user_id, body=f"A {MARKER} comment")
+                    self.model.comments[comment["id"]] = Comment(task["id"], user_id)
+                    self.comment_ids.append((task["id"], comment["id"]))
+            await insert("notifications", user_id=assignee_id, kind="assigned", task_id=task["id"])
+        self.model.projects[project_id] = Project(dict(members))
+        self.project_ids.append(project_id)
+        self.model.tasks[task["id"]] = Task(project_id, assignee_id)
+        self.task_ids.append(task["id"])
 
     async def _new_user(self, username: str, *, is_admin: bool = False) -> int:
         async with self.service.database.transaction() as session:

@@ -140,7 +140,8 @@ FROM target LEFT JOIN found ON true
     versions=ARRAY(Integer),
 )
 
-_MENTION = re.compile(r"(?<![\w@./-])@([A-Za-z0-9_]{3,50})(?![\w@])", re.ASCII)
+# Letters of any script stand before the @ of an e-mail address, or go on with a word that is no user name.
+_MENTION = re.compile(r"(?<![\w@./+-])@([A-Za-z0-9_]{3,50})(?![\w@])")
 
 
 def mentioned_names(body: str) -> list[str]:

@@ -24,7 +24,7 @@ WITH access AS (
     SELECT p.id AS project_id, p.archived, m.role
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
     WHERE p.id = COALESCE(:project_id, (SELECT id FROM projects WHERE inbox_of = :user_id))
-    FOR KEY SHARE OF m
+    FOR KEY SHARE OF p FOR KEY SHARE OF m
 ), given AS MATERIALIZED (
     SELECT g.*, nextval(pg_get_serial_sequence('tasks', 'id')) AS id
     FROM ROWS FROM (jsonb_to_recordset(:tasks) AS (
@@ -145,7 +145,7 @@ class BulkTaskWriter:
             "user_id": user_id,
             "project_id": project_id,
         }
-        rows = await self._execute(_CREATE, parameters)
+        rows = await self._execute(_CREATE, parameters, assignee=("body", "tasks"))
         if not rows:
             raise NotFoundError("project")
         require_writer(rows[0]["role"], archived=rows[0]["archived"])
@@ -154,9 +154,17 @@ class BulkTaskWriter:
         return [_task(row) for row in rows]
 
     async def lock(
-        self, task_ids: Sequence[int], versions: Sequence[int | None], *, user_id: int, require_versions: bool
+        self,
+        task_ids: Sequence[int],
+        versions: Sequence[int | None],
+        *,
+        user_id: int,
+        require_versions: bool,
+        named_in: tuple[str, str],
     ) -> int:
         """Lock tasks and return the project that they are in; errors name the first task at fault by its index.
+
+        `named_in` is where the request names them.
 
         Raises:
             NotFoundError: One of them does not exist, or the caller may not see it.
@@ -166,14 +174,15 @@ class BulkTaskWriter:
             PreconditionRequiredError: Versions are demanded and none were given.
             StaleVersionError: One of them is at another version.
         """
-        rows = await self._execute(_LOCK, {"task_ids": list(task_ids), "user_id": user_id})
+        parameters = {"task_ids": list(task_ids), "user_id": user_id}
+        rows = (await self._session.execute(_LOCK, parameters)).mappings().all()
         found = {row["id"]: row for row in rows}
         for index, task_id in enumerate(task_ids):
             if task_id not in found:
                 raise NotFoundError("task", index)
         first = found[task_ids[0]]
         if any(row["project_id"] != first["project_id"] for row in rows):
-            raise InvalidValueError(("body", "ids"), "all tasks must be in the same project")
+            raise InvalidValueError(named_in, "all tasks must be in the same project")
         require_writer(first["role"], archived=first["archived"])
         if require_versions and None in versions:
             raise PreconditionRequiredError
@@ -197,7 +206,8 @@ class BulkTaskWriter:
             "user_id": user_id,
             "patch": changes.model_dump(mode="json", exclude_unset=True),
         }
-        by_id = {row["id"]: row for row in await self._execute(_UPDATE, parameters)}
+        rows = await self._execute(_UPDATE, parameters, assignee=("body", "set", "assignee_id"))
+        by_id = {row["id"]: row for row in rows}
         return [_task(by_id[task_id]) for task_id in task_ids]
 
     async def delete(self, task_ids: Sequence[int], *, user_id: int, project_id: int) -> None:
@@ -205,13 +215,15 @@ class BulkTaskWriter:
         parameters = {"task_ids": list(task_ids), "project_id": project_id, "user_id": user_id}
         await self._session.execute(_DELETE, parameters)
 
-    async def _execute(self, sql: Any, parameters: dict[str, Any]) -> Sequence[RowMapping]:
+    async def _execute(
+        self, sql: Any, parameters: dict[str, Any], *, assignee: tuple[str, ...]
+    ) -> Sequence[RowMapping]:
         try:
             return (await self._session.execute(sql, parameters)).mappings().all()
         except IntegrityError as error:
             match violated_constraint(error):
                 case "tasks_assignee_fkey":
-                    raise InvalidValueError(("body", "assignee_id"), "is not a member of the project") from None
+                    raise InvalidValueError(assignee, "is not a member of the project") from None
                 case "tasks_project_id_fkey":  # deleted between the look-up and the insert
                     raise NotFoundError("project") from None
             raise

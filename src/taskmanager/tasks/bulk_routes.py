@@ -32,7 +32,11 @@ async def update_tasks(
     """Set the same fields on up to 100 tasks of one project, or on none."""
     tasks = BulkTaskWriter(transaction)
     project_id = await tasks.lock(
-        changes.task_ids, changes.versions, user_id=caller.user_id, require_versions=settings.require_if_match
+        changes.task_ids,
+        changes.versions,
+        user_id=caller.user_id,
+        require_versions=settings.require_if_match,
+        named_in=("body", "tasks" if changes.ids is None else "ids"),
     )
     return BulkResult(
         tasks=await tasks.update(changes.task_ids, changes.set, user_id=caller.user_id, project_id=project_id)
@@ -44,5 +48,7 @@ async def delete_tasks(caller: TasksWriter, which: Annotated[BulkDelete, Query()
     """Delete up to 100 tasks of one project, or none."""
     tasks = BulkTaskWriter(transaction)
     versions = [None] * len(which.id)
-    project_id = await tasks.lock(which.id, versions, user_id=caller.user_id, require_versions=False)
+    project_id = await tasks.lock(
+        which.id, versions, user_id=caller.user_id, require_versions=False, named_in=("query", "id")
+    )
     await tasks.delete(which.id, user_id=caller.user_id, project_id=project_id)

@@ -171,7 +171,8 @@ _KEPT_BY_MOVE = "id, title, description, status, priority, tags, due_at, created
 _COMMENT_KEPT_BY_MOVE = "id, task_id, author_id, body, created_at, updated_at, version"
 
 # Delete and insert, not an update of the key: rows that are distributed by project cannot change theirs.
-_MOVE = statement(f"""
+_MOVE = statement(
+    f"""
 WITH gone_comments AS (
     DELETE FROM comments WHERE project_id = :source_id AND task_id = :task_id RETURNING *
 ), gone AS (
@@ -186,6 +187,14 @@ WITH gone_comments AS (
 ), moved_comments AS (
     INSERT INTO comments (project_id, {_COMMENT_KEPT_BY_MOVE})
     SELECT :target_id, {_COMMENT_KEPT_BY_MOVE} FROM gone_comments
+), notified AS (
+    INSERT INTO notifications (user_id, kind, task_id, actor_id)
+    SELECT person.user_id, 'updated', :task_id, :user_id
+    FROM gone CROSS JOIN LATERAL (
+        VALUES (gone.created_by), (gone.assignee_id) UNION SELECT author_id FROM gone_comments
+    ) AS person (user_id)
+    JOIN project_members m ON m.project_id = :target_id AND m.user_id = person.user_id
+    WHERE :notify AND person.user_id <> :user_id
 )
 INSERT INTO events ({EVENT_COLUMNS})
 SELECT :source_id, :user_id, 'task', id, version, 'moved_out', CAST('{{}}' AS jsonb)
@@ -194,7 +203,9 @@ UNION ALL
 SELECT :target_id, :user_id, 'task', id, version, 'moved_in',
        jsonb_build_object('project_id', jsonb_build_object('old', NULL, 'new', :target_id))
 FROM moved
-""")
+""",
+    notify=Boolean(),
+)
 
 
 def _task(row: RowMapping) -> TaskRead:
@@ -316,13 +327,21 @@ class TaskWriter:
         source_id: int = row["project_id"]
         return source_id
 
-    async def move(self, task_id: int, *, source_id: int, target_id: int, user_id: int) -> None:
+    async def move(self, task_id: int, *, source_id: int, target_id: int, user_id: int, notify: bool = False) -> None:
         """Move a locked task with its comments; an assignee who is no member of the target is cleared.
+
+        With `notify`, creator, assignee and commenters who are members of the target learn of it.
 
         Raises:
             NotFoundError: The target was deleted meanwhile.
         """
-        parameters = {"task_id": task_id, "source_id": source_id, "target_id": target_id, "user_id": user_id}
+        parameters = {
+            "task_id": task_id,
+            "source_id": source_id,
+            "target_id": target_id,
+            "user_id": user_id,
+            "notify": notify,
+        }
         try:
             await self._session.execute(_MOVE, parameters)
         except IntegrityError as error:

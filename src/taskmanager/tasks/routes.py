@@ -93,9 +93,9 @@ async def _update(
             task_id, target_id, user_id=user_id, project_id=project_id, condition=condition
         )
         if source_id != target_id:
-            await tasks.move(task_id, source_id=source_id, target_id=target_id, user_id=user_id)
-            # Checked above, on the locked row; the move itself made a new version.
-            condition = IfMatch(None, given=True)
+            await tasks.move(task_id, source_id=source_id, target_id=target_id, user_id=user_id, notify=notify)
+            # Checked above, on the locked row; the move itself made a new version, and told of it.
+            condition, notify = IfMatch(None, given=True), False
         project_id = target_id
     return await tasks.update(
         task_id, changes, user_id=user_id, project_id=project_id, condition=condition, notify=notify
