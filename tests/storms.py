@@ -136,6 +136,7 @@ class ConflictStorm:
         self._chance = random.Random(seed)
         self._projects: list[int] = []
         self._tasks: list[int] = []
+        self._homes: dict[int, int] = {}
         self._comments: list[tuple[int, int]] = []
         self.report = StormReport()
 
@@ -146,7 +147,7 @@ class ConflictStorm:
         for project_id in self._projects:
             for number in range(5):
                 task = await self._people[0].new_task(project_id, assignee_id=self._people[number].id)
-                self._tasks.append(task["id"])
+                self._keep(task)
 
     async def run(self, *, writers: int, operations: int) -> StormReport:
         """Do so many operations, so many at a time, and return how they were answered."""
@@ -170,11 +171,11 @@ class ConflictStorm:
             self._comment: 10,
             self._change_comment: 5,
             self._delete_comment: 2,
-            self._delete_task: 6,
-            self._add_member: 12,
-            self._remove_member: 8,
-            self._change_role: 5,
-            self._change_many: 5,
+            self._delete_task: 4,
+            self._add_member: 18,
+            self._remove_member: 5,
+            self._change_role: 4,
+            self._change_many: 8,
             self._create_many: 2,
             self._delete_many: 1,
             self._replace_project: 0.5,
@@ -192,23 +193,33 @@ class ConflictStorm:
             self.report.failures.append(f"{method} {path} {options.get('json')}: {answer.status_code} {answer.text}")
         return answer
 
+    def _keep(self, task: dict[str, Any]) -> None:
+        self._tasks.append(task["id"])
+        self._homes[task["id"]] = task["project_id"]
+
     def _task(self) -> int:
         # Mostly one of few, so that writers meet.
         few = self._tasks[-12:] if self._chance.random() < 0.7 else self._tasks
         return self._chance.choice(few)
 
+    def _project(self, person: Person) -> int:
+        # Seldom one that the others cannot see.
+        return self._chance.choice(self._projects) if self._chance.random() < 0.95 else person.inbox_id
+
     def _several(self) -> list[int]:
-        return sorted({self._task() for _ in range(6)}, key=lambda _: self._chance.random())
+        # Of one project, as far as is known here, in any order.
+        home = self._homes.get(self._task())
+        together = [task_id for task_id in self._tasks if self._homes.get(task_id) == home]
+        return self._chance.sample(together, min(len(together), 8)) or [self._task()]
 
     def _anybody(self) -> int | None:
-        return self._chance.choice([None, *(person.id for person in self._people)])
+        return None if self._chance.random() < 0.3 else self._chance.choice(self._people).id
 
     async def _create(self, person: Person) -> None:
-        project_id = self._chance.choice([*self._projects, person.inbox_id])
-        body = {"title": "A task", "project_id": project_id, "assignee_id": self._anybody()}
+        body = {"title": "A task", "project_id": self._project(person), "assignee_id": self._anybody()}
         answer = await self._ask(person, "POST", "/tasks", json=body)
         if answer.status_code == 201:
-            self._tasks.append(answer.json()["id"])
+            self._keep(answer.json())
 
     async def _change(self, person: Person) -> None:
         body = {"title": f"{self._chance.random()}", "status": self._chance.choice(["pending", "completed"])}
@@ -219,10 +230,12 @@ class ConflictStorm:
         await self._ask(person, "PATCH", f"/tasks/{self._task()}", json={"assignee_id": self._anybody()})
 
     async def _move(self, person: Person) -> None:
-        body: dict[str, Any] = {"project_id": self._chance.choice([*self._projects, person.inbox_id])}
+        body: dict[str, Any] = {"project_id": self._project(person)}
         if self._chance.random() < 0.3:
             body["assignee_id"] = self._anybody()
-        await self._ask(person, "PATCH", f"/tasks/{self._task()}?notify=true", json=body)
+        answer = await self._ask(person, "PATCH", f"/tasks/{self._task()}?notify=true", json=body)
+        if answer.status_code == 200:
+            self._homes[answer.json()["id"]] = answer.json()["project_id"]
 
     async def _comment(self, person: Person) -> None:
         task_id, body = self._task(), {"body": f"@{self._chance.choice(self._people).username}"}
@@ -241,12 +254,14 @@ class ConflictStorm:
         await self._ask(person, "DELETE", self._known_comment())
 
     async def _delete_task(self, person: Person) -> None:
-        await self._ask(person, "DELETE", f"/tasks/{self._task()}")
+        task_id = self._task()
+        if (await self._ask(person, "DELETE", f"/tasks/{task_id}")).status_code == 204:
+            self._tasks.remove(task_id)
 
     async def _add_member(self, person: Person) -> None:
         body = {
             "username": self._chance.choice(self._people).username,
-            "role": self._chance.choice(["owner", "editor", "editor", "viewer"]),
+            "role": self._chance.choice(["owner", "owner", "editor", "viewer"]),
         }
         await self._ask(person, "POST", f"/projects/{self._chance.choice(self._projects)}/members", json=body)
 
@@ -263,15 +278,18 @@ class ConflictStorm:
         new = {"title": "A task", "project_id": self._chance.choice(self._projects), "assignee_id": self._anybody()}
         answer = await self._ask(person, "POST", "/tasks/bulk", json={"tasks": [new] * 3})
         if answer.status_code == 201:
-            self._tasks += [task["id"] for task in answer.json()["tasks"]]
+            for task in answer.json()["tasks"]:
+                self._keep(task)
 
     async def _change_many(self, person: Person) -> None:
         changes = self._chance.choice([{"priority": self._chance.randrange(1, 6)}, {"assignee_id": self._anybody()}])
         await self._ask(person, "PATCH", "/tasks/bulk", json={"ids": self._several(), "set": changes})
 
     async def _delete_many(self, person: Person) -> None:
-        query = "&".join(f"id={task_id}" for task_id in self._several()[:2])
-        await self._ask(person, "DELETE", f"/tasks/bulk?{query}")
+        ids = self._several()[:2]
+        query = "&".join(f"id={task_id}" for task_id in ids)
+        if (await self._ask(person, "DELETE", f"/tasks/bulk?{query}")).status_code == 204:
+            self._tasks = [task_id for task_id in self._tasks if task_id not in ids]
 
     async def _replace_project(self, person: Person) -> None:
         project_id = self._chance.choice(self._projects)
