@@ -295,8 +295,8 @@ class ConflictStorm:
         project_id = self._chance.choice(self._projects)
         answer = await self._ask(person, "DELETE", f"/projects/{project_id}")
         if answer.status_code == 204 and project_id in self._projects:
-            self._projects.remove(project_id)
             await self._add_project(person)
+            self._projects.remove(project_id)
 
     async def _add_project(self, person: Person) -> None:
         project_id = (await self._ask(person, "POST", "/projects", json={"name": "A project"})).json()["id"]
