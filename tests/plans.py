@@ -24,7 +24,7 @@ EXECUTIONS = 7
 NEEDLES = 10
 _SIGNER = CursorSigner([b"a secret for tests only, of more than 32 bytes"])
 
-# One large project among many small ones, so that the average says nothing of it. The planner knows each value's share.
+# One large project among many small ones, so that the average says nothing of it.
 _FILL = (
     """
     INSERT INTO users (username, email, password_hash) SELECT name, name || '@example.com', 'x'
@@ -50,8 +50,8 @@ _FILL = (
            CASE WHEN n % rarely = 0 THEN 'cancelled'
                 ELSE (ARRAY['pending', 'in_progress', 'completed'])[1 + n % 3] END,
            CASE WHEN n % rarely = 1 THEN 5 ELSE 1 + n / 3 % 4 END,
-           CASE WHEN n % rarely = 2 THEN '{rare}'::text[] WHEN n % 5 < 2 THEN '{common}'::text[]
-                ELSE '{}'::text[] END,
+           CASE WHEN n % rarely = 2 THEN '{rare}'::text[] WHEN n % 5 < 2 THEN ARRAY['common']
+                ELSE ARRAY['tag ' || md5(CAST(n % 2000 AS text))] END,
            CASE WHEN n % 7 < 4 THEN CAST('2026-01-01' AS timestamptz) + make_interval(secs => n * 7919 % large) END,
            CASE WHEN n % rarely = 3 THEN 1 WHEN n % 11 < 5 THEN 2 END,
            CAST('2026-01-01' AS timestamptz) + make_interval(secs => n / 3),

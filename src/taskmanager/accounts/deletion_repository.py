@@ -11,7 +11,7 @@ FROM project_members mine
 JOIN project_members o ON o.project_id = mine.project_id
 JOIN projects p ON p.id = mine.project_id
 WHERE mine.user_id = :user_id AND (mine.role = 'owner' OR o.user_id = :user_id)
-ORDER BY o.project_id, o.user_id FOR UPDATE OF o
+ORDER BY o.project_id, o.user_id FOR UPDATE OF p FOR UPDATE OF o
 """)
 
 _DELETE_PROJECTS = statement(f"""

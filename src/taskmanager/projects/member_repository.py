@@ -68,13 +68,14 @@ FROM access a LEFT JOIN person ON true LEFT JOIN added ON true
 """)
 
 # Owners, caller and target are locked in one order, so that of two owners who remove each other one comes first,
-# and so that nobody is assigned a task while they are being removed.
+# and so that nobody is assigned a task while they are being removed. The project comes before its members, as
+# wherever a task is created: locked the other way round, the two would wait for each other.
 _LOCK = statement("""
 SELECT m.user_id, m.role, p.archived, p.inbox_of IS NOT NULL AS personal
 FROM project_members m JOIN projects p ON p.id = m.project_id
 WHERE m.project_id = :project_id AND (m.role = 'owner' OR m.user_id IN (:caller_id, :user_id))
   AND EXISTS (SELECT FROM project_members WHERE project_id = :project_id AND user_id = :caller_id)
-ORDER BY m.user_id FOR UPDATE OF m
+ORDER BY m.user_id FOR UPDATE OF p FOR UPDATE OF m
 """)
 
 _CHANGE_ROLE = statement(f"""
