@@ -130,7 +130,10 @@ class Settings(DatabaseSettings):
         default=8, ge=8, le=64, description="Shortest accepted password, in characters."
     )
     password_hash_threads: int = Field(
-        default=2, ge=1, le=4, description="Threads that hash passwords, 19 MiB and about 35 ms of one core each."
+        default=1,
+        ge=1,
+        le=4,
+        description="Threads of a worker that hash passwords, 19 MiB and about 35 ms of one core each time.",
     )
     password_hash_queue: int = Field(
         default=200, ge=1, le=10_000, description="Logins that may wait for a hashing thread before the answer is 503."

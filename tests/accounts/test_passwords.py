@@ -1,17 +1,22 @@
 """Password hashes and the queue for making them."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 from argon2 import PasswordHasher as Argon2
 from argon2 import Type, extract_parameters
+from fastapi import FastAPI
 
 from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.repository import AccountReader, StoredLogin
 from taskmanager.errors import OverloadedError
 from taskmanager.main import create_app
 from tests.applications import started
-from tests.conftest import PASSWORD, PASSWORD_HASH, make_settings
+from tests.conftest import PASSWORD, PASSWORD_HASH, Person, make_settings
 
 
 @pytest.fixture
@@ -101,3 +106,35 @@ async def test_logins_beyond_the_queue_are_503_and_the_others_are_answered(datab
         assert refused.headers["Retry-After"] == "1"
         assert refused.json()["type"] == "urn:taskmanager:problem:overloaded"
         assert (await client.post("/api/v1/token", data=form)).status_code == 401
+
+
+async def test_a_crowd_of_logins_leaves_connections_for_everybody_else(
+    alice: Person, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = most = 0
+    begin = AccountReader.find_login
+
+    async def count(reader: AccountReader, username: str) -> StoredLogin | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        return await begin(reader, username)
+
+    async def verify(_hasher: PasswordHasher, _password: str, _stored: str | None) -> bool:
+        nonlocal under_way
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return False
+
+    monkeypatch.setattr(AccountReader, "find_login", count)
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    form = {"username": "alice", "password": "wrong password"}
+    answers = await asyncio.gather(*(alice.client.post("/api/v1/token", data=form) for _ in range(30)))
+    assert [answer.status_code for answer in answers] == [401] * 30
+    assert 1 < most <= app.state.settings.password_hash_threads + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads a priority of their own")
+async def test_hashing_has_a_lower_priority_than_the_event_loop(hasher: PasswordHasher) -> None:
+    niceness = await hasher._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)

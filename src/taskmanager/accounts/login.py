@@ -29,20 +29,21 @@ async def log_in(
         WrongLoginError: Unknown or disabled user, or wrong password; all take the same time.
         OverloadedError: Too many logins are waiting.
     """
-    # Asked for even where no such name can exist, so that the time tells nothing.
-    known_form = username if _USERNAME.fullmatch(username) else ""
-    async with database.reader() as reader:
-        login = await AccountReader(reader).find_login(known_form)
-    matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
-    if login is None or not matches or len(password) > MAX_CHARACTERS:
-        raise WrongLoginError
-    new_hash = await hasher.hash(password) if hasher.needs_rehash(login.password_hash) else None
-    async with database.transaction() as transaction:
-        writer = AccountWriter(transaction)
-        session_id = await writer.start_session(login, user_agent)
-        if new_hash is not None:
-            await writer.replace_hash(login, new_hash)
-    return _issue_tokens(signer, login.user_id, RefreshClaims(session_id, 0))
+    async with hasher.turn():
+        # Asked for even where no such name can exist, so that the time tells nothing.
+        known_form = username if _USERNAME.fullmatch(username) else ""
+        async with database.reader() as reader:
+            login = await AccountReader(reader).find_login(known_form)
+        matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
+        if login is None or not matches or len(password) > MAX_CHARACTERS:
+            raise WrongLoginError
+        new_hash = await hasher.hash(password) if hasher.needs_rehash(login.password_hash) else None
+        async with database.transaction() as transaction:
+            writer = AccountWriter(transaction)
+            session_id = await writer.start_session(login, user_agent)
+            if new_hash is not None:
+                await writer.replace_hash(login, new_hash)
+        return _issue_tokens(signer, login.user_id, RefreshClaims(session_id, 0))
 
 
 async def refresh(token: str, *, database: Database, signer: TokenSigner, idle_days: int) -> Token:

@@ -1,8 +1,12 @@
 """Password hashes: argon2id in a small pool of threads, so that logins cannot starve everything else."""
 
 import asyncio
-from collections.abc import Callable
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from argon2 import PasswordHasher as Argon2
@@ -13,15 +17,42 @@ from taskmanager.errors import OverloadedError
 _T = TypeVar("_T")
 # OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 _ARGON2 = Argon2(time_cost=2, memory_cost=19_456, parallelism=1)
+_HASHING_NICENESS = 10
+
+
+def _yield_to_requests() -> None:
+    # On Linux a thread has a priority of its own: hashing takes what the event loop leaves of the cores.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + _HASHING_NICENESS)
 
 
 class PasswordHasher:
     """Hashes and verifies passwords off the event loop, with a bounded queue."""
 
     def __init__(self, *, threads: int, queue: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password", initializer=_yield_to_requests)
         self._free = threads + queue
+        self._turns = asyncio.Semaphore(threads + 1)
+        self._free_turns = threads + queue
         self._dummy_hash = _ARGON2.hash("never anyone's password")
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn to log in: one more may be under way than there are threads.
+
+        The statements around the hashing wait too, so that a crowd of logins never takes all connections.
+
+        Raises:
+            OverloadedError: Too many are waiting.
+        """
+        if self._free_turns <= 0:
+            raise OverloadedError("logins")
+        self._free_turns -= 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._free_turns += 1
 
     async def hash(self, password: str) -> str:
         """Return a salted hash of the password.
