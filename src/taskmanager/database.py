@@ -1,16 +1,19 @@
 """The connection pool, its two kinds of session, and what the schema must look like."""
 
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import BigInteger, MetaData, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -21,6 +24,10 @@ from taskmanager.settings import DatabaseSettings
 MINIMUM_SERVER_VERSION = 18
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _PACKAGE = Path(__file__).parent
+# Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
+# 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
+_TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
+_KINDS_OF_SHARED_STATEMENTS = 5
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
@@ -54,6 +61,39 @@ class ReadSession(AsyncSession):
 
 class WriteSession(AsyncSession):
     """A session in a transaction, which its owner commits or rolls back as a whole."""
+
+
+class SharedConnection:
+    """A session in AUTOCOMMIT that is kept, for statements that many requests share; one at a time.
+
+    Each statement is a transaction of its own, committed when it returns. It is planned once, without looking at its
+    values: the plan of a look-up by key is the same for all of them, and planning would cost more than running it.
+    """
+
+    def __init__(self, session: AsyncSession, driver_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._session = session
+        self._driver_connection = driver_connection
+        self.used_at = time.monotonic()
+
+    async def fetch(self, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        """Run a statement with `$1`, `$2` and so on for its arguments, past SQLAlchemy's own layers.
+
+        Raises:
+            asyncpg.PostgresError: The server refused the statement and rolled it back.
+            asyncpg.InterfaceError: The connection is closed.
+            OSError: The connection was lost, or the server did not answer in time.
+        """
+        rows = await self._driver_connection.fetch(sql, *arguments)
+        self.used_at = time.monotonic()
+        return rows
+
+    async def close(self) -> None:
+        """Give the connection back to its pool."""
+        await self._session.close()
+
+    async def discard(self) -> None:
+        """Close the connection for good, after it failed."""
+        await self._session.invalidate()
 
 
 class SchemaError(Exception):
@@ -91,6 +131,19 @@ class Database:
             connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
         )
         self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
+        self._shared_engine = create_async_engine(
+            settings.database_url,
+            pool_size=_KINDS_OF_SHARED_STATEMENTS,
+            max_overflow=0,
+            pool_timeout=settings.database_pool_wait_seconds,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args=_connect_args(
+                settings, settings.database_statement_timeout_ms, plan_cache_mode="force_generic_plan"
+            ),
+        )
+        self._new_shared_session = async_sessionmaker(self._shared_engine, expire_on_commit=False)
         self._new_write_session = async_sessionmaker(
             self.engine.execution_options(isolation_level="READ COMMITTED"),
             class_=WriteSession,
@@ -125,6 +178,23 @@ class Database:
         async with self._new_read_session() as session:
             yield session
 
+    async def connect_shared(self) -> SharedConnection:
+        """Return a connection for statements that requests share; its owner closes or discards it.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: All of them are taken.
+            sqlalchemy.exc.DBAPIError: The server refused the connection.
+            OSError: The server cannot be reached.
+        """
+        session = self._new_shared_session()
+        try:
+            pooled = await (await session.connection()).get_raw_connection()
+        except BaseException:
+            await session.close()
+            raise
+        assert pooled.driver_connection is not None
+        return SharedConnection(session, pooled.driver_connection)
+
     async def check_schema(self, *, allow_newer: bool = False) -> None:
         """Make sure that server and schema fit this code.
 
@@ -150,9 +220,10 @@ class Database:
         """Close every connection."""
         await self.engine.dispose()
         await self._long_engine.dispose()
+        await self._shared_engine.dispose()
 
 
-def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict[str, Any]:
+def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int, **server_settings: str) -> dict[str, Any]:
     # The client waits a little longer than the server, which tells why it gave up.
     patience = settings.database_command_timeout_seconds - settings.database_statement_timeout_ms / 1000
     return {
@@ -168,6 +239,7 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict
             "statement_timeout": str(statement_timeout_ms),
             "lock_timeout": str(settings.database_lock_timeout_ms),
             "idle_in_transaction_session_timeout": "10000",
+            **server_settings,
         },
     }
 
@@ -221,6 +293,17 @@ def sqlstate_of(error: DBAPIError) -> str | None:
     """Return the SQLSTATE that the server answered with, or None if it never answered."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether an error comes from the state of the database rather than from what it was asked."""
+    if isinstance(error, DBAPIError):
+        state = sqlstate_of(error)
+        return state is None or state.startswith(_TRANSIENT_SQLSTATES)
+    if isinstance(error, asyncpg.PostgresError):
+        return error.sqlstate is None or error.sqlstate.startswith(_TRANSIENT_SQLSTATES)
+    # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
+    return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, OSError))
 
 
 def violated_constraint(error: DBAPIError) -> str | None:

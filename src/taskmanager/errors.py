@@ -9,6 +9,13 @@ class TaskManagerError(Exception):
 
 
 @dataclass(eq=False)
+class DatabaseUnavailableError(TaskManagerError):
+    """The database did not answer; `cause` is for the log."""
+
+    cause: str
+
+
+@dataclass(eq=False)
 class ContentTooLargeError(TaskManagerError):
     """The request's body is longer than the service accepts."""
 

@@ -39,9 +39,12 @@ from taskmanager.projects.member_routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
 from taskmanager.routing import RouteTable
 from taskmanager.settings import Settings
+from taskmanager.shortcuts import ShortcutMiddleware
 from taskmanager.tasks.bulk_routes import router as bulk_router
 from taskmanager.tasks.routes import project_router as project_tasks_router
 from taskmanager.tasks.routes import router as tasks_router
+from taskmanager.tasks.shared_repository import SharedTasks
+from taskmanager.tasks.shortcuts import TaskShortcuts
 
 API_PREFIX = "/api/v1"
 _EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Process-Time", "Idempotency-Replayed")
@@ -59,6 +62,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         app.state.password_hasher.close()
+        if app.state.settings.share_statements:
+            await app.state.shared_tasks.close()
         await app.state.readiness.dispose()
         await database.dispose()
 
@@ -88,7 +93,10 @@ def create_app(settings: Settings) -> FastAPI:
         threads=settings.password_hash_threads, queue=settings.password_hash_queue
     )
     _add_routes(app)
-    _add_middleware(app, settings, RouteTable(app))
+    routes = RouteTable(app)
+    if settings.share_statements:
+        _add_shortcuts(app, settings, routes)
+    _add_middleware(app, settings, routes)
     _complete_openapi(app)
     return app
 
@@ -139,6 +147,19 @@ def _add_routes(app: FastAPI) -> None:
     ):
         api.include_router(router)
     app.include_router(api)
+
+
+def _add_shortcuts(app: FastAPI, settings: Settings, routes: RouteTable) -> None:
+    app.state.shared_tasks = SharedTasks(app.state.database)
+    shortcuts = TaskShortcuts(
+        app.state.shared_tasks,
+        token_signer=app.state.token_signer,
+        cursor_signer=app.state.cursor_signer,
+        require_if_match=settings.require_if_match,
+        route=routes.find,
+    )
+    # The first one added is the innermost.
+    app.add_middleware(ShortcutMiddleware, find=shortcuts.find)
 
 
 def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> None:

@@ -8,20 +8,15 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
 from taskmanager import errors
-from taskmanager.database import sqlstate_of
+from taskmanager.database import is_transient
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
-# Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
-# 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
-_TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
 
 
 class FieldError(BaseModel):
@@ -74,6 +69,7 @@ def _unavailable() -> Answer:
 
 # A test walks all subclasses of TaskManagerError and fails for one that is missing here.
 DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
+    errors.DatabaseUnavailableError: lambda _: _unavailable(),
     errors.ContentTooLargeError: lambda e: Answer(
         413, "content-too-large", f"The body may have at most {e.limit_bytes} bytes.", {"Connection": "close"}
     ),
@@ -156,13 +152,6 @@ def _for_http(error: HTTPException) -> Answer:
     )
 
 
-def _for_database(error: DBAPIError) -> Answer | None:
-    state = sqlstate_of(error)
-    if state is None or state.startswith(_TRANSIENT_SQLSTATES):
-        return _unavailable()
-    return None
-
-
 def answer_to(error: BaseException) -> Answer:
     """Return the answer to an exception; anything unknown is a 500 that tells nothing of its cause."""
     known: Answer | None = None
@@ -172,10 +161,7 @@ def answer_to(error: BaseException) -> Answer:
         known = _invalid([_field_error(e["loc"], e["msg"], e["type"]) for e in error.errors()])
     elif isinstance(error, HTTPException):
         known = _for_http(error)
-    elif isinstance(error, DBAPIError):
-        known = _for_database(error)
-    elif isinstance(error, (PoolTimeoutError, OSError)):
-        # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
+    elif is_transient(error):
         known = _unavailable()
     return known or Answer(500, "internal", "Something went wrong here; the request id leads to it in the logs.")
 

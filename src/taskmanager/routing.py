@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, params
 from fastapi.dependencies.models import Dependant
@@ -165,6 +165,17 @@ class RouteTable:
     @cached_property
     def _methods(self) -> list[tuple[re.Pattern[str], set[str]]]:
         return [(c.path_regex, set(c.methods)) for c in iter_route_contexts(self._app.routes) if c.methods]
+
+    def find(self, method: str, path: str) -> APIRoute:
+        """Return the route of a method and a path template.
+
+        Raises:
+            LookupError: There is none.
+        """
+        for context in iter_route_contexts(self._app.routes):
+            if context.path == path and context.methods and method in context.methods:
+                return cast("APIRoute", context.original_route)
+        raise LookupError(f"{method} {path}")
 
     def template(self, scope: Scope) -> str | None:
         """Return the path template of the route that took a request, or None if no route did."""

@@ -39,10 +39,10 @@ class DatabaseSettings(BaseSettings):
         description="Where `dev` keeps its embedded database and its secret.",
     )
     database_pool_size: int = Field(
-        default=10,
+        default=5,
         ge=2,
         le=200,
-        description="Connections per worker, never exceeded; workers x this must stay below `max_connections`.",
+        description="Connections per worker for requests that run alone, never exceeded; seven more do the rest.",
     )
     database_pool_wait_seconds: float = Field(
         default=2.0,
@@ -137,6 +137,10 @@ class Settings(DatabaseSettings):
     )
     password_hash_queue: int = Field(
         default=200, ge=1, le=10_000, description="Logins that may wait for a hashing thread before the answer is 503."
+    )
+    share_statements: bool = Field(
+        default=True,
+        description="Let concurrent requests for tasks share statements; off, each request runs alone.",
     )
     max_body_bytes: int = Field(
         default=1_048_576, ge=1_024, le=104_857_600, description="Largest accepted request body, in bytes."

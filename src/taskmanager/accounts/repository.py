@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, TextClause
 from sqlalchemy.exc import IntegrityError
 
+from taskmanager.accounts.statements import good_session
 from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
 
@@ -85,11 +86,9 @@ _REPLACE_HASH = statement("""
 UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash RETURNING id
 """)
 
-_FIND_BY_SESSION = statement("""
-SELECT u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at
-FROM sessions s JOIN users u ON u.id = s.user_id
-WHERE s.id = :session_id AND s.user_id = :user_id AND s.revoked_at IS NULL AND NOT u.disabled
-""")
+_FIND_BY_SESSION = statement(
+    "SELECT u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at " + good_session(":session_id", ":user_id")
+)
 
 
 class AccountReader:

@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -20,16 +21,18 @@ _TYPE = "at+jwt"
 _ISSUER = "taskmanager"
 _AUDIENCE = "taskmanager-api"
 _LONGEST_LIFETIME_SECONDS = 24 * 3600
+_REMEMBERED_TOKENS = 20_000
 _CLAIMS = ["iss", "aud", "sub", "exp", "iat", "jti", "sid"]
 _REFRESH_TOKEN = re.compile(r"tmr_([1-9][0-9]{0,18})_(0|[1-9][0-9]{0,8})_([A-Za-z0-9_-]{43})", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """What a good access token says."""
+    """What a good access token says; `expires_at` in seconds since 1970."""
 
     user_id: int
     session_id: int
+    expires_at: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class TokenSigner:
         self._access_keys = [hmac.digest(secret, b"access token", "sha256") for secret in secrets]
         self._refresh_keys = [hmac.digest(secret, b"refresh token", "sha256") for secret in secrets]
         self.access_token_seconds = access_token_minutes * 60
+        # Checking a signature costs more than all else that a token needs. Revocation is the database's matter.
+        self._verified = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._verify)
 
     def access_token(self, user_id: int, session_id: int) -> str:
         """Return a signed token for a user's login, good for the configured minutes."""
@@ -69,6 +74,12 @@ class TokenSigner:
         Raises:
             InvalidTokenError: It is forged, expired, malformed or of another kind.
         """
+        claims = self._verified(token)
+        if claims.expires_at <= time.time():
+            raise InvalidTokenError
+        return claims
+
+    def _verify(self, token: str) -> AccessClaims:
         for key in self._access_keys[:-1]:
             with suppress(InvalidTokenError):
                 return self._read_access_token(token, key)
@@ -90,7 +101,7 @@ class TokenSigner:
                 raise InvalidTokenError
             if claims["exp"] - claims["iat"] > _LONGEST_LIFETIME_SECONDS:
                 raise InvalidTokenError
-            return AccessClaims(user_id=_id(claims["sub"]), session_id=_id(claims["sid"]))
+            return AccessClaims(user_id=_id(claims["sub"]), session_id=_id(claims["sid"]), expires_at=claims["exp"])
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise InvalidTokenError from None
 

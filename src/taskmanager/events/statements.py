@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 
 EVENT_COLUMNS = "project_id, actor_id, entity, entity_id, version, action, changes"
-_TIMESTAMP = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+
+def written_timestamp(column: str) -> str:
+    """Return SQL for a timestamp as the text that every answer writes."""
+    return f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 
 def changed_fields(source: str, columns: Iterable[str], timestamps: Iterable[str] = ()) -> str:
@@ -12,11 +16,16 @@ def changed_fields(source: str, columns: Iterable[str], timestamps: Iterable[str
     Its value is jsonb `{"title": {"old": "a", "new": "b"}}`, or NULL if nothing differs. Timestamps are
     written as every answer writes them.
     """
-    values = [f"('{name}', to_jsonb(({source}.old).{name}), to_jsonb(({source}.new).{name}))" for name in columns]
-    for name in timestamps:
-        old, new = (_TIMESTAMP.format(f"({source}.{side}).{name}") for side in ("old", "new"))
-        values.append(f"('{name}', to_jsonb({old}), to_jsonb({new}))")
-    return (
-        "(SELECT jsonb_object_agg(f.name, jsonb_build_object('old', f.old, 'new', f.new))"
-        f" FROM (VALUES {', '.join(values)}) AS f (name, old, new) WHERE f.old IS DISTINCT FROM f.new)"
-    )
+    moments = tuple(timestamps)
+
+    def difference(name: str) -> str:
+        old, new = f"({source}.old).{name}", f"({source}.new).{name}"
+        shown = [written_timestamp(side) if name in moments else side for side in (old, new)]
+        return (
+            f"CASE WHEN {old} IS DISTINCT FROM {new}"
+            f" THEN jsonb_build_object('{name}', jsonb_build_object('old', {shown[0]}, 'new', {shown[1]}))"
+            " ELSE '{}' END"
+        )
+
+    differences = " || ".join(difference(name) for name in [*columns, *moments])
+    return f"NULLIF({differences}, '{{}}')"

@@ -9,12 +9,12 @@ from sqlalchemy.exc import IntegrityError
 
 from taskmanager.database import WriteSession, statement, violated_constraint
 from taskmanager.errors import InvalidValueError, NotFoundError, PreconditionRequiredError, StaleVersionError
-from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
+from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.bulk_schemas import BulkChanges
 from taskmanager.tasks.schemas import TaskCreateAnywhere, TaskRead
+from taskmanager.tasks.statements import TASK_FIELDS, task_columns, update_statement
 
-_NAMES = tuple(TaskRead.model_fields)
 _NEW = "title, description, status, priority, tags, due_at, assignee_id"
 
 # Ids are drawn before the insert, so that the answer can be given in the order of the request.
@@ -26,7 +26,7 @@ WITH access AS (
     WHERE p.id = COALESCE(:project_id, (SELECT id FROM projects WHERE inbox_of = :user_id))
     FOR KEY SHARE OF p FOR KEY SHARE OF m
 ), given AS MATERIALIZED (
-    SELECT g.*, nextval(pg_get_serial_sequence('tasks', 'id')) AS id
+    SELECT g.*, nextval('tasks_id_seq') AS id
     FROM ROWS FROM (jsonb_to_recordset(:tasks) AS (
         title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint
     )) WITH ORDINALITY AS g ({_NEW}, place)
@@ -51,7 +51,7 @@ WITH access AS (
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
     SELECT assignee_id, 'assigned', id, :user_id FROM t WHERE assignee_id <> :user_id
 )
-SELECT a.role, a.archived, (SELECT min(place) FROM strangers) AS stranger, {", ".join(f"t.{name}" for name in _NAMES)}
+SELECT a.role, a.archived, (SELECT min(place) FROM strangers) AS stranger, {task_columns("t")}
 FROM access a CROSS JOIN given g LEFT JOIN t ON t.id = g.id
 ORDER BY g.place
 """,
@@ -71,37 +71,18 @@ ORDER BY t.id FOR UPDATE OF t
 )
 
 _UPDATE = statement(
-    f"""
-WITH wanted AS MATERIALIZED (
-    SELECT t AS old, jsonb_populate_record(t, :patch) AS new
-    FROM tasks t WHERE t.project_id = :project_id AND t.id = ANY(:task_ids)
-), compared AS MATERIALIZED (
-    SELECT old, new, {
-        changed_fields(
-            "wanted", ("title", "description", "status", "priority", "tags", "assignee_id"), timestamps=("due_at",)
-        )
-    } AS changes FROM wanted
-), changed AS (
-    UPDATE tasks t
-    SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
-        priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, assignee_id = (c.new).assignee_id,
-        completed_at = CASE WHEN (c.new).status = 'completed' THEN COALESCE(t.completed_at, now()) END,
-        version = t.version + 1, updated_at = now()
-    FROM compared c
-    WHERE t.project_id = :project_id AND t.id = (c.old).id AND c.changes IS NOT NULL
-    RETURNING t, c.changes
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT (t).project_id, :user_id, 'task', (t).id, (t).version, 'updated', changes FROM changed ORDER BY (t).id
-), notified AS (
-    INSERT INTO notifications (user_id, kind, task_id, actor_id)
-    SELECT (t).assignee_id, 'assigned', (t).id, :user_id FROM changed
-    WHERE jsonb_exists(changes, 'assignee_id') AND (t).assignee_id <> :user_id
-)
-SELECT {", ".join(f"t.{name}" for name in _NAMES)}
-FROM compared c LEFT JOIN changed ON (changed.t).id = (c.old).id
-CROSS JOIN LATERAL (SELECT (COALESCE(changed.t, c.old)).*) AS t
-""",
+    update_statement(
+        """
+        SELECT k.n, :user_id AS user_id, k.task_id, :project_id AS project_id, :patch AS patch,
+               CAST(NULL AS integer[]) AS versions, false AS notify
+        FROM unnest(:task_ids) WITH ORDINALITY AS k (task_id, n)
+        """,
+        f"""
+        SELECT {task_columns("t")} FROM found f LEFT JOIN changed c ON c.n = f.n
+        CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
+        ORDER BY f.n
+        """,
+    ),
     patch=JSONB(),
 )
 
@@ -120,7 +101,7 @@ FROM gone
 
 
 def _task(row: RowMapping) -> TaskRead:
-    return TaskRead.model_validate({name: row[name] for name in _NAMES})
+    return TaskRead.model_validate({name: row[name] for name in TASK_FIELDS})
 
 
 class BulkTaskWriter:
@@ -206,9 +187,7 @@ class BulkTaskWriter:
             "user_id": user_id,
             "patch": changes.model_dump(mode="json", exclude_unset=True),
         }
-        rows = await self._execute(_UPDATE, parameters, assignee=("body", "set", "assignee_id"))
-        by_id = {row["id"]: row for row in rows}
-        return [_task(by_id[task_id]) for task_id in task_ids]
+        return [_task(row) for row in await self._execute(_UPDATE, parameters, assignee=("body", "set", "assignee_id"))]
 
     async def delete(self, task_ids: Sequence[int], *, user_id: int, project_id: int) -> None:
         """Delete locked tasks with their comments."""

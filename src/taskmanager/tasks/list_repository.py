@@ -27,10 +27,10 @@ from taskmanager.pagination import CursorSigner
 from taskmanager.projects.models import ProjectMember
 from taskmanager.tasks.models import Task
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList, TaskRead, TaskSort, TaskStatus
+from taskmanager.tasks.statements import TASK_FIELDS
 
 _TASK = Task.__table__.c
-_NAMES = tuple(TaskRead.model_fields)
-_COLUMNS = [_TASK[name] for name in _NAMES]
+_COLUMNS = [_TASK[name] for name in TASK_FIELDS]
 _SORT_KEYS: dict[TaskSort, ColumnElement[Any]] = {
     TaskSort.UPDATED_AT: _TASK.updated_at,
     TaskSort.PRIORITY: _TASK.priority,
@@ -165,7 +165,7 @@ def _page(
     # Limited per project, so that each part is read from an index and stops early; merged and cut to the page.
     found = _candidates(query, order, member, seen, user_id=user_id, project_id=project_id).lateral("found")
     page = (
-        select(*(found.c[name] for name in _NAMES), *order.keys_of(found))
+        select(*(found.c[name] for name in TASK_FIELDS), *order.keys_of(found))
         .select_from(member.join(found, true()))
         .order_by(*order.clauses_nulls_last(order.keys_of(found)))
         .offset(query.skip)
@@ -188,6 +188,16 @@ def _page(
     )
 
 
+def list_name(query: ProjectTaskQuery, project_ids: Sequence[int]) -> str:
+    """Return what tells a list from those with other projects, filters or order."""
+    return f"{sorted(set(project_ids))} {query.model_dump_json(exclude={'cursor', 'skip', 'limit', 'count'})}"
+
+
+def cursor_binding(name: str, *, user_id: int) -> str:
+    """Return what the cursors of a user's list are bound to."""
+    return f"tasks {user_id} {name}"
+
+
 class TaskListReader:
     """Lists tasks of projects that the caller is a member of."""
 
@@ -202,8 +212,7 @@ class TaskListReader:
             InvalidCursorError: The cursor belongs to another list, filter, sort or user.
         """
         order = _Order(query)
-        filters = query.model_dump_json(exclude={"cursor", "skip", "limit", "count"})
-        binding = f"tasks {user_id} {sorted(set(project_ids))} {filters}"
+        binding = cursor_binding(list_name(query, project_ids), user_id=user_id)
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
         with_total = query.count == "exact" or (query.count is None and seen is None)
         statement = _page(query, order, seen, user_id=user_id, project_ids=project_ids, with_total=with_total)
@@ -216,6 +225,6 @@ class TaskListReader:
             total=rows[0]["total"] if with_total else None,
             skip=query.skip,
             limit=query.limit,
-            tasks=[TaskRead.model_validate({name: row[name] for name in _NAMES}) for row in page],
+            tasks=[TaskRead.model_validate({name: row[name] for name in TASK_FIELDS}) for row in page],
             next_cursor=self._signer.write(order.cursor_values(page[-1]), binding) if len(tasks) > len(page) else None,
         )

@@ -10,47 +10,26 @@ from sqlalchemy.types import Boolean, Integer, Text
 from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import InvalidValueError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
-from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
+from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
-
-_NAMES = tuple(TaskRead.model_fields)
-
-
-def _columns(alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in _NAMES)
-
+from taskmanager.tasks.statements import TASK_FIELDS, create_statement, task_columns, update_statement
 
 _CREATE = statement(
-    f"""
-WITH access AS (
-    SELECT p.id AS project_id, p.archived, m.role
-    FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
-    WHERE p.id = COALESCE(:project_id, (SELECT id FROM projects WHERE inbox_of = :user_id))
-    -- The membership stays until the task is there: who is being removed or deleted leaves no task behind.
-    -- The project is locked before it, in the order of whoever deletes it.
-    FOR KEY SHARE OF p FOR KEY SHARE OF m
-), t AS (
-    INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, assignee_id, created_by,
-                       completed_at)
-    SELECT project_id, :title, :description, CAST(:status AS text), :priority, :tags, :due_at, :assignee_id, :user_id,
-           CASE WHEN CAST(:status AS text) = 'completed' THEN now() END
-    FROM access WHERE role IN ('owner', 'editor') AND NOT archived
-    RETURNING *
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'task', id, version, 'created',
-           jsonb_build_object('title', jsonb_build_object('old', NULL, 'new', title))
-    FROM t
-), notified AS (
-    INSERT INTO notifications (user_id, kind, task_id, actor_id)
-    SELECT assignee_id, 'assigned', id, :user_id FROM t WHERE assignee_id <> :user_id
-)
-SELECT a.role, a.archived, {_columns("t")} FROM access a LEFT JOIN t ON true
-""",
+    create_statement(
+        """
+        SELECT 1 AS n, :user_id AS user_id, :project_id AS project_id, :title AS title, :description AS description,
+               :status AS status, :priority AS priority, :tags AS tags, :due_at AS due_at, :assignee_id AS assignee_id
+        """,
+        f"""
+        SELECT a.role, a.archived, {task_columns("(c.t)")}
+        FROM access a LEFT JOIN created c ON true
+        """,
+    ),
     title=Text(),
     description=Text(),
+    status=Text(),
     priority=Integer(),
     tags=ARRAY(Text),
     due_at=TIMESTAMP(timezone=True),
@@ -66,7 +45,7 @@ access AS (
 )"""
 
 _FIND = statement(f"""
-SELECT {_columns("t")}
+SELECT {task_columns("t")}
 FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
 WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
 """)
@@ -77,54 +56,18 @@ FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id
 WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
 """)
 
-# The row is locked before it is compared: fields that are not given keep what another writer has just
-# committed, and the log gets the values that this very change replaced.
 _UPDATE = statement(
-    f"""
-WITH {_ACCESS}, found AS MATERIALIZED (
-    SELECT t AS old FROM tasks t JOIN access a ON a.project_id = t.project_id AND a.id = t.id
-    WHERE a.role IN ('owner', 'editor') AND NOT a.archived
-    FOR UPDATE OF t
-), wanted AS MATERIALIZED (
-    SELECT old, jsonb_populate_record(old, :patch) AS new FROM found
-), compared AS MATERIALIZED (
-    SELECT old, new, {
-        changed_fields(
-            "wanted", ("title", "description", "status", "priority", "tags", "assignee_id"), timestamps=("due_at",)
-        )
-    } AS changes FROM wanted
-), changed AS (
-    UPDATE tasks t
-    SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
-        priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, assignee_id = (c.new).assignee_id,
-        completed_at = CASE WHEN (c.new).status = 'completed' THEN COALESCE(t.completed_at, now()) END,
-        version = t.version + 1, updated_at = now()
-    FROM compared c
-    WHERE t.project_id = (c.old).project_id AND t.id = (c.old).id AND c.changes IS NOT NULL
-      AND (:versions IS NULL OR t.version = ANY(:versions))
-    RETURNING t, c.changes
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT (t).project_id, :user_id, 'task', (t).id, (t).version, 'updated', changes FROM changed
-), notified AS (
-    INSERT INTO notifications (user_id, kind, task_id, actor_id)
-    SELECT DISTINCT ON (told.user_id) told.user_id, told.kind, (told.t).id, :user_id
-    FROM (
-        SELECT t, (t).assignee_id AS user_id, 'assigned' AS kind FROM changed WHERE jsonb_exists(changes, 'assignee_id')
-        UNION ALL
-        SELECT t, person.user_id, 'updated' FROM changed CROSS JOIN LATERAL (
-            VALUES ((t).created_by), ((t).assignee_id)
-            UNION SELECT author_id FROM comments WHERE project_id = (t).project_id AND task_id = (t).id
-        ) AS person (user_id) WHERE :notify
-    ) AS told
-    JOIN project_members m ON m.project_id = (told.t).project_id AND m.user_id = told.user_id
-    WHERE told.user_id <> :user_id
-    ORDER BY told.user_id, told.kind
-)
-SELECT a.role, a.archived, (f.old).version AS found_version, {_columns("t")}
-FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
-CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
-""",
+    update_statement(
+        """
+        SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :project_id AS project_id, :patch AS patch,
+               :versions AS versions, :notify AS notify
+        """,
+        f"""
+        SELECT a.role, a.archived, (f.old).version AS found_version, {task_columns("t")}
+        FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
+        CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
+        """,
+    ),
     patch=JSONB(),
     versions=ARRAY(Integer),
     notify=Boolean(),
@@ -208,8 +151,12 @@ FROM moved
 )
 
 
+def _no_member() -> InvalidValueError:
+    return InvalidValueError(("body", "assignee_id"), "is not a member of the project")
+
+
 def _task(row: RowMapping) -> TaskRead:
-    return TaskRead.model_validate({name: row[name] for name in _NAMES})
+    return TaskRead.model_validate({name: row[name] for name in TASK_FIELDS})
 
 
 class TaskReader:
@@ -263,6 +210,8 @@ class TaskWriter:
         if row is None:
             raise NotFoundError("project")
         require_writer(row["role"], archived=row["archived"])
+        if row["id"] is None:
+            raise _no_member()
         return _task(row)
 
     async def update(
@@ -392,7 +341,7 @@ class TaskWriter:
         except IntegrityError as error:
             match violated_constraint(error):
                 case "tasks_assignee_fkey":
-                    raise InvalidValueError(("body", "assignee_id"), "is not a member of the project") from None
+                    raise _no_member() from None
                 case "tasks_project_id_fkey":  # deleted between the look-up and the insert
                     raise NotFoundError("project") from None
             raise
