@@ -83,14 +83,17 @@ class ServerKind:
         """Create and fill a database for this server alone, and return its URL."""
         url = postgres.create(f"benchmark_{number}")
         if self.is_service:
-            environment = {**_base_environment(), "DATABASE_URL": url}
-            subprocess.run(
-                [str(self._service_command), "migrate"], env=environment, cwd="/", check=True, stdout=subprocess.DEVNULL
-            )
+            self.migrate(url)
             fill_service(url, users=users, tasks=tasks)
         else:
             fill_peer(url, users=users, tasks=tasks)
         return url
+
+    def migrate(self, url: str) -> None:
+        """Create the service's tables in an empty database."""
+        environment = {**_base_environment(), "DATABASE_URL": url}
+        command = [str(self._service_command), "migrate"]
+        subprocess.run(command, env=environment, cwd="/", check=True, stdout=subprocess.DEVNULL)
 
     def token(self, user_id: int) -> str:
         """Return an access token of a user, good for a day."""
