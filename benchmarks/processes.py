@@ -1,6 +1,7 @@
-"""CPU time and memory of processes and all their descendants, from /proc (Linux)."""
+"""CPU time and memory of processes and all their descendants, from /proc (Linux), and their limits."""
 
 import os
+import resource
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -39,3 +40,15 @@ def resident_megabytes(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def allow_many_connections() -> None:
+    """Let this process and those it starts open as many sockets as the system permits them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def worker_processes(root: int) -> list[int]:
+    """Return the processes of a server that answer requests: its spawned workers, or itself if there are none."""
+    spawned = [pid for pid in process_tree(root) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return spawned or [root]

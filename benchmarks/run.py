@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.database import Postgres, embedded_postgres, execute
 from benchmarks.load_generator import WORKS, measure, send
 from benchmarks.machine import describe, revision
+from benchmarks.processes import allow_many_connections
 from benchmarks.servers import PEER_NAMES, REPOSITORY, SERVICE, RunningServer, ServerError, ServerKind, missing_tools
 from benchmarks.summary import Sample, summarise, table
 from benchmarks.verification import VerificationError
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing := missing_tools(kinds):
         print(*missing, sep="\n", file=sys.stderr)
         return 2
+    allow_many_connections()
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskmanager-benchmark-")))

@@ -208,7 +208,7 @@ class RunningServer:
         Raises:
             VerificationError: It does not.
         """
-        tasks = self._tasks_of_users()
+        tasks = self.tasks_of_users()
         caller, stranger = (Caller(self.kind.token(user), tasks[user]) for user in (1, 2))
         verify(self.url, caller, stranger, self._stored)
 
@@ -216,11 +216,12 @@ class RunningServer:
         """Write the file that tells the load generator whose tokens to use, and the ids of their tasks."""
         lines = (
             " ".join((self.kind.token(user), *map(str, _spread(ids, _CALLER_TASKS))))
-            for user, ids in sorted(self._tasks_of_users().items())
+            for user, ids in sorted(self.tasks_of_users().items())
         )
         self.callers_file.write_text("\n".join(lines) + "\n")
 
-    def _tasks_of_users(self) -> dict[int, Sequence[int]]:
+    def tasks_of_users(self) -> dict[int, Sequence[int]]:
+        """Return the ids of each user's tasks, the newest first."""
         return tasks_of_users(self.database_url, "created_by" if self.kind.is_service else "owner_id")
 
     def _stored(self, task_id: int) -> tuple[str, str] | None:
