@@ -49,6 +49,11 @@ class WorkingPerson(FastHttpUser):
         """Create a task."""
         self._person.create()
 
+    @task(1)
+    def create_and_retry(self) -> None:
+        """Create a task and send the request again."""
+        self._person.create_and_retry()
+
     @task(2)
     def search(self) -> None:
         """Search for a word."""
