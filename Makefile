@@ -5,6 +5,9 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 WORKERS ?= auto
+# What the benchmarks are given, such as BENCH_OPTIONS='--servers taskmanager,fastify --works mix'
+BENCH_OPTIONS ?=
+PEERS := fastify express
 # Containers; podman and podman-compose may be named instead. Flags for the build: IMAGE_BUILD_FLAGS='--network host'
 IMAGE ?= taskmanager
 IMAGE_BUILD_FLAGS ?=
@@ -13,7 +16,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak bench bench-growth load image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -59,6 +62,15 @@ ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 t
 soak: .venv/.synced ## Run every long test of tests/long, one after the other
 	$(BIN)/pytest -s -q tests/long
 
+bench: .venv/.synced-bench $(PEERS:%=benchmarks/peers/%/node_modules) ## Measure the service beside its peers (about 13 minutes); BENCH_OPTIONS chooses less
+	$(BIN)/python -m benchmarks.run $(BENCH_OPTIONS)
+
+bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 20 minutes)
+	$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
+
+load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error
+	$(BIN)/python -m benchmarks.load
+
 image: ## Build the container image
 	DOCKER_BUILDKIT=$(BUILDKIT) $(DOCKER) build --file Containerfile --tag $(IMAGE) $(IMAGE_BUILD_FLAGS) .
 
@@ -87,6 +99,14 @@ clean: ## Remove what the other targets made, the development database included
 
 .venv/.synced: pyproject.toml uv.lock | $(filter .uv/bin/uv,$(UV))
 	@$(UV) sync --frozen --all-extras --quiet --python $(shell command -v $(PYTHON))
+	@touch $@
+
+.venv/.synced-bench: .venv/.synced
+	@$(UV) sync --frozen --all-extras --group bench --quiet --python $(shell command -v $(PYTHON))
+	@touch $@
+
+benchmarks/peers/%/node_modules: benchmarks/peers/%/package-lock.json
+	@npm ci --silent --prefix $(@D)
 	@touch $@
 
 # Made once: the database keeps this password, and a new secret would end every login.

@@ -1,0 +1,364 @@
+"""How costs grow with tasks, projects, connections, workers and time: `python -m benchmarks.growth --help`."""
+
+import argparse
+import http.client
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.database import Postgres, embedded_postgres, execute, fill_service
+from benchmarks.load_generator import measure, send
+from benchmarks.machine import describe
+from benchmarks.processes import allow_many_connections, resident_megabytes, worker_processes
+from benchmarks.run import RESULTS
+from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, missing_tools
+
+SIZES = (10_000, 100_000, 1_000_000)
+LARGEST_SIZE = 10_000_000
+PROJECTS = (1, 100, 1_000)
+CONNECTIONS = (64, 128, 256, 512, 1_000)
+_USERS = 1_000
+_PROJECT_TASKS = 20_000  # of each user who is asked for projects, spread evenly over them
+_LATE_PAGE = 10_000  # pages of 20
+_REQUESTS = 300
+_COUNTED_REQUESTS = 30  # an exact count reads every row
+_SECONDS = 4
+_ROUNDS = 3
+_LIST = "/api/v1/tasks?limit=20&count=none"
+
+# The first user owns half of all tasks, in one project; the others share the rest.
+_ONE_OWNS_HALF = "CASE WHEN n % 2 = 0 THEN 1 ELSE 1 + (n / 2) % :users END"
+_PROJECT_ROWS = (
+    "INSERT INTO projects (id, name) SELECT :first + n, 'Project ' || n FROM generate_series(1, :projects) AS n",
+    """
+    INSERT INTO project_members (project_id, user_id, role)
+    SELECT :first + n, :user, 'owner' FROM generate_series(1, :projects) AS n
+    """,
+    """
+    INSERT INTO tasks (project_id, title, description, created_by, created_at, updated_at)
+    SELECT :first + 1 + n % :projects, 'Task ' || md5(CAST(n AS text)), 'Description ' || md5(CAST(-n AS text)), :user,
+           CAST('2026-01-01' AS timestamptz) + make_interval(secs => n), now()
+    FROM generate_series(1, :tasks) AS n ORDER BY n
+    """,
+)
+
+
+@dataclass
+class Results:
+    """Everything that was found: tables for people, lines for charts, numbers for programs."""
+
+    tables: list[str] = field(default_factory=list)
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)
+    labels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def add_table(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add a Markdown table and print it."""
+        lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
+        self.tables.append("\n".join((f"**{title}**", "", *lines)))
+        print(f"\n{self.tables[-1]}\n", flush=True)
+
+
+class Growth:
+    """One run, with what its parts share."""
+
+    def __init__(self, stack: ExitStack, folder: Path, postgres: Postgres, options: argparse.Namespace) -> None:
+        self.results = Results()
+        self._stack = stack
+        self._folder = folder
+        self._postgres = postgres
+        self._options = options
+        self._random = random.Random(options.seed)
+
+    def _database(self, name: str, *, users: int, tasks: int, owner: str) -> str:
+        url = self._postgres.create(name)
+        ServerKind(SERVICE).migrate(url)
+        started = time.monotonic()
+        fill_service(url, users=users, tasks=tasks, owner=owner)
+        print(f"{name}: {tasks:,} tasks written in {time.monotonic() - started:.0f} s", flush=True)
+        return url
+
+    def _server(self, label: str, url: str, workers: int) -> RunningServer:
+        server = RunningServer(ServerKind(label), url, self._folder)
+        self._stack.callback(server.stop)
+        server.start(workers)
+        return server
+
+    def measure_tasks(self) -> None:
+        """Time single requests on databases of different sizes, in turns."""
+        servers = {}
+        for size in self._options.sizes:
+            url = self._database(f"tasks_{size}", users=_USERS, tasks=size, owner=_ONE_OWNS_HALF)
+            servers[size] = self._server(f"tasks_{size}", url, 1)
+        reads: dict[int, dict[str, Callable[[], float]]] = {}
+        pages = {}
+        for size, server in servers.items():
+            client = TimedClient(server.url, server.kind.token(1))
+            pages[size] = min(_LATE_PAGE, len(server.tasks_of_users()[1]) // 20)
+            reads[size] = {
+                "get": partial(self._get_any, client, list(server.tasks_of_users()[1])),
+                "page 1": partial(client.get, _LIST),
+                "late page": partial(client.get, f"{_LIST}&cursor={client.cursor_of_page(pages[size])}"),
+                "page 1, count=exact": partial(client.get, _LIST.replace("none", "exact")),
+            }
+        medians = {
+            what: _timed_in_turns(
+                {size: found[what] for size, found in reads.items()},
+                _COUNTED_REQUESTS if "exact" in what else _REQUESTS,
+            )
+            for what in next(iter(reads.values()))
+        }
+        smallest = self._options.sizes[0]
+        self.results.add_table(
+            "Milliseconds of one request by number of tasks; half of them are the caller's, in one project",
+            ["Tasks", "Late page", *(f"{what} (x {smallest:,})" for what in medians), "late page / page 1"],
+            [
+                [
+                    f"{size:,}",
+                    f"{pages[size]:,}",
+                    *(f"{found[size]:.2f} ({found[size] / found[smallest]:.2f})" for found in medians.values()),
+                    f"{medians['late page'][size] / medians['page 1'][size]:.2f}",
+                ]
+                for size in servers
+            ],
+        )
+        self.results.numbers["tasks"] = {"milliseconds": medians, "late_pages": pages}
+        title = "One request by number of tasks"
+        self.results.panels[title] = {
+            what: list(found.items()) for what, found in medians.items() if "exact" not in what
+        }
+        self.results.labels[title] = ("tasks", "ms, median")
+        for server in servers.values():
+            server.stop()
+
+    def _get_any(self, client: "TimedClient", ids: Sequence[int]) -> float:
+        return client.get(f"/api/v1/tasks/{self._random.choice(ids)}")
+
+    def measure_projects(self) -> None:
+        """Time the list of users who are in different numbers of projects."""
+        url = self._database("projects", users=len(PROJECTS), tasks=0, owner="1")
+        first = 1_000
+        for user, projects in enumerate(PROJECTS, start=1):
+            values = {"first": first, "projects": projects, "user": user, "tasks": _PROJECT_TASKS}
+            execute(url, *(_with_numbers(statement, values) for statement in _PROJECT_ROWS))
+            first += projects
+        execute(url, "VACUUM ANALYZE")
+        server = self._server("projects", url, 1)
+        clients = {n: TimedClient(server.url, server.kind.token(user)) for user, n in enumerate(PROJECTS, start=1)}
+        medians = _timed_in_turns(
+            {projects: partial(client.get, _LIST) for projects, client in clients.items()},
+            _REQUESTS,
+        )
+        self.results.add_table(
+            f"Milliseconds of page 1 by number of the caller's projects, together {_PROJECT_TASKS:,} tasks",
+            ["Projects", "ms", "Ratio to one project"],
+            [[f"{n:,}", f"{ms:.2f}", f"{ms / medians[PROJECTS[0]]:.2f}"] for n, ms in medians.items()],
+        )
+        self.results.numbers["projects"] = medians
+        server.stop()
+
+    def measure_load(self) -> None:
+        """Measure throughput by connections and workers, and memory by time, on 100,000 tasks of 1,000 users."""
+        url = self._database("load", users=_USERS, tasks=100_000, owner="1 + (n - 1) % :users")
+        two = self._server("two_workers", url, 2)
+        two.write_callers()
+        self._measure_connections(two)
+        one = self._server("one_worker", url, 1)
+        one.write_callers()
+        self._measure_workers({1: one, 2: two})
+        one.stop()
+        two.restart()
+        self._measure_memory(two)
+        two.stop()
+
+    def _measure_connections(self, server: RunningServer) -> None:
+        send(server, "mix", connections=64, seconds=2, seed=0)
+        found: dict[int, list[Any]] = {connections: [] for connections in CONNECTIONS}
+        for number in range(_ROUNDS):
+            for connections in CONNECTIONS:
+                found[connections].append(
+                    measure(server, self._postgres, "mix", connections=connections, seconds=_SECONDS, seed=number)
+                )
+        rows, points = [], []
+        for connections, samples in found.items():
+            ratios = [
+                sample.requests_per_second / base.requests_per_second
+                for sample, base in zip(samples, found[CONNECTIONS[0]], strict=True)
+            ]
+            rate = statistics.median(sample.requests_per_second for sample in samples)
+            p99 = statistics.median(sample.p99_ms for sample in samples)
+            errors = sum(sample.errors for sample in samples)
+            rows.append([str(connections), f"{rate:,.0f}", f"{p99:.0f}", str(errors), _with_span(ratios)])
+            points.append((float(connections), rate))
+        self.results.add_table(
+            "Mix by number of connections, two workers",
+            ["Connections", "Requests/s", "p99 ms", "Errors", "Ratio to 64"],
+            rows,
+        )
+        self.results.numbers["connections"] = {
+            connections: [sample.as_dict() for sample in samples] for connections, samples in found.items()
+        }
+        self.results.panels["Mix by connections"] = {"requests/s": points}
+        self.results.labels["Mix by connections"] = ("connections", "requests/s, median")
+
+    def _measure_workers(self, servers: Mapping[int, RunningServer]) -> None:
+        rates: dict[int, list[float]] = {workers: [] for workers in servers}
+        for number in range(_ROUNDS):
+            for workers, server in servers.items():
+                send(server, "get", connections=64, seconds=1, seed=number)
+                found = measure(server, self._postgres, "get", connections=64, seconds=_SECONDS, seed=number)
+                rates[workers].append(found.requests_per_second)
+        ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+        self.results.add_table(
+            "Get by number of workers, 64 connections; PostgreSQL and the load generator share the cores",
+            ["Workers", "Requests/s"],
+            [[str(workers), f"{statistics.median(found):,.0f}"] for workers, found in rates.items()]
+            + [["2 / 1", _with_span(ratios)]],
+        )
+        self.results.numbers["workers"] = rates
+
+    def _measure_memory(self, server: RunningServer) -> None:
+        steps, seconds = self._options.memory_steps, self._options.memory_step_seconds
+        outcomes: list[Mapping[str, float]] = []
+        load = threading.Thread(
+            target=lambda: outcomes.append(send(server, "mix", connections=64, seconds=steps * seconds + 2, seed=0))
+        )
+        workers = worker_processes(server.pid)
+        resident = [[resident_megabytes(pid) for pid in workers]]
+        load.start()
+        for _ in range(steps):
+            time.sleep(seconds)
+            resident.append([resident_megabytes(pid) for pid in workers])
+        load.join()
+        title = "Memory of each worker under load"
+        minutes = [step * seconds / 60 for step in range(steps + 1)]
+        self.results.add_table(
+            f"Resident MiB of each worker, mix at 64 connections, {outcomes[0]['requests']:,.0f} requests, "
+            f"{outcomes[0]['refused'] + outcomes[0]['broken']:.0f} errors",
+            ["Minutes", *(f"Worker {n}" for n in range(1, len(workers) + 1))],
+            [[f"{minute:.1f}", *(f"{m:.1f}" for m in row)] for minute, row in zip(minutes, resident, strict=True)],
+        )
+        self.results.numbers["memory"] = {"seconds_per_step": seconds, "resident_mib": resident, "load": outcomes[0]}
+        self.results.panels[title] = {
+            f"worker {n + 1}": [(minute, row[n]) for minute, row in zip(minutes, resident, strict=True)]
+            for n in range(len(workers))
+        }
+        self.results.labels[title] = ("minutes", "resident MiB")
+
+
+class TimedClient:
+    """A connection that stays open and tells how long each answer took."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def get(self, path: str) -> float:
+        """Return the milliseconds that an answer took.
+
+        Raises:
+            ServerError: It was not 200.
+        """
+        return self._get(path)[0]
+
+    def _get(self, path: str) -> tuple[float, bytes]:
+        started = time.perf_counter()
+        self._connection.request("GET", path, headers=self._headers)
+        response = self._connection.getresponse()
+        body = response.read()
+        taken = 1000 * (time.perf_counter() - started)
+        if response.status != 200:
+            raise ServerError(f"GET {path}: {response.status} {body[:200]!r}")
+        return taken, body
+
+    def cursor_of_page(self, page: int) -> str:
+        """Walk to a page of 20 tasks in steps of five pages and return its cursor."""
+        cursor = ""
+        for _ in range((page - 1) // 5):
+            path = f"/api/v1/tasks?limit=100&count=none{cursor and f'&cursor={cursor}'}"
+            cursor = json.loads(self._get(path)[1])["next_cursor"]
+        return cursor
+
+
+def _timed_in_turns(reads: Mapping[int, Callable[[], float]], times: int) -> dict[int, float]:
+    """Return the median of each read, called in turns so that a busy moment hits all of them."""
+    for read in reads.values():
+        for _ in range(10):
+            read()
+    taken: dict[int, list[float]] = {key: [] for key in reads}
+    for _ in range(times):
+        for key, read in reads.items():
+            taken[key].append(read())
+    return {key: statistics.median(found) for key, found in taken.items()}
+
+
+def _with_numbers(statement: str, values: Mapping[str, int]) -> str:
+    for name, value in values.items():
+        statement = statement.replace(f":{name}", str(value))
+    return statement
+
+
+def _with_span(ratios: Sequence[float]) -> str:
+    return f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    add = parser.add_argument
+    add("--parts", default="tasks,projects,load", help="comma list of tasks, projects, load; all by default")
+    add("--sizes", default=",".join(map(str, SIZES)), help="numbers of tasks, a comma list")
+    add("--ten-million", action="store_true", help=f"measure {LARGEST_SIZE:,} tasks too")
+    add("--memory-steps", type=int, default=10, help="how often memory is looked at, 10 by default")
+    add("--memory-step-seconds", type=int, default=60, help="seconds between two looks, 60 by default")
+    add("--seed", type=int, default=1, help="of the choice of tasks")
+    add("--output", type=Path, default=RESULTS, help="folder for the results")
+    options = parser.parse_args(arguments)
+    options.sizes = [int(size) for size in options.sizes.split(",")] + [LARGEST_SIZE] * options.ten_million
+    if missing := missing_tools([ServerKind(SERVICE)]):
+        print(*missing, sep="\n", file=sys.stderr)
+        return 2
+    allow_many_connections()
+    started = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskmanager-benchmark-")))
+            postgres = stack.enter_context(embedded_postgres())
+            machine = describe(postgres)
+            growth = Growth(stack, folder, postgres, options)
+            for part in options.parts.split(","):
+                getattr(growth, f"measure_{part}")()
+    except (ServerError, subprocess.CalledProcessError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    _write(growth.results, machine, options.output, time.monotonic() - started)
+    return 0
+
+
+def _write(results: Results, machine: dict[str, Any], output: Path, seconds: float) -> None:
+    from benchmarks.charts import draw_lines  # noqa: PLC0415 matplotlib takes a second, and --help does not need it
+
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"growth-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{machine['revision']}"
+    document = {"machine": machine, "seconds": round(seconds), **results.numbers}
+    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".md").write_text("\n\n".join(results.tables) + "\n")
+    if results.panels:
+        draw_lines(results.panels, results.labels, path.with_suffix(".svg"))
+    print(f"{seconds / 60:.1f} minutes; written to {path}.json, .md and .svg")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The benchmarks' own parts: the checks before timing, the people of the load test, the figures."""
+
+import asyncio
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import make_url
+
+from benchmarks.database import fetch
+from benchmarks.load_generator import Measurement
+from benchmarks.person import Answer, Person, Team
+from benchmarks.summary import Sample, summarise, table
+from benchmarks.verification import Caller, VerificationError, verify
+from taskmanager.database import Database
+from tests.conftest import Person as Account
+from tests.live_server import LiveServer
+from tests.rows import execute, fetch_all
+
+
+async def _caller(database: Database, account: Account) -> Caller:
+    await execute(
+        database,
+        "INSERT INTO tasks (project_id, title, created_at, created_by)"
+        " SELECT :project, 'Task ' || n, now() - n % 7 * interval '1 h', :owner FROM generate_series(1, 25) AS n",
+        project=account.inbox_id,
+        owner=account.id,
+    )
+    newest = await fetch_all(
+        database,
+        "SELECT id FROM tasks WHERE project_id = :project ORDER BY created_at DESC, id DESC",
+        project=account.inbox_id,
+    )
+    return Caller(account.token, [row["id"] for row in newest])
+
+
+async def test_the_service_does_what_is_measured(
+    live_server: LiveServer, database: Database, database_url: str, alice: Account, bob: Account
+) -> None:
+    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def stored(task_id: int) -> tuple[str, str] | None:
+        rows = fetch(url, "SELECT title, status FROM tasks WHERE id = $1", task_id)
+        return (rows[0]["title"], rows[0]["status"]) if rows else None
+
+    caller, stranger = await _caller(database, alice), await _caller(database, bob)
+    await asyncio.to_thread(verify, live_server.url, caller, stranger, stored)
+
+    for wrong, what in (
+        (Caller(alice.token, caller.task_ids[::-1]), "newest"),  # in another order
+        (Caller(bob.token, caller.task_ids), "newest"),  # somebody else's
+        (Caller(alice.token + "x", caller.task_ids), "401"),
+    ):
+        with pytest.raises(VerificationError, match=what):
+            await asyncio.to_thread(verify, live_server.url, wrong, stranger, stored)
+    with pytest.raises(VerificationError, match="newest"):  # what verification itself created is the newest now
+        await asyncio.to_thread(verify, live_server.url, caller, stranger, stored)
+    now = await _caller(database, alice)
+    with pytest.raises(VerificationError, match="not in the database"):
+        await asyncio.to_thread(verify, live_server.url, now, stranger, lambda _: None)
+
+
+class PlainSender:
+    """Sends a person's requests one after the other, and fails the test on any that is not accepted."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=10)
+        self.names: list[str] = []
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str,
+        accept: Collection[int],
+        headers: Mapping[str, str],
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request."""
+        response = self._client.request(method, path, headers=headers, json=json, data=form)
+        assert response.status_code in accept, (method, path, response.text)
+        self.names.append(f"{method} {name} {response.status_code}")
+        body = response.json() if response.content else None
+        return Answer(response.status_code, body, {key.lower(): value for key, value in response.headers.items()})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+async def test_people_of_the_load_test_work_without_an_error(live_server: LiveServer, database: Database) -> None:
+    send = PlainSender(live_server.url)
+    teams: list[Team] = []
+
+    def overtake() -> None:
+        if slow.conflicts == 0:
+            tasks = fast._request("GET", f"/projects/{teams[0].project_id}/tasks", accept=(200,)).body["tasks"]
+            for task in tasks:
+                fast._request("PATCH", f"/tasks/{task['id']}", json={"title": "Overtaken"}, accept=(200,))
+
+    slow, fast = Person(send, teams, pause=overtake), Person(send, teams)
+
+    def work() -> None:
+        for person in (slow, fast):
+            person.arrive()
+        for person in (slow, fast):
+            person.page()
+            person.search()
+            person.read()
+            person.edit()
+            person.create_and_retry()
+            person.comment()
+            person.read_notifications()
+
+    try:
+        await asyncio.to_thread(work)
+    finally:
+        send.close()
+    assert (slow.conflicts, fast.conflicts, len(teams)) == (1, 0, 1)
+    assert "GET /tasks/[id] changed? 304" in send.names
+    owners = await fetch_all(database, "SELECT created_by, count(*) AS tasks FROM tasks GROUP BY 1 ORDER BY 2")
+    assert [row["tasks"] for row in owners] == [2, 2]  # a request that was sent again made no second task
+
+
+def _sample(number: int, server: str, rate: float, refused: int = 0) -> Sample:
+    found = Measurement(
+        requests=100,
+        requests_per_second=rate,
+        p50_ms=1,
+        p99_ms=number,
+        max_ms=3,
+        refused=refused,
+        broken=1,
+        server_cpu_ms=0.5,
+        postgres_cpu_ms=0.25,
+    )
+    return Sample(number, server, "mix", 64, found)
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    samples = [
+        *(_sample(1, "fastify", 100), _sample(1, "taskmanager", 150)),
+        *(_sample(2, "taskmanager", 20, refused=2), _sample(2, "fastify", 10)),
+        *(_sample(3, "fastify", 1000), _sample(3, "taskmanager", 900)),
+    ]
+    ours, base = summarise(samples, ["taskmanager", "fastify"], "fastify")
+    assert (ours.lowest_ratio, ours.ratio, ours.highest_ratio) == (0.9, 1.5, 2.0)
+    assert (ours.requests_per_second, ours.p99_ms, ours.errors) == (150, 2, 5)
+    assert (base.lowest_ratio, base.ratio, base.highest_ratio) == (1, 1, 1)
+    assert "| mix | 64 | taskmanager | 150 | 2 | 0.500 + 0.250 | 5 | **1.50** (0.90-2.00) |" in table([ours], "fastify")
+    assert math.isnan(summarise(samples, ["taskmanager", "fastify"], "another")[0].ratio)
