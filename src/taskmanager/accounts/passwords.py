@@ -20,7 +20,8 @@ class PasswordHasher:
 
     def __init__(self, *, threads: int, queue: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password")
-        self._free = threads + queue
+        self._capacity = threads + queue
+        self._free = self._capacity
         self._dummy_hash = _ARGON2.hash("never anyone's password")
 
     async def hash(self, password: str) -> str:
@@ -38,6 +39,11 @@ class PasswordHasher:
             OverloadedError: The queue is full.
         """
         return await self._run(lambda: self._matches(password, stored or self._dummy_hash)) and stored is not None
+
+    @property
+    def pending(self) -> int:
+        """How many passwords are being hashed or wait for it."""
+        return self._capacity - self._free
 
     def needs_rehash(self, stored: str) -> bool:
         """Tell whether the hash was made with older parameters."""
