@@ -314,6 +314,12 @@ def is_known_revision(revision: str) -> bool:
     return revision in {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
+def unreachable(error: Exception) -> str:
+    """Say in one line why the database cannot be reached."""
+    cause = getattr(error, "orig", None) or error
+    return f"the database cannot be reached: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
+
+
 def sqlstate_of(error: DBAPIError) -> str | None:
     """Return the SQLSTATE that the server answered with, or None if it never answered."""
     state: str | None = getattr(error.orig, "sqlstate", None)
