@@ -9,7 +9,7 @@ from typing import Final
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Version 00 has these four fields and no more; a later one may append some, but is never ff. No id is all zeros.
 _TRACEPARENT: Final = re.compile(
-    rb"(?:(00)|(?!ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?(1)|(?:-.*)?)"
+    rb"(?:(00)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?(1)|(?:-.*)?)"
 )
 
 
