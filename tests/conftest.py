@@ -26,6 +26,7 @@ PASSWORD = "correct horse battery"
 # argon2id of PASSWORD with the service's parameters, so that most tests need not spend the time.
 PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$0ufw9zLnhjI33rDKtf1+0g$nPxMrbf+LsNfxrVIBqCuH2EnDsY0wxCIVvD5ncNoUbI"
 SECRET = "a secret for tests only, of more than 32 bytes"
+METRICS_TOKEN = "a token for metrics in tests, of more than 32 bytes"
 _TABLES = (
     "idempotency_keys",
     "notifications",
@@ -106,7 +107,7 @@ def database_url(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str
 @pytest.fixture(scope="session")
 def settings(database_url: str) -> Settings:
     """The settings of the application under test."""
-    return make_settings(database_url=database_url)
+    return make_settings(database_url=database_url, metrics_token=METRICS_TOKEN)
 
 
 def make_settings(**values: Any) -> Settings:

@@ -10,23 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from taskmanager.main import create_app
-from tests.conftest import make_settings
+from taskmanager.openapi import describe, render
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "openapi.json"
 _METHODS = ("get", "put", "post", "patch", "delete")
-
-
-def current_description() -> dict[str, Any]:
-    """Return the description of the code as it is."""
-    app = create_app(make_settings(database_url="postgresql://nobody@localhost/none"))
-    app.state.password_hasher.close()
-    return app.openapi()
-
-
-def render(description: dict[str, Any]) -> str:
-    """Return a description as it is committed."""
-    return json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def breaking_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -121,7 +108,7 @@ def _response_changes(
 
 def main() -> None:
     """Write the committed description."""
-    current = current_description()
+    current = describe()
     if COMMITTED.exists() and os.environ.get("ALLOW_BREAKING") != "1":
         broken = breaking_changes(json.loads(COMMITTED.read_text()), current)
         if broken:

@@ -53,11 +53,17 @@ def admin(ok: int = 200) -> Rule:
     return Rule("admin", ok)
 
 
+def nobody() -> Rule:
+    """No user: the credential is one that no account has."""
+    return Rule("nobody")
+
+
 OUTSIDE = {
     "GET /": public(),
     "GET /health": public(),
     "GET /livez": public(),
     "GET /readyz": public(),
+    "GET /metrics": nobody(),
     "GET /openapi.json": public(),
     "GET /docs": public(),
     "GET /redoc": public(),
@@ -170,8 +176,10 @@ def expected(rule: Rule, actor: Actor) -> tuple[int, str | None]:
     """Return the status and the kind of problem that the contract demands."""
     if rule.access == "public":
         return rule.ok, None
-    if actor.person is None:
+    if actor.person is None or (rule.access == "nobody" and actor.header == "X-API-Key"):
         return 401, "unauthenticated"
+    if rule.access == "nobody":
+        return 401, "invalid-token"
     if rule.access == "admin":
         if actor.scopes is None:
             return 401, "invalid-token"

@@ -136,11 +136,24 @@ async def test_accounts_and_keys_are_made_on_the_command_line(
         assert scopes == [["admin", "tasks:read"]]
 
 
-@pytest.mark.parametrize("command", ["dev", "serve", "migrate", "user", "key"])
+@pytest.mark.parametrize("command", ["dev", "serve", "migrate", "doctor", "openapi", "user", "key"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     result = run(command, "--help", environment={"NO_COLOR": "1", "TERM": "dumb"}, cwd=tmp_path)
     assert result.returncode == 0
     assert "Usage:" in result.stdout
+
+
+def test_the_openapi_document_needs_no_settings(tmp_path: Path) -> None:
+    committed = (Path(__file__).parents[1] / "docs" / "openapi.json").read_text()
+    # Wrong ones don't matter either.
+    printed = run("openapi", environment={"PORT": "none"}, cwd=tmp_path)
+    assert (printed.returncode, printed.stdout, printed.stderr) == (0, committed, "")
+    written = run("openapi", "--output", "api.json", environment={}, cwd=tmp_path)
+    assert (written.returncode, written.stdout, written.stderr) == (0, "", "")
+    assert (tmp_path / "api.json").read_text() == committed
+    refused = run("openapi", "--output", "no/such/folder.json", environment={}, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == "taskmanager: cannot write to no/such/folder.json: No such file or directory\n"
 
 
 class DevServer:

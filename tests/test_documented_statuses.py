@@ -15,15 +15,15 @@ from sqlalchemy import text
 from taskmanager.database import Database
 from taskmanager.idempotency import RequestIdentity
 from taskmanager.main import create_app
+from taskmanager.openapi import describe
 from taskmanager.settings import Settings
 from tests.applications import started, without_lifespan
 from tests.conftest import PASSWORD, Person, SignUp, client_for, make_settings
 from tests.live_server import free_port
-from tests.openapi_compatibility import current_description
 
 API = "/api/v1"
 UNKNOWN = 999_999_999
-DESCRIPTION = current_description()
+DESCRIPTION = describe()
 # What a valid body is; names in braces are filled in from the world.
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/users"): {"username": "newcomer", "email": "newcomer@example.com", "password": "a fine password"},

@@ -1,19 +1,23 @@
 """What every answer carries, whichever route made it: HEAD, CORS, the request's id and time, security headers."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.responses import Response
 from starlette.types import Message
 
+from taskmanager.dependencies import Reader, Transaction
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import Person, client_for, make_settings
 
 ORIGIN = "http://localhost:3000"
-EXPOSED = {"Location", "Retry-After", "X-Request-ID", "X-Process-Time"}
+EXPOSED = {"Location", "Retry-After", "X-Request-ID", "X-Process-Time", "Server-Timing"}
 PER_REQUEST = {"x-request-id", "x-process-time", "server-timing"}
 # One of each kind: a greeting, a list, and refusals by router, authentication, validation and domain.
 PATHS = ("/", "/health", "/api/v1/tasks", "/nope", "/api/v1/tasks/0", "/api/v1/tasks/999999", "/openapi.json")
@@ -102,6 +106,86 @@ async def test_every_answer_tells_its_time_with_three_decimals(alice: Person, pa
     response = await alice.client.get(path)
     assert re.fullmatch(r"\d+\.\d{3}", response.headers["X-Process-Time"])
     assert float(response.headers["X-Process-Time"]) < 5
+
+
+def durations(response: httpx.Response) -> dict[str, float]:
+    """Read `Server-Timing` (W3C), in milliseconds."""
+    found = re.fullmatch(
+        r"pool;dur=(\d+\.\d\d), db;dur=(\d+\.\d\d), app;dur=(\d+\.\d\d)", response.headers["Server-Timing"]
+    )
+    assert found is not None, response.headers["Server-Timing"]
+    return dict(zip(("pool", "db", "app"), map(float, found.groups()), strict=True))
+
+
+class TestServerTiming:
+    """Where the time of a request went."""
+
+    @pytest.mark.parametrize("path", [*PATHS, "/docs"])
+    async def test_it_adds_up_to_the_whole(self, alice: Person, path: str) -> None:
+        response = await alice.client.get(path)
+        milliseconds = float(response.headers["X-Process-Time"]) * 1000
+        assert sum(durations(response).values()) == pytest.approx(milliseconds, abs=0.6)
+
+    async def test_only_what_uses_the_database_has_time_there(self, alice: Person) -> None:
+        probe, listed = durations(await alice.client.get("/livez")), durations(await alice.get("/tasks"))
+        assert (probe["pool"], probe["db"]) == (0, 0)
+        assert listed["pool"] > 0
+        assert listed["db"] > 0
+
+    async def test_time_in_statements_is_the_database_s(self, slow: httpx.AsyncClient) -> None:
+        for path in ("/sleep/0.2", "/sleep_in_commit/0.2"):
+            found = durations(await slow.get(path))
+            assert 200 <= found["db"] < 1_000, path
+            assert found["app"] < 190, path
+
+    async def test_time_in_a_statement_that_was_given_up_is_too(self, slow: httpx.AsyncClient) -> None:
+        response = await slow.get("/sleep/5")
+        assert response.status_code == 503
+        assert 400 <= durations(response)["db"] < 2_000
+
+    async def test_waiting_for_a_connection_is_the_pool_s(self, slow: httpx.AsyncClient) -> None:
+        answers = await asyncio.gather(*(slow.get("/sleep/0.2") for _ in range(4)))
+        # There are two connections, so two of the four wait until the others are done.
+        waits = sorted(durations(answer)["pool"] for answer in answers)
+        assert waits[1] < 150
+        assert waits[2] >= 150
+        assert max(durations(answer)["db"] for answer in answers) < 390
+
+
+async def sleep(seconds: float, reader: Reader) -> Response:
+    """Keep a statement busy."""
+    await reader.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+    return Response()
+
+
+async def sleep_in_commit(seconds: float, transaction: Transaction) -> Response:
+    """Keep the COMMIT busy, by a constraint that is checked there."""
+    await transaction.execute(text("CREATE TEMPORARY TABLE slow (id int) ON COMMIT DROP"))
+    await transaction.execute(
+        text(
+            "CREATE FUNCTION pg_temp.nap() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
+        )
+    )
+    await transaction.execute(
+        text(
+            "CREATE CONSTRAINT TRIGGER nap AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION pg_temp.nap()"
+        )
+    )
+    await transaction.execute(text("INSERT INTO slow VALUES (1)"))
+    return Response()
+
+
+@pytest.fixture
+async def slow(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application with two connections, half a second for a statement, and routes that need more."""
+    settings = make_settings(database_url=database_url, database_pool_size=2, database_statement_timeout_ms=500)
+    app = create_app(settings)
+    for handler in (sleep, sleep_in_commit):
+        app.add_api_route(f"/{handler.__name__}/{{seconds}}", handler, include_in_schema=False)
+    async with started(app) as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", PATHS)

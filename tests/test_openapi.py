@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.openapi_compatibility import COMMITTED, breaking_changes, current_description, render
+from taskmanager.openapi import describe, render
+from tests.openapi_compatibility import COMMITTED, breaking_changes
 
 
 @pytest.fixture(scope="module")
 def current() -> dict[str, Any]:
-    return current_description()
+    return describe()
 
 
 def test_no_change_breaks_a_client(current: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
-"""The command line: `taskmanager dev | serve | migrate | user | key`."""
+"""The command line: `taskmanager dev | serve | migrate | doctor | openapi | user | key`."""
 
 import asyncio
 import os
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -15,7 +18,7 @@ from alembic import command
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from taskmanager import demo
+from taskmanager import demo, doctor, openapi
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
 from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
 from taskmanager.accounts.password_rules import check_password
@@ -23,9 +26,10 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database import Database, SchemaError, alembic_config
+from taskmanager.database import Database, SchemaError, alembic_config, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
+from taskmanager.metrics import FOLDER_VARIABLE
 from taskmanager.settings import DatabaseSettings, Settings
 from taskmanager.supervisor import run_with_database
 
@@ -77,7 +81,8 @@ def serve(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to
     _require_database(settings)
     _require_free_port(settings)
     asyncio.run(_check_schema(settings))
-    _run_server(settings, workers=workers)
+    with _metrics_folder() if workers > 1 else nullcontext():
+        _run_server(settings, workers=workers)
 
 
 @cli.command()
@@ -87,6 +92,39 @@ def migrate() -> None:
     _require_database(settings)
     _migrate(settings)
     typer.echo("The schema is up to date.")
+
+
+@cli.command("doctor")
+def examine(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that will serve.")] = 1) -> None:
+    """Look for what would go wrong with these settings and this database: a line each, exit code 1 on a problem."""
+    findings = list(doctor.examine_installation())
+    settings: DatabaseSettings | None = None
+    try:
+        settings = Settings()
+        findings += doctor.examine_settings(settings)
+    except ValidationError as error:
+        findings += (doctor.Finding(doctor.Level.PROBLEM, told) for told in _told(error))
+        with suppress(ValidationError):
+            settings = DatabaseSettings()
+    if settings is not None:
+        findings += asyncio.run(doctor.examine_database(settings, workers))
+    for finding in findings:
+        typer.echo(str(finding))
+    if any(finding.level is doctor.Level.PROBLEM for finding in findings):
+        raise typer.Exit(1)
+
+
+@cli.command("openapi")
+def print_openapi(output: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None) -> None:
+    """Print the OpenAPI document of this version; needs no settings and no database."""
+    document = openapi.render(openapi.describe())
+    if output is None:
+        typer.echo(document, nl=False)
+        return
+    try:
+        output.write_text(document, encoding="utf-8")
+    except OSError as error:
+        _refuse(f"cannot write to {output}: {error.strerror}", code=1)
 
 
 @user_cli.command("create")
@@ -115,7 +153,7 @@ def create_user(
     except AlreadyTakenError as error:
         _refuse(f"this {error.field} is already taken", code=1)
     except (DBAPIError, OSError) as error:
-        _refuse(_unreachable(error))
+        _refuse(unreachable(error))
     typer.echo(f"Created {'administrator' if admin else 'user'} {new.username} with id {user_id}.")
 
 
@@ -141,7 +179,7 @@ def create_key(
     except AdministratorOnlyError:
         _refuse(f"{username} is not an administrator, so no key of theirs can have the scope admin", code=1)
     except (DBAPIError, OSError) as error:
-        _refuse(_unreachable(error))
+        _refuse(unreachable(error))
 
 
 def _refuse(*lines: str, code: int = CANNOT_START) -> NoReturn:
@@ -157,11 +195,6 @@ def _told(error: ValidationError) -> list[str]:
         )
         for e in error.errors(include_input=False, include_url=False)
     ]
-
-
-def _unreachable(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return f"the database cannot be reached: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
 
 
 def _settings(kind: type[_S], **values: Any) -> _S:
@@ -186,6 +219,21 @@ def _require_free_port(settings: Settings) -> None:
             probe.bind(address)
     except OSError as error:
         _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set PORT to another one")
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[None]:
+    # Where the workers leave their numbers for each other, unless the operator has named a place.
+    if os.environ.get(FOLDER_VARIABLE):
+        yield
+        return
+    try:
+        folder = TemporaryDirectory(prefix="taskmanager-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        _refuse(f"there is no folder for the metrics of several workers, set {FOLDER_VARIABLE}: {error.strerror}")
+    with folder as path:
+        os.environ[FOLDER_VARIABLE] = path
+        yield
 
 
 def _development_settings() -> Settings:
@@ -217,7 +265,7 @@ def _migrate(settings: DatabaseSettings) -> None:
     try:
         command.upgrade(alembic_config(settings.database_url), "head")
     except (DBAPIError, OSError) as error:
-        _refuse(_unreachable(error))
+        _refuse(unreachable(error))
 
 
 async def _check_schema(settings: Settings) -> None:
@@ -227,7 +275,7 @@ async def _check_schema(settings: Settings) -> None:
     except SchemaError as error:
         _refuse(str(error))
     except (DBAPIError, OSError) as error:
-        _refuse(_unreachable(error))
+        _refuse(unreachable(error))
     finally:
         await database.dispose()
 

@@ -5,20 +5,22 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import BigInteger, MetaData, TextClause, bindparam, text
+from sqlalchemy import BigInteger, MetaData, TextClause, bindparam, event, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection, ExceptionContext, ExecutionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.types import TypeEngine
 
+from taskmanager.request_context import current_timings
 from taskmanager.settings import DatabaseSettings
 
 MINIMUM_SERVER_VERSION = 18
@@ -100,6 +102,83 @@ class SchemaError(Exception):
     """The server is too old, or its schema is not the one this code was written for."""
 
 
+class MeasuredPool(AsyncAdaptedQueuePool):
+    """A pool that tells how many are asking it for a connection, and the request how long that took."""
+
+    waiting = 0
+
+    @property
+    def limit(self) -> int:
+        """How many connections there may be."""
+        return self.size()
+
+    @property
+    def in_use(self) -> int:
+        """How many of them somebody holds."""
+        return self.checkedout()
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection, which may have to be waited for, opened or tested.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: None was free in time.
+            OSError: A new one could not be opened.
+        """
+        started = time.perf_counter()
+        self.waiting += 1
+        try:
+            return super().connect()
+        finally:
+            self.waiting -= 1
+            if (timings := current_timings()) is not None:
+                timings.pool += time.perf_counter() - started
+
+
+class StatementMeter:
+    """Counts the statements of engines, commits included, and tells the request how long they took.
+
+    `seconds` is the time from a statement's first byte to its last row, summed over all.
+    """
+
+    def __init__(self) -> None:
+        self.statements = 0
+        self.seconds = 0.0
+
+    def watch(self, engine: AsyncEngine) -> None:
+        """Count what is executed on an engine from now on."""
+        event.listen(engine.sync_engine, "before_cursor_execute", self._begin)
+        event.listen(engine.sync_engine, "after_cursor_execute", self._end)
+        event.listen(engine.sync_engine, "handle_error", self._fail)
+
+    def add(self, started: float) -> None:
+        """Count a statement that began at this moment of `time.perf_counter` and has just ended."""
+        seconds = time.perf_counter() - started
+        self.statements += 1
+        self.seconds += seconds
+        if (timings := current_timings()) is not None:
+            timings.database += seconds
+
+    @staticmethod
+    def _begin(_connection: Connection, _cursor: Any, _sql: str, _values: Any, context: Any, _many: bool) -> None:
+        context.began_at = time.perf_counter()
+
+    def _end(
+        self,
+        _connection: Connection,
+        _cursor: Any,
+        _sql: str,
+        _values: Any,
+        context: ExecutionContext | None,
+        _many: bool,
+    ) -> None:
+        self.add(context.began_at)  # type: ignore[union-attr]  # put there by _begin
+
+    def _fail(self, failure: ExceptionContext) -> None:
+        began_at = getattr(failure.execution_context, "began_at", None)
+        if began_at is not None:
+            self.add(began_at)
+
+
 class Database:
     """One pool of connections with a session maker for reads and one for writes."""
 
@@ -108,6 +187,7 @@ class Database:
             raise ValueError("DATABASE_URL is not set")
         self.engine: AsyncEngine = create_async_engine(
             settings.database_url,
+            poolclass=MeasuredPool,
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=settings.database_pool_wait_seconds,
@@ -121,7 +201,7 @@ class Database:
         # one connection of its own, opened when it is needed.
         self._long_engine = create_async_engine(
             settings.database_url,
-            poolclass=AsyncAdaptedQueuePool,
+            poolclass=MeasuredPool,
             pool_size=1,
             max_overflow=0,
             pool_timeout=settings.database_pool_wait_seconds,
@@ -130,6 +210,9 @@ class Database:
             hide_parameters=True,
             connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
         )
+        self.meter = StatementMeter()
+        self.meter.watch(self.engine)
+        self.meter.watch(self._long_engine)
         self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
         self._shared_engine = create_async_engine(
             settings.database_url,
@@ -158,7 +241,7 @@ class Database:
         Raises:
             sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
         """
-        async with self._new_write_session() as session, session.begin():
+        async with self._committing(self._new_write_session) as session:
             yield session
 
     @asynccontextmanager
@@ -169,8 +252,21 @@ class Database:
             sqlalchemy.exc.TimeoutError: Another one is running.
             sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
         """
-        async with self._new_long_session() as session, session.begin():
+        async with self._committing(self._new_long_session) as session:
             yield session
+
+    @asynccontextmanager
+    async def _committing(self, new_session: async_sessionmaker[WriteSession]) -> AsyncIterator[WriteSession]:
+        async with new_session() as session:
+            async with session.begin():
+                yield session
+                started = time.perf_counter()
+            self.meter.add(started)
+
+    @property
+    def pool(self) -> MeasuredPool:
+        """The pool of the connections that requests use."""
+        return cast("MeasuredPool", self.engine.pool)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[ReadSession]:
@@ -287,6 +383,12 @@ def statement(sql: str, **types: TypeEngine[Any]) -> TextClause:
 def is_known_revision(revision: str) -> bool:
     """Tell whether a revision is one of this code's migrations."""
     return revision in {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+
+
+def unreachable(error: Exception) -> str:
+    """Say in one line why the database cannot be reached."""
+    cause = getattr(error, "orig", None) or error
+    return f"the database cannot be reached: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:

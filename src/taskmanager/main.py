@@ -1,6 +1,8 @@
 """Assembles the application: the only place that knows all parts."""
 
+import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -23,6 +25,7 @@ from taskmanager.database import Database
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
+from taskmanager.metrics import Metrics
 from taskmanager.middleware import (
     BodyLimitMiddleware,
     ConflictRetryMiddleware,
@@ -45,9 +48,19 @@ from taskmanager.tasks.routes import project_router as project_tasks_router
 from taskmanager.tasks.routes import router as tasks_router
 from taskmanager.tasks.shared_repository import SharedTasks
 from taskmanager.tasks.shortcuts import TaskShortcuts
+from taskmanager.tracing import TELEMETRY
 
 API_PREFIX = "/api/v1"
-_EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Process-Time", "Idempotency-Replayed")
+_EXPOSED_HEADERS = (
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Process-Time",
+    "Server-Timing",
+    "Idempotency-Replayed",
+)
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
 Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Authorize* button does it), and send
@@ -57,10 +70,13 @@ the access token as `Authorization: Bearer ...`. Every error is `application/pro
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
+    publishing = asyncio.create_task(app.state.metrics.keep_published())
     try:
         await database.check_schema()
         yield
     finally:
+        publishing.cancel()
+        app.state.metrics.close()
         app.state.password_hasher.close()
         if app.state.settings.share_statements:
             await app.state.shared_tasks.close()
@@ -83,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
+        telemetry=TELEMETRY,
     )
     app.state.settings = settings
     app.state.database = Database(settings)
@@ -92,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.password_hasher = PasswordHasher(
         threads=settings.password_hash_threads, queue=settings.password_hash_queue
     )
+    app.state.metrics = _metrics(app.state.database, app.state.password_hasher)
     _add_routes(app)
     routes = RouteTable(app)
     if settings.share_statements:
@@ -109,6 +127,7 @@ def create_configured_app() -> FastAPI:
     """
     settings = Settings()
     configure_logging(readable=settings.debug)
+    os.environ.setdefault("OTEL_SERVICE_NAME", "taskmanager")
     app = create_app(settings)
     _spare_the_collector()
     return app
@@ -120,6 +139,19 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def _metrics(database: Database, hasher: PasswordHasher) -> Metrics:
+    metrics = Metrics()
+    gauge, counter = metrics.watch_gauge, metrics.watch_counter
+    meter = database.meter
+    gauge("database_pool_size", "Connections that there may be.", lambda: database.pool.limit)
+    gauge("database_pool_in_use", "Connections that somebody is working with.", lambda: database.pool.in_use)
+    gauge("database_pool_waiting", "Who waits for a free, opened and tested one.", lambda: database.pool.waiting)
+    counter("database_statements", "Statements sent, commits included.", lambda: meter.statements)
+    counter("database_statement_seconds", "Time that these took.", lambda: meter.seconds)
+    gauge("password_hashes_pending", "Passwords that are being hashed or wait for it.", lambda: hasher.pending)
+    return metrics
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -166,7 +198,7 @@ def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> Non
     # The last one added is the outermost.
     app.add_middleware(ConflictRetryMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=settings.max_body_bytes)
-    app.add_middleware(ErrorBoundaryMiddleware)
+    app.add_middleware(ErrorBoundaryMiddleware, metrics=app.state.metrics)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(
         ProblemCORSMiddleware,
@@ -177,7 +209,7 @@ def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> Non
         expose_headers=_EXPOSED_HEADERS,
         max_age=600,
     )
-    app.add_middleware(RequestContextMiddleware, route_template=routes.template)
+    app.add_middleware(RequestContextMiddleware, route_template=routes.template, metrics=app.state.metrics)
 
     async def handle_http_error(request: Request, error: Exception) -> Response:
         answer = answer_to(error)

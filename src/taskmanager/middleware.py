@@ -2,43 +2,43 @@
 
 import asyncio
 import random
-import re
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import structlog
 from sqlalchemy.exc import DBAPIError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskmanager.database import sqlstate_of
 from taskmanager.errors import ContentTooLargeError
-from taskmanager.problems import Answer, answer_to, problem_response
+from taskmanager.metrics import Metrics
+from taskmanager.observability import log_request
+from taskmanager.problems import Answer, answer_to, problem_response, unavailable_cause
+from taskmanager.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
+from taskmanager.tracing import join_span, name_span
 
 # Serialisation failure, deadlock.
 _LOST_TO_OTHERS = frozenset({"40001", "40P01"})
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_log = structlog.stdlib.get_logger("taskmanager.access")
-
-
-def _given_request_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            return text if _REQUEST_ID.fullmatch(text) else None
-    return None
+_SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_CONTENT_SECURITY_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class RequestContextMiddleware:
-    """Give each request an id, a time, security headers and one line in the log."""
+    """Give each request an id, its times, security headers, one line in the log and its place in the metrics."""
 
-    def __init__(self, app: ASGIApp, route_template: Callable[[Scope], str | None]) -> None:
+    def __init__(self, app: ASGIApp, route_template: Callable[[Scope], str | None], metrics: Metrics) -> None:
         self.app = app
         self.route_template = route_template
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -46,40 +46,60 @@ class RequestContextMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _given_request_id(scope) or uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        request = RequestContext(scope["headers"])
+        join_span(scope, request)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request.request_id
+        state["timings"] = timings = request.timings
         status = 0
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Process-Time"] = f"{time.perf_counter() - started:.3f}"
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers["X-Frame-Options"] = "DENY"
-                headers.setdefault("Cache-Control", "no-store")
-                headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-            await send(message)
+                name_span(scope, self.route_template(scope))
+                # A new list: the one that was given may be kept for other answers.
+                message["headers"] = headers = [*message.get("headers", ())]
+                names = {name for name, _ in headers}
+                seconds = time.perf_counter() - started
+                headers.append((b"x-request-id", request.request_id.encode()))
+                headers.append((b"x-process-time", b"%.3f" % seconds))
+                headers.append((b"server-timing", _server_timing(timings, seconds)))
+                headers += _SECURITY_HEADERS
+                if b"cache-control" not in names:
+                    headers.append(_NO_STORE)
+                if b"content-security-policy" not in names:
+                    headers.append(_CONTENT_SECURITY_POLICY)
+            return send(message)
 
+        self.metrics.in_flight += 1
+        token = CURRENT_REQUEST.set(request)
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
+            seconds = time.perf_counter() - started
+            self.metrics.in_flight -= 1
+            route = self.route_template(scope)
+            self.metrics.record_request(scope["method"], route, status, seconds)
             client = scope.get("client")
-            _log.info(
-                "request",
+            log_request(
+                request,
                 method=scope["method"],
                 path=scope["path"],
-                route=self.route_template(scope),
+                route=route,
                 status=status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                seconds=seconds,
                 client=client[0] if client else None,
-                user_id=scope["state"].get("user_id"),
+                user_id=state.get("user_id"),
             )
-            structlog.contextvars.unbind_contextvars("request_id")
+            CURRENT_REQUEST.reset(token)
+
+
+def _server_timing(timings: RequestTimings, seconds: float) -> bytes:
+    # Server Timing (W3C), in milliseconds; `app` is what neither waited for a connection nor for the database.
+    pool, database = timings.pool * 1000, timings.database * 1000
+    app = max(seconds * 1000 - pool - database, 0.0)
+    return b"pool;dur=%.2f, db;dur=%.2f, app;dur=%.2f" % (pool, database, app)
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
@@ -108,8 +128,9 @@ class ProblemCORSMiddleware(CORSMiddleware):
 class ErrorBoundaryMiddleware:
     """Turn every exception that leaves the application into a problem document."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -127,6 +148,8 @@ class ErrorBoundaryMiddleware:
             await self.app(scope, receive, watch)
         except Exception as error:
             answer = answer_to(error)
+            if answer.status == 503:
+                self.metrics.record_unavailable(unavailable_cause(error))
             if answer.status >= 500:
                 log = structlog.stdlib.get_logger("taskmanager.error")
                 if answer.status == 500:

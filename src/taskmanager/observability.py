@@ -2,14 +2,104 @@
 
 import logging
 import sys
+import time
+from json.encoder import encode_basestring_ascii as quote
+from typing import Any, BinaryIO, Final
 
 import structlog
+
+from taskmanager.request_context import CURRENT_REQUEST, RequestContext
+
+# Up to this length a line reaches a pipe in one piece, whoever else writes to it (POSIX, PIPE_BUF on Linux).
+_WHOLE_LINE_BYTES: Final = 4_096
+_readable_access_log = structlog.stdlib.get_logger("taskmanager.access")
+
+
+class AccessLog:
+    """One line for each request: to structlog, or as JSON straight to a stream.
+
+    The JSON is put together here, in a tenth of the time, and has the fields that every line of the log has. Text from
+    outside is always encoded as a JSON string in ASCII, so it can neither end a line nor begin a field.
+    """
+
+    def __init__(self) -> None:
+        self.stream: BinaryIO | None = None
+        self._second = -1
+        self._second_text = ""
+
+    def __call__(
+        self,
+        request: RequestContext,
+        *,
+        method: str,
+        path: str,
+        route: str | None,
+        status: int,
+        seconds: float,
+        client: str | None,
+        user_id: int | None,
+    ) -> None:
+        """Write the line of a request that has been answered; a log that cannot be written is no reason to fail."""
+        if self.stream is None:
+            _readable_access_log.info(
+                "request",
+                method=method,
+                path=path,
+                route=route,
+                status=status,
+                milliseconds=round(seconds * 1000, 1),
+                client=client,
+                user_id=user_id,
+            )
+            return
+        rest = (
+            f'"route": {"null" if route is None else quote(route)}, "status": {status}, '
+            f'"milliseconds": {seconds * 1000:.1f}, "client": {"null" if client is None else quote(client)}, '
+            f'"user_id": {"null" if user_id is None else int(user_id)}, "event": "request", '
+            f'"request_id": "{request.request_id}", {_trace_fields(request) if request.trace_id else ""}'
+            f'"level": "info", "logger": "taskmanager.access", "timestamp": "{self._timestamp()}"}}\n'
+        )
+        line = f'{{"method": {quote(method)}, "path": {quote(path)}, {rest}'
+        if len(line) > _WHOLE_LINE_BYTES:
+            line = f'{{"method": {quote(method[:32])}, "path": {quote(path[:200])}, "path_length": {len(path)}, {rest}'
+        try:
+            self.stream.write(line.encode("ascii"))
+            self.stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def _timestamp(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
+        return f"{self._second_text}.{int((now - second) * 1_000_000):06d}Z"
+
+
+log_request: Final = AccessLog()
+
+
+def _trace_fields(request: RequestContext) -> str:
+    return "".join(f'"{name}": "{value}", ' for name, value in _trace_of(request).items())
+
+
+def _trace_of(request: RequestContext) -> dict[str, str]:
+    found = {"trace_id": request.trace_id, "span_id": request.span_id, "parent_id": request.parent_id}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _add_request(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    request = CURRENT_REQUEST.get()
+    if request is not None:
+        event = {**event, "request_id": request.request_id, **_trace_of(request)}
+    return event
 
 
 def configure_logging(*, readable: bool) -> None:
     """Send every log line of the process, uvicorn's included, to standard output in one format."""
     shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,3 +135,4 @@ def configure_logging(*, readable: bool) -> None:
         logger.handlers = []
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    log_request.stream = None if readable else sys.stdout.buffer

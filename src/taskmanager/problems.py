@@ -8,12 +8,14 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
 from taskmanager import errors
-from taskmanager.database import is_transient
+from taskmanager.database import is_transient, sqlstate_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -164,6 +166,20 @@ def answer_to(error: BaseException) -> Answer:
     elif is_transient(error):
         known = _unavailable()
     return known or Answer(500, "internal", "Something went wrong here; the request id leads to it in the logs.")
+
+
+_CAUSES = {"57014": "statement_timeout", "55P03": "lock_timeout", "40001": "conflict", "40P01": "conflict"}
+
+
+def unavailable_cause(error: BaseException) -> str:
+    """Name what an exception that is answered 503 found out of reach or overloaded; one of a few words."""
+    if isinstance(error, errors.TaskManagerError):
+        return answer_to(error).kind.replace("-", "_")
+    if isinstance(error, PoolTimeoutError):
+        return "pool_timeout"
+    if isinstance(error, DBAPIError):
+        return _CAUSES.get(sqlstate_of(error) or "", "database")
+    return "command_timeout" if isinstance(error, TimeoutError) else "database"
 
 
 def problem_response(answer: Answer, scope: Scope) -> Response:

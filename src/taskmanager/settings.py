@@ -106,6 +106,10 @@ class Settings(DatabaseSettings):
         default=None,
         description="A key with the scope `admin` that belongs to nobody; at least 32 characters; off by default.",
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="The Bearer token that opens `/metrics`; at least 32 characters; unset, there are no metrics.",
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://localhost:3000",),
         description="Browser origins that may call the API; a comma list or a JSON array.",
@@ -176,7 +180,7 @@ class Settings(DatabaseSettings):
             return value.strip().lower() in {"1", "true", "yes", "on", "t", "y"}
         return value
 
-    @field_validator("secret_key", "secret_key_previous", "api_key")
+    @field_validator("secret_key", "secret_key_previous", "api_key", "metrics_token")
     @classmethod
     def _require_long_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:

@@ -31,9 +31,10 @@ class PasswordHasher:
 
     def __init__(self, *, threads: int, queue: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password", initializer=_yield_to_requests)
-        self._free = threads + queue
+        self._capacity = threads + queue
+        self._free = self._capacity
         self._turns = asyncio.Semaphore(threads + 1)
-        self._free_turns = threads + queue
+        self._free_turns = self._capacity
         self._dummy_hash = _ARGON2.hash("never anyone's password")
 
     @asynccontextmanager
@@ -69,6 +70,11 @@ class PasswordHasher:
             OverloadedError: The queue is full.
         """
         return await self._run(lambda: self._matches(password, stored or self._dummy_hash)) and stored is not None
+
+    @property
+    def pending(self) -> int:
+        """How many passwords are being hashed or wait for it."""
+        return self._capacity - self._free
 
     def needs_rehash(self, stored: str) -> bool:
         """Tell whether the hash was made with older parameters."""

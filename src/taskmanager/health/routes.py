@@ -1,10 +1,11 @@
-"""The greeting and the probes; they need no credential."""
+"""The greeting and the probes, which need no credential, and the metrics, which have a token of their own."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from taskmanager.errors import NotReadyError
-from taskmanager.health.dependencies import AppReadiness
+from taskmanager.health.dependencies import AppReadiness, ScrapedMetrics
 from taskmanager.health.schemas import Message, Status
+from taskmanager.metrics import MEDIA_TYPE
 from taskmanager.problems import problems
 from taskmanager.routing import StrictRoute
 
@@ -35,3 +36,9 @@ async def read_readiness(readiness: AppReadiness) -> Status:
     if reason := await readiness.problem():
         raise NotReadyError(reason)
     return Status(status="ready")
+
+
+@router.get("/metrics", include_in_schema=False)
+async def read_metrics(metrics: ScrapedMetrics) -> Response:
+    """Tell Prometheus what this service counts, without asking the database."""
+    return Response(await metrics.render(), media_type=MEDIA_TYPE)
