@@ -18,6 +18,7 @@ from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
+from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database import Database
 from taskmanager.documentation.pages import add_documentation
@@ -37,6 +38,7 @@ from taskmanager.pagination import CursorSigner
 from taskmanager.problems import answer_to, problem_response, problem_schemas
 from taskmanager.projects.member_routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
+from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.routing import RouteTable
 from taskmanager.settings import Settings
 from taskmanager.shortcuts import ShortcutMiddleware
@@ -47,7 +49,17 @@ from taskmanager.tasks.shared_repository import SharedTasks
 from taskmanager.tasks.shortcuts import TaskShortcuts
 
 API_PREFIX = "/api/v1"
-_EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Process-Time", "Idempotency-Replayed")
+_EXPOSED_HEADERS = (
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Process-Time",
+    "Idempotency-Replayed",
+    "RateLimit",
+    "RateLimit-Policy",
+)
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
 Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Authorize* button does it), and send
@@ -59,12 +71,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     try:
         await database.check_schema()
+        await app.state.rate_limiter.start()
         yield
     finally:
         app.state.password_hasher.close()
         if app.state.settings.share_statements:
             await app.state.shared_tasks.close()
         await app.state.readiness.dispose()
+        await app.state.rate_limiter.dispose()
         await database.dispose()
 
 
@@ -87,6 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.readiness = Readiness(settings)
+    app.state.rate_limiter = RateLimiter(settings)
+    app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
     app.state.cursor_signer = CursorSigner(settings.signing_secrets)
     app.state.password_hasher = PasswordHasher(
@@ -177,7 +193,9 @@ def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> Non
         expose_headers=_EXPOSED_HEADERS,
         max_age=600,
     )
-    app.add_middleware(RequestContextMiddleware, route_template=routes.template)
+    app.add_middleware(
+        RequestContextMiddleware, route_template=routes.template, client_address=app.state.client_addresses.find
+    )
 
     async def handle_http_error(request: Request, error: Exception) -> Response:
         answer = answer_to(error)

@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -36,9 +36,15 @@ def _given_request_id(scope: Scope) -> str | None:
 class RequestContextMiddleware:
     """Give each request an id, a time, security headers and one line in the log."""
 
-    def __init__(self, app: ASGIApp, route_template: Callable[[Scope], str | None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        route_template: Callable[[Scope], str | None],
+        client_address: Callable[[Scope], str | None],
+    ) -> None:
         self.app = app
         self.route_template = route_template
+        self.client_address = client_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -61,6 +67,8 @@ class RequestContextMiddleware:
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
                 headers["X-Frame-Options"] = "DENY"
+                if "rate_limit" in scope["state"]:
+                    headers.raw.extend(scope["state"]["rate_limit"].headers)
                 headers.setdefault("Cache-Control", "no-store")
                 headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
             await send(message)
@@ -68,7 +76,6 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            client = scope.get("client")
             _log.info(
                 "request",
                 method=scope["method"],
@@ -76,7 +83,7 @@ class RequestContextMiddleware:
                 route=self.route_template(scope),
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                client=client[0] if client else None,
+                client=self.client_address(scope),
                 user_id=scope["state"].get("user_id"),
             )
             structlog.contextvars.unbind_contextvars("request_id")
@@ -160,12 +167,8 @@ class ConflictRetryMiddleware:
         received: list[Message] = []
         started = False
 
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         for attempt in range(1, self.tries + 1):
+            inner = {**scope, "state": dict(scope.get("state", {}))}
             replayed = iter(list(received))
 
             async def receive_again(replayed: Iterator[Message] = replayed) -> Message:
@@ -174,7 +177,13 @@ class ConflictRetryMiddleware:
                 received.append(message := await receive())
                 return message
 
-            inner = {**scope, "state": dict(scope.get("state", {}))}
+            async def watch(message: Message, state: dict[str, Any] = inner["state"]) -> None:
+                nonlocal started
+                started = True
+                # What goes out through the outer middleware may tell of it.
+                scope.setdefault("state", {}).update(state)
+                await send(message)
+
             try:
                 await self.app(inner, receive_again, watch)
             except DBAPIError as error:
