@@ -1,9 +1,9 @@
 """Rate limits that hold across all processes, without a write for each request.
 
 The truth is one row per key in PostgreSQL. A process takes permits from it in leases, a fiftieth of the limit at a
-time, and spends them in memory. Permits that are leased count as spent, so no more than the limit is ever admitted; what
-processes hold unspent may make it less, by one lease each. Where the limit is small a lease is one permit, and the limit
-exact. That a key has nothing left is remembered too, so a caller over the limit costs no statement.
+time, and spends them in memory. Permits that are leased count as spent, so no more than the limit is ever admitted;
+what processes hold unspent may make it less, by one lease each. Where the limit is small a lease is one permit, and the
+limit exact. That a key has nothing left is remembered too, so a caller over the limit costs no statement.
 
 Requests that find no permit while a statement is under way wait for the next one, which is for all of them together.
 """
