@@ -43,6 +43,15 @@ async def new_limiter(database: Database, database_url: str) -> AsyncIterator[Ne
 KINDS = {"user", "anonymous", "login", "login_address"}
 
 
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine only those tests that are about it shall meet a time-out."""
+    if request.cls is not TestDatabaseDown:
+        monkeypatch.setattr(limiter_module, "_PATIENCE_SECONDS", 20.0)
+        monkeypatch.setattr(limiter_module, "_STATEMENT_MS", 20_000)
+        monkeypatch.setattr(limiter_module, "_ANSWER_SECONDS", 20.0)
+
+
 class Clock:
     """The clock of a process, that can be put forward."""
 
@@ -373,12 +382,12 @@ class TestDatabaseDown:
             limiter = new_limiter(url, user=5, login=5)
             begun = time.monotonic()
             await asyncio.gather(*(limiter.take(("user", number)) for number in range(50)))
-            assert 0.2 < time.monotonic() - begun < 0.5
+            assert 0.2 < time.monotonic() - begun < 1
             begun = time.monotonic()
             await asyncio.gather(*(limiter.take(("user", number)) for number in range(50)))
             with pytest.raises(OSError, match="rate limits"):
                 await limiter.reserve(LOGIN)
-            assert time.monotonic() - begun < 0.1
+            assert time.monotonic() - begun < 0.2
             assert limiter.failures == {"open": 100, "closed": 1}
 
     async def test_it_is_asked_again_after_a_second(

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from math import ceil
 from typing import Final, Literal, NamedTuple
 
@@ -26,10 +26,11 @@ from taskmanager.settings import Settings
 
 WINDOW_SECONDS: Final = 60
 LEASES_PER_LIMIT: Final = 50
-# The longest that a request waits for a permit; after that nobody asks for a while.
+# The longest that a request waits for a permit. A statement may take longer: the next requests have what it brings.
 _PATIENCE_SECONDS = 0.25
+_STATEMENT_MS = 500
+_ANSWER_SECONDS = 1.0
 _BACK_OFF_SECONDS = 1.0
-_STATEMENT_MS = 150
 _KEYS_PER_STATEMENT = 500
 _MOST_LEASES = 100_000
 _PURGE_SECONDS = 10.0
@@ -144,9 +145,9 @@ class RateLimiter:
             settings.model_copy(
                 update={
                     "database_pool_size": 1,
-                    "database_pool_wait_seconds": _PATIENCE_SECONDS,
+                    "database_pool_wait_seconds": _ANSWER_SECONDS,
                     "database_statement_timeout_ms": _STATEMENT_MS,
-                    "database_command_timeout_seconds": _PATIENCE_SECONDS,
+                    "database_command_timeout_seconds": _ANSWER_SECONDS,
                 }
             )
         )
@@ -154,6 +155,7 @@ class RateLimiter:
         self._leases: dict[Key, _Lease] = {}
         self._waiting: dict[Key, list[_Waiting]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._asked_at: float | None = None
         self._ask_again_at = 0.0
         self._purge_at = 0.0
 
@@ -221,36 +223,35 @@ class RateLimiter:
         await self._database.dispose()
 
     async def _ask(self, key: Key) -> Decision:
-        if self._clock() < self._ask_again_at:
+        now = self._clock()
+        if now < self._ask_again_at or (self._asked_at is not None and now > self._asked_at + _PATIENCE_SECONDS):
             raise ConnectionError(_SILENT)
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                while True:
-                    waiting: _Waiting = loop.create_future()
-                    self._waiting.setdefault(key, []).append(waiting)
-                    if self._asking is None:
-                        self._asking = loop.create_task(self._answer_all())
-                    if (decision := await waiting) is not None:
-                        return decision
-        except TimeoutError as error:
-            self._back_off(error)
-            raise
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                waiting: _Waiting = loop.create_future()
+                self._waiting.setdefault(key, []).append(waiting)
+                if self._asking is None:
+                    self._asking = loop.create_task(self._answer_all())
+                if (decision := await waiting) is not None:
+                    return decision
 
     async def _answer_all(self) -> None:
         # A task of its own: a request that is cancelled must not take along those that wait with it.
+        batch: dict[Key, list[_Waiting]] = {}
         try:
             while self._waiting:
                 batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, _KEYS_PER_STATEMENT))}
-                try:
-                    await self._answer(batch)
-                except _UNAVAILABLE as error:
-                    self._back_off(error)
-                    batch |= self._waiting
-                    self._waiting = {}
-                    for waiting in batch.values():
-                        _fail(waiting)
+                await self._answer(batch)
+        except _UNAVAILABLE as error:
+            self._back_off(error)
         finally:
+            # All have their answers, unless this ends by an error.
+            for one in chain(*batch.values(), *self._waiting.values()):
+                if not one.done():
+                    one.set_exception(ConnectionError(_SILENT))
+            self._waiting = {}
+            self._asked_at = None
             self._asking = None
 
     async def _answer(self, batch: dict[Key, list[_Waiting]]) -> None:
@@ -262,7 +263,7 @@ class RateLimiter:
         if not demands:
             return
         # The window ends that many seconds after the statement ran; counted from before, none is spent too late.
-        asked_at = self._clock()
+        self._asked_at = asked_at = self._clock()
         async with self._database.reader() as session:
             grants = await PermitRepository(session).take(list(demands.values()), window_seconds=self._window_seconds)
         self._ask_again_at = 0.0
@@ -308,12 +309,6 @@ class RateLimiter:
             cause = f"{type(error).__name__}: {error}"[:300]
             structlog.stdlib.get_logger("taskmanager.rate_limits").warning("rate limits unavailable", cause=cause)
         self._ask_again_at = now + _BACK_OFF_SECONDS
-
-
-def _fail(waiting: list[_Waiting]) -> None:
-    for one in waiting:
-        if not one.done():
-            one.set_exception(ConnectionError(_SILENT))
 
 
 def _text(key: Key) -> str:
