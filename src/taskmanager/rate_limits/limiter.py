@@ -266,6 +266,7 @@ class RateLimiter:
         self._asked_at = asked_at = self._clock()
         async with self._database.reader() as session:
             grants = await PermitRepository(session).take(list(demands.values()), window_seconds=self._window_seconds)
+        self._asked_at = None
         self._ask_again_at = 0.0
         for key, demand in demands.items():
             self._hand_out(key, grants[demand.key], asked_at, batch[key])
