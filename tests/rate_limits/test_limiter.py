@@ -227,6 +227,19 @@ class TestCost:
         assert [len(demands) for demands in statements.demands] == [20]
         assert {demand.permits for demand in statements.demands[0]} == {10}
 
+    async def test_those_who_come_meanwhile_share_what_it_brings(
+        self, new_limiter: NewLimiter, statements: Statements
+    ) -> None:
+        limiter = new_limiter(user=1_000)
+        await limiter.start()
+        first = asyncio.create_task(limiter.take(ALICE))
+        while not statements.demands:
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(limiter.take(ALICE)) for _ in range(10)]
+        decisions = await asyncio.gather(first, *others)
+        assert sorted(decision.remaining for decision in decisions) == list(range(989, 1_000))
+        assert [[demand.permits for demand in demands] for demands in statements.demands] == [[20]]
+
     async def test_a_statement_has_a_bounded_number_of_keys(
         self, new_limiter: NewLimiter, statements: Statements
     ) -> None:

@@ -255,11 +255,12 @@ class RateLimiter:
             self._asking = None
 
     async def _answer(self, batch: dict[Key, list[_Waiting]]) -> None:
-        demands = {
-            key: Demand(_text(key), max(count, policy.lease), policy.limit)
-            for key, waiting in batch.items()
-            if (policy := self._policies[key[0]]) and (count := sum(not one.done() for one in waiting))
-        }
+        demands: dict[Key, Demand] = {}
+        for key, waiting in batch.items():
+            # What came after the last statement was sent may be served by what that one brought.
+            if count := sum(not one.done() and not self._serve(key, one) for one in waiting):
+                policy = self._policies[key[0]]
+                demands[key] = Demand(_text(key), max(count, policy.lease), policy.limit)
         if not demands:
             return
         # The window ends that many seconds after the statement ran; counted from before, none is spent too late.
@@ -273,6 +274,12 @@ class RateLimiter:
         self._forget_ended(self._clock())
         if asked_at >= self._purge_at:
             await self._purge()
+
+    def _serve(self, key: Key, waiting: _Waiting) -> bool:
+        decision = self.try_take(key)
+        if decision is not None:
+            waiting.set_result(decision)
+        return decision is not None
 
     async def _purge(self) -> None:
         async with self._database.reader() as session:
