@@ -67,12 +67,14 @@ class Statements:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.demands: list[Sequence[Demand]] = []
+        self.sent = asyncio.Event()
         take = PermitRepository.take
 
         async def counted(
             repository: PermitRepository, demands: Sequence[Demand], *, window_seconds: float
         ) -> dict[str, Grant]:
             self.demands.append(demands)
+            self.sent.set()
             return await take(repository, demands, window_seconds=window_seconds)
 
         monkeypatch.setattr(PermitRepository, "take", counted)
@@ -233,8 +235,7 @@ class TestCost:
         limiter = new_limiter(user=1_000)
         await limiter.start()
         first = asyncio.create_task(limiter.take(ALICE))
-        while not statements.demands:
-            await asyncio.sleep(0)
+        await statements.sent.wait()
         others = [asyncio.create_task(limiter.take(ALICE)) for _ in range(10)]
         decisions = await asyncio.gather(first, *others)
         assert sorted(decision.remaining for decision in decisions) == list(range(989, 1_000))
