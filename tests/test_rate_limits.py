@@ -243,6 +243,12 @@ class TestDatabaseSilent:
             assert answer.json()["type"] == "urn:taskmanager:problem:unavailable"
 
 
+async def all_started(server: LiveServer, workers: int) -> None:
+    """Wait until every worker serves: the server is ready as soon as one does."""
+    while server.log.read_text().count("Application startup complete") < workers:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
 async def test_four_workers_admit_exactly_the_limit_together(
     database_url: str, database: Database, alice: Person, tmp_path: Path
 ) -> None:
@@ -255,6 +261,7 @@ async def test_four_workers_admit_exactly_the_limit_together(
     }
     server = LiveServer(environment, tmp_path / "log", workers=4)
     server.start(60)
+    await asyncio.wait_for(all_started(server, 4), 60)
     limits = httpx.Limits(max_keepalive_connections=0)
     try:
         async with httpx.AsyncClient(base_url=f"{server.url}{API}", limits=limits, timeout=30) as client:
