@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from taskmanager.database import Base
 from taskmanager.events.models import TransactionId
 
-for _feature in ("accounts", "comments", "events", "notifications", "projects", "tasks"):
+for _feature in ("accounts", "comments", "events", "notifications", "projects", "rate_limits", "tasks"):
     import_module(f"taskmanager.{_feature}.models")
 import_module("taskmanager.idempotency")
 

@@ -40,4 +40,5 @@ async def without_lifespan(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     finally:
         app.state.password_hasher.close()
         await app.state.readiness.dispose()
+        await app.state.rate_limiter.dispose()
         await app.state.database.dispose()

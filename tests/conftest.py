@@ -18,7 +18,7 @@ from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database import Database, alembic_config
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
-from tests.live_server import LiveServer
+from tests.live_server import RATE_LIMITS, LiveServer
 from tests.server import database_on, execute_on, find_server
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
@@ -28,6 +28,7 @@ PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$0ufw9zLnhjI33rDKtf1+0g$nPxMrbf+L
 SECRET = "a secret for tests only, of more than 32 bytes"
 METRICS_TOKEN = "a token for metrics in tests, of more than 32 bytes"
 _TABLES = (
+    "rate_limits",
     "idempotency_keys",
     "notifications",
     "api_keys",
@@ -111,8 +112,8 @@ def settings(database_url: str) -> Settings:
 
 
 def make_settings(**values: Any) -> Settings:
-    """Return settings that come from the test alone, not from the environment."""
-    defaults = {"secret_key": SECRET, "_env_file": None}
+    """Return settings that come from the test alone, not from the environment; without them nothing is rate limited."""
+    defaults = {"secret_key": SECRET, "_env_file": None, **dict.fromkeys(RATE_LIMITS, 0)}
     return Settings(**{**defaults, **values})
 
 

@@ -11,6 +11,13 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+RATE_LIMITS = (
+    "rate_limit_anonymous_per_minute",
+    "rate_limit_user_per_minute",
+    "rate_limit_login_per_minute",
+    "rate_limit_login_address_per_minute",
+)
+
 
 def free_port() -> int:
     """Return a TCP port that nobody listens on."""
@@ -20,13 +27,14 @@ def free_port() -> int:
 
 
 class LiveServer:
-    """`taskmanager serve`, started on a free port of the loopback address."""
+    """`taskmanager serve`, on a free port of the loopback address, without rate limits unless they are given."""
 
     def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 1) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
-        self._environment = {**os.environ, "PORT": str(self.port), **environment}
+        unlimited = {name.upper(): "0" for name in RATE_LIMITS}
+        self._environment = {**os.environ, **unlimited, "PORT": str(self.port), **environment}
         self._command = [sys.executable, "-m", "taskmanager", "serve", "--workers", str(workers)]
         self.process: subprocess.Popen[bytes] | None = None
 

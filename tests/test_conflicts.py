@@ -121,7 +121,7 @@ async def fight(database_url: str, database: Database) -> AsyncIterator[Fight]:
     """An application with those routes, and the tables that they write to."""
     other = await connect(make_url(database_url))
     await other.execute("CREATE TABLE notes (text text); CREATE TABLE fight (n integer); INSERT INTO fight VALUES (0)")
-    app = create_app(make_settings(database_url=database_url))
+    app = create_app(make_settings(database_url=database_url, rate_limit_user_per_minute=100))
     fight = Fight(app, other)
     router = APIRouter(route_class=StrictRoute)
     router.add_api_route("/notes", fight.store, methods=["POST"], status_code=201)
@@ -153,6 +153,12 @@ class TestRetry:
         assert (answer.status_code, answer.json()) == (201, {"text": "Hello"})
         assert fight.texts == ["Hello"] * (losses + 1)
         assert await count_rows(database, "notes") == 1
+
+    async def test_all_tries_count_as_one_request(self, fight: Fight, fighter: httpx.AsyncClient) -> None:
+        fight.losses = 2
+        answer = await fighter.post("/notes/once", json={"text": "Hello"})
+        assert fight.texts == ["Hello"] * 3
+        assert answer.headers["RateLimit"].startswith('"default";r=99;t=')
 
     @pytest.mark.parametrize("kind", LOSSES)
     async def test_after_three_tries_it_is_503_and_nothing_is_done(

@@ -273,6 +273,15 @@ async def test_unknown_query_parameter(world: World) -> None:
     assert await unlike(422, world, lambda *_: {"query": "?no_such_parameter=1"}) == {}
 
 
+async def test_rate_limited(world: World, settings: Settings) -> None:
+    limits = {"rate_limit_user_per_minute": 1, "rate_limit_anonymous_per_minute": 1}
+    app = create_app(settings.model_copy(update=limits))
+    async with started(app):
+        for method, path in (("GET", "/users/me"), ("GET", "/admin/users"), ("POST", "/token/revoke")):
+            assert (await world.call(method, path, app=app)).is_success
+        assert await unlike(429, world, lambda *_: {"app": app}) == {}
+
+
 async def test_database_gone(world: World) -> None:
     app = create_app(make_settings(database_url=f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/none"))
     async with without_lifespan(app):

@@ -17,7 +17,15 @@ from tests.applications import started
 from tests.conftest import Person, client_for, make_settings
 
 ORIGIN = "http://localhost:3000"
-EXPOSED = {"Location", "Retry-After", "X-Request-ID", "X-Process-Time", "Server-Timing"}
+EXPOSED = {
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Process-Time",
+    "Server-Timing",
+    "RateLimit",
+    "RateLimit-Policy",
+}
 PER_REQUEST = {"x-request-id", "x-process-time", "server-timing"}
 # One of each kind: a greeting, a list, and refusals by router, authentication, validation and domain.
 PATHS = ("/", "/health", "/api/v1/tasks", "/nope", "/api/v1/tasks/0", "/api/v1/tasks/999999", "/openapi.json")

@@ -2,13 +2,16 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from pydantic_core import PydanticUndefined
 
 from taskmanager.database import Database
 from taskmanager.settings import DatabaseSettings, Settings
-from tests.live_server import LiveServer
+from tests.conftest import SECRET
+from tests.live_server import RATE_LIMITS, LiveServer
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -21,7 +24,7 @@ def settings_table() -> str:
         default = field.default
         if default is PydanticUndefined:
             text = "required"
-        elif default is None:
+        elif default is None or default == ():
             text = "unset"
         elif isinstance(default, tuple):
             text = f"`{','.join(default)}`"
@@ -37,10 +40,20 @@ def test_the_table_of_settings_is_the_code_s() -> None:
     assert written[1] == settings_table()
 
 
-def test_the_tour_runs_line_by_line(live_server: LiveServer, database: Database) -> None:
+@pytest.fixture
+def limited_server(database_url: str, tmp_path: Path) -> Iterator[LiveServer]:
+    """The service with the rate limits that it is shipped with."""
+    limits = {name.upper(): str(Settings.model_fields[name].default) for name in RATE_LIMITS}
+    server = LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET, **limits}, tmp_path / "log")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_the_tour_runs_line_by_line(limited_server: LiveServer, database: Database) -> None:
     block = re.search(r"<!-- tour -->\n```bash\n(.*?)```", README.read_text(), re.DOTALL)
     assert block is not None
-    script = block[1].replace("http://127.0.0.1:8000", live_server.url)
+    script = block[1].replace("http://127.0.0.1:8000", limited_server.url)
     assert script != block[1]
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=60, check=False

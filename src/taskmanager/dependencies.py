@@ -8,7 +8,9 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
+from taskmanager.client_addresses import ClientAddresses, rate_limit_subject
 from taskmanager.database import Database, ReadSession, WriteSession
+from taskmanager.errors import RateLimitedError
 from taskmanager.idempotency import (
     PENDING_ANSWER,
     IdempotencyStore,
@@ -19,6 +21,7 @@ from taskmanager.idempotency import (
 )
 from taskmanager.pagination import CursorSigner, Page, PageQuery, cut_page, next_link, read_page
 from taskmanager.preconditions import IfMatch, matches_known, read_if_match
+from taskmanager.rate_limits.limiter import Key, RateLimiter
 from taskmanager.settings import Settings
 
 _T = TypeVar("_T")
@@ -38,6 +41,29 @@ async def get_database(request: Request) -> Database:
 
 AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
+
+
+async def get_rate_limit_subject(request: Request) -> str:
+    """Return what the limits of a client's address are kept by."""
+    addresses: ClientAddresses = request.app.state.client_addresses
+    return rate_limit_subject(addresses.find(request.scope))
+
+
+RateLimitSubject = Annotated[str, Depends(get_rate_limit_subject)]
+
+
+async def limit_requests(request: Request, key: Key) -> None:
+    """Count a request, whose answer then tells what is left; one that is run again counts once.
+
+    Raises:
+        RateLimitedError: The caller has made all the requests of this window.
+    """
+    if hasattr(request.state, "rate_limit"):
+        return
+    limiter: RateLimiter = request.app.state.rate_limiter
+    request.state.rate_limit = decision = limiter.try_take(key) or await limiter.take(key)
+    if not decision.admitted:
+        raise RateLimitedError("requests", decision.reset_seconds)
 
 
 async def open_transaction(database: AppDatabase) -> AsyncIterator[WriteSession]:

@@ -189,6 +189,14 @@ class AlreadyTakenError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class RateLimitedError(TaskManagerError):
+    """The caller has had all of something that there is for now; `seconds` until there is more."""
+
+    what: str
+    seconds: int
+
+
+@dataclass(eq=False)
 class OverloadedError(TaskManagerError):
     """More of this work is waiting than the service takes on."""
 

@@ -20,6 +20,7 @@ from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
+from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database import Database
 from taskmanager.documentation.pages import add_documentation
@@ -40,6 +41,7 @@ from taskmanager.pagination import CursorSigner
 from taskmanager.problems import answer_to, problem_response, problem_schemas
 from taskmanager.projects.member_routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
+from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.routing import RouteTable
 from taskmanager.settings import Settings
 from taskmanager.shortcuts import ShortcutMiddleware
@@ -60,6 +62,8 @@ _EXPOSED_HEADERS = (
     "X-Process-Time",
     "Server-Timing",
     "Idempotency-Replayed",
+    "RateLimit",
+    "RateLimit-Policy",
 )
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
@@ -73,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     publishing = asyncio.create_task(app.state.metrics.keep_published())
     try:
         await database.check_schema()
+        await app.state.rate_limiter.start()
         yield
     finally:
         publishing.cancel()
@@ -81,6 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if app.state.settings.share_statements:
             await app.state.shared_tasks.close()
         await app.state.readiness.dispose()
+        await app.state.rate_limiter.dispose()
         await database.dispose()
 
 
@@ -104,6 +110,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.readiness = Readiness(settings)
+    app.state.rate_limiter = RateLimiter(settings)
+    app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
     app.state.cursor_signer = CursorSigner(settings.signing_secrets)
     app.state.password_hasher = PasswordHasher(
@@ -209,7 +217,12 @@ def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> Non
         expose_headers=_EXPOSED_HEADERS,
         max_age=600,
     )
-    app.add_middleware(RequestContextMiddleware, route_template=routes.template, metrics=app.state.metrics)
+    app.add_middleware(
+        RequestContextMiddleware,
+        route_template=routes.template,
+        client_address=app.state.client_addresses.find,
+        metrics=app.state.metrics,
+    )
 
     async def handle_http_error(request: Request, error: Exception) -> Response:
         answer = answer_to(error)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -35,9 +35,16 @@ _CONTENT_SECURITY_POLICY: Final = (b"content-security-policy", b"default-src 'no
 class RequestContextMiddleware:
     """Give each request an id, its times, security headers, one line in the log and its place in the metrics."""
 
-    def __init__(self, app: ASGIApp, route_template: Callable[[Scope], str | None], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        route_template: Callable[[Scope], str | None],
+        client_address: Callable[[Scope], str | None],
+        metrics: Metrics,
+    ) -> None:
         self.app = app
         self.route_template = route_template
+        self.client_address = client_address
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,6 +73,8 @@ class RequestContextMiddleware:
                 headers.append((b"x-process-time", b"%.3f" % seconds))
                 headers.append((b"server-timing", _server_timing(timings, seconds)))
                 headers += _SECURITY_HEADERS
+                if "rate_limit" in state:
+                    headers += state["rate_limit"].headers
                 if b"cache-control" not in names:
                     headers.append(_NO_STORE)
                 if b"content-security-policy" not in names:
@@ -81,7 +90,6 @@ class RequestContextMiddleware:
             self.metrics.in_flight -= 1
             route = self.route_template(scope)
             self.metrics.record_request(scope["method"], route, status, seconds)
-            client = scope.get("client")
             log_request(
                 request,
                 method=scope["method"],
@@ -89,7 +97,7 @@ class RequestContextMiddleware:
                 route=route,
                 status=status,
                 seconds=seconds,
-                client=client[0] if client else None,
+                client=self.client_address(scope),
                 user_id=state.get("user_id"),
             )
             CURRENT_REQUEST.reset(token)
@@ -183,12 +191,8 @@ class ConflictRetryMiddleware:
         received: list[Message] = []
         started = False
 
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         for attempt in range(1, self.tries + 1):
+            inner = {**scope, "state": dict(scope.get("state", {}))}
             replayed = iter(list(received))
 
             async def receive_again(replayed: Iterator[Message] = replayed) -> Message:
@@ -197,7 +201,13 @@ class ConflictRetryMiddleware:
                 received.append(message := await receive())
                 return message
 
-            inner = {**scope, "state": dict(scope.get("state", {}))}
+            async def watch(message: Message, state: dict[str, Any] = inner["state"]) -> None:
+                nonlocal started
+                started = True
+                # What goes out through the outer middleware may tell of it.
+                scope.setdefault("state", {}).update(state)
+                await send(message)
+
             try:
                 await self.app(inner, receive_again, watch)
             except DBAPIError as error:

@@ -140,6 +140,12 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.AlreadyTakenError: lambda e: Answer(
         409, "already-taken", f"This {e.field} is already taken.", extra={"field": e.field}
     ),
+    errors.RateLimitedError: lambda e: Answer(
+        429,
+        "rate-limited",
+        f"Too many {e.what}; try again in {e.seconds} seconds.",
+        {"Retry-After": str(e.seconds)},
+    ),
     errors.OverloadedError: lambda e: Answer(503, "overloaded", f"Too many {e.what} at once; try again.", _RETRY),
     errors.NotReadyError: lambda e: Answer(503, "not-ready", f"Not ready: {e.reason}.", _RETRY),
 }
@@ -210,6 +216,7 @@ _DESCRIPTIONS = {
     415: "The body has another content type",
     422: "Values that cannot be accepted",
     428: "If-Match is required by this server",
+    429: "Too many requests; try again after `Retry-After` seconds",
     503: "Not available right now; try again after `Retry-After` seconds",
 }
 

@@ -3,6 +3,7 @@
 import json
 import re
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MINIMUM_SECRET_BYTES = 32
 _ASYNC_DRIVER = "postgresql+asyncpg"
 _DATABASE_SCHEMES = ("postgresql", "postgres", _ASYNC_DRIVER)
+_MOST_PER_MINUTE = 1_000_000_000
 
 
 class DatabaseSettings(BaseSettings):
@@ -149,6 +151,36 @@ class Settings(DatabaseSettings):
     max_body_bytes: int = Field(
         default=1_048_576, ge=1_024, le=104_857_600, description="Largest accepted request body, in bytes."
     )
+    rate_limit_anonymous_per_minute: int = Field(
+        default=60,
+        ge=0,
+        le=_MOST_PER_MINUTE,
+        description="Requests that need no login (registration, tokens) for each client address, in all workers "
+        "together; 0 is no limit.",
+    )
+    rate_limit_user_per_minute: int = Field(
+        default=6_000,
+        ge=0,
+        le=_MOST_PER_MINUTE,
+        description="Requests of each user, with all their logins and keys, in all workers together; 0 is no limit.",
+    )
+    rate_limit_login_per_minute: int = Field(
+        default=10,
+        ge=0,
+        le=_MOST_PER_MINUTE,
+        description="Wrong passwords for each account from each client address; 0 is no limit.",
+    )
+    rate_limit_login_address_per_minute: int = Field(
+        default=30,
+        ge=0,
+        le=_MOST_PER_MINUTE,
+        description="Failed logins from each client address, whatever the account; 0 is no limit.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses and networks of the proxies in front, a comma list, whose X-Forwarded-For is believed; "
+        "`unix` is whoever connects by a Unix socket.",
+    )
     require_if_match: bool = Field(
         default=False,
         description="Refuse changes of tasks, projects and comments without If-Match (428), so that no edit is lost.",
@@ -171,6 +203,14 @@ class Settings(DatabaseSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        return tuple(name if name == "unix" else str(ip_network(name, strict=False)) for name in names)
 
     @field_validator("debug", mode="before")
     @classmethod

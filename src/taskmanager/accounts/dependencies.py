@@ -10,13 +10,15 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordR
 
 from taskmanager.accounts.api_key_repository import ApiKeyReader, UsedApiKey
 from taskmanager.accounts.api_keys import PREFIX, hash_secret, read_key
+from taskmanager.accounts.attempts import PasswordAttempts
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import Account, AccountReader
 from taskmanager.accounts.scopes import DESCRIPTIONS, Scope, includes
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.database import Database
-from taskmanager.dependencies import AppDatabase, AppSettings
+from taskmanager.dependencies import AppDatabase, AppSettings, RateLimitSubject, limit_requests
 from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
+from taskmanager.rate_limits.limiter import Decision
 from taskmanager.routing import refuse_unknown_query
 
 _login_scopes = {scope.value: text for scope, text in DESCRIPTIONS.items() if scope is not Scope.ADMIN}
@@ -104,11 +106,13 @@ async def authenticate(
     Raises:
         UnauthenticatedError: There is no credential.
         InvalidTokenError: The credential is not good, or its login, key or user is not any more.
+        RateLimitedError: The user has made all the requests of this window.
         ScopeMissingError: The API key was not made for this.
         UnknownQueryParameterError: The query has parameters that the route does not know.
     """
     caller = await _identify(token, key, database, signer)
     request.state.user_id = caller.user_id
+    await limit_requests(request, ("user", caller.user_id))
     for scope in needed.scopes:
         if not caller.may(scope):
             raise ScopeMissingError(scope)
@@ -125,6 +129,7 @@ async def authenticate_administrator(
         UnauthenticatedError: There is no credential.
         InvalidTokenError: A login token is no credential here.
         WrongAdminKeyError: The key is unknown, or its owner is not an administrator.
+        RateLimitedError: The key's owner has made all the requests of this window.
         ScopeMissingError: The key has not the scope.
         UnknownQueryParameterError: The query has parameters that the route does not know.
     """
@@ -140,11 +145,15 @@ async def authenticate_administrator(
         used = await _use_key(key, database)
         if used is None:
             raise WrongAdminKeyError
+        await limit_requests(request, ("user", used.account.id))
         if Scope.ADMIN not in used.scopes:
             raise ScopeMissingError(Scope.ADMIN)
         if not used.account.is_admin:
             raise WrongAdminKeyError
         request.state.user_id = user_id = used.account.id
+    else:
+        # The key of the settings has no owner, and is limited like one.
+        await limit_requests(request, ("user", 0))
     refuse_unknown_query(request)
     return user_id
 
@@ -153,13 +162,24 @@ def _equal(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
-async def allow_anyone(request: Request) -> None:
-    """Let anybody in, but not with parameters that the route does not know.
+async def allow_anyone(request: Request, subject: RateLimitSubject) -> None:
+    """Let anybody in, but not too often from one address, nor with parameters that the route does not know.
 
     Raises:
+        RateLimitedError: The address has sent all the requests of this window.
         UnknownQueryParameterError: The query has such parameters.
     """
+    await limit_requests(request, ("anonymous", subject))
     refuse_unknown_query(request)
+
+
+async def get_password_attempts(request: Request, subject: RateLimitSubject) -> PasswordAttempts:
+    """Return what bounds the wrong passwords of the client."""
+
+    def tell(refusal: Decision) -> None:
+        request.state.rate_limit = refusal
+
+    return PasswordAttempts(request.app.state.rate_limiter, subject, tell)
 
 
 async def get_user_agent(request: Request) -> str | None:
@@ -176,5 +196,6 @@ ProjectsWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS
 TasksReader = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_READ.value])]
 TasksWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_WRITE.value])]
 Administrator = Annotated[int | None, Depends(authenticate_administrator)]
+Attempts = Annotated[PasswordAttempts, Depends(get_password_attempts)]
 UserAgent = Annotated[str | None, Depends(get_user_agent)]
 LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]

@@ -12,6 +12,7 @@ from taskmanager.accounts.dependencies import (
     Anyone,
     AppPasswordHasher,
     AppTokenSigner,
+    Attempts,
     Caller,
     CurrentUser,
     LoginForm,
@@ -45,13 +46,13 @@ from taskmanager.routing import StrictRoute
 SessionId = Annotated[WrittenId, Path()]
 KeyId = Annotated[WrittenId, Path()]
 
-_READ = problems(400, 401, 403, 422, 503)
-_DELETE = problems(401, 403, 404, 422, 503)
+_READ = problems(400, 401, 403, 422, 429, 503)
+_DELETE = problems(401, 403, 404, 422, 429, 503)
 
 router = APIRouter(route_class=StrictRoute, tags=["accounts"])
 
 
-@router.post("/users", status_code=201, responses=problems(400, 409, 413, 415, 422, 503))
+@router.post("/users", status_code=201, responses=problems(400, 409, 413, 415, 422, 429, 503))
 async def register(
     _: Anyone, new: UserCreate, settings: AppSettings, hasher: AppPasswordHasher, transaction: Transaction
 ) -> UserRead:
@@ -71,27 +72,29 @@ async def register(
     return UserRead.model_validate(account, from_attributes=True)
 
 
-@router.post("/token", responses=problems(400, 401, 413, 415, 422, 503))
+@router.post("/token", responses=problems(400, 401, 413, 415, 422, 429, 503))
 async def create_token(
     _: Anyone,
     form: LoginForm,
+    attempts: Attempts,
     user_agent: UserAgent,
     database: AppDatabase,
     hasher: AppPasswordHasher,
     signer: AppTokenSigner,
 ) -> Token:
     """Log in with user name and password (OAuth2 password grant); the access token goes into `Authorization`."""
-    return await login.log_in(
-        username=form.username,
-        password=form.password,
-        user_agent=user_agent,
-        database=database,
-        hasher=hasher,
-        signer=signer,
-    )
+    async with attempts.log_in(form.username):
+        return await login.log_in(
+            username=form.username,
+            password=form.password,
+            user_agent=user_agent,
+            database=database,
+            hasher=hasher,
+            signer=signer,
+        )
 
 
-@router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 503))
+@router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 429, 503))
 async def refresh_token(
     _: Anyone, given: RefreshToken, database: AppDatabase, signer: AppTokenSigner, settings: AppSettings
 ) -> Token:
@@ -101,50 +104,57 @@ async def refresh_token(
     )
 
 
-@router.post("/token/revoke", status_code=204, responses=problems(400, 413, 415, 422, 503))
+@router.post("/token/revoke", status_code=204, responses=problems(400, 413, 415, 422, 429, 503))
 async def revoke_token(_: Anyone, given: RefreshToken, database: AppDatabase, signer: AppTokenSigner) -> None:
     """Log out; the answer is the same whether or not the token was good."""
     await login.log_out(given.refresh_token, database=database, signer=signer)
 
 
-@router.get("/users/me", responses=problems(401, 422, 503))
+@router.get("/users/me", responses=problems(401, 422, 429, 503))
 async def read_me(caller: CurrentUser) -> UserRead:
     """Return the caller's account."""
     return UserRead.model_validate(caller.account, from_attributes=True)
 
 
-@router.patch("/users/me", responses=problems(400, 401, 403, 409, 413, 415, 422, 503))
+@router.patch("/users/me", responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503))
 async def update_me(caller: AccountOwner, changes: UserUpdate, transaction: Transaction) -> UserRead:
     """Change the caller's user name or e-mail address."""
     account = await AccountWriter(transaction).update(caller.user_id, username=changes.username, email=changes.email)
     return UserRead.model_validate(account, from_attributes=True)
 
 
-@router.post("/users/me/password", status_code=204, responses=problems(400, 401, 403, 413, 415, 422, 503))
+@router.post("/users/me/password", status_code=204, responses=problems(400, 401, 403, 413, 415, 422, 429, 503))
 async def change_password(
     caller: AccountOwner,
     change: PasswordChange,
+    attempts: Attempts,
     settings: AppSettings,
     database: AppDatabase,
     hasher: AppPasswordHasher,
 ) -> None:
     """Change the caller's password and end all their other logins."""
-    await credentials.change_password(
-        caller.account,
-        change,
-        session_id=caller.session_id,
-        min_characters=settings.password_min_characters,
-        database=database,
-        hasher=hasher,
-    )
+    async with attempts.confirm(caller.user_id):
+        await credentials.change_password(
+            caller.account,
+            change,
+            session_id=caller.session_id,
+            min_characters=settings.password_min_characters,
+            database=database,
+            hasher=hasher,
+        )
 
 
-@router.post("/users/me/delete", status_code=204, responses=problems(400, 401, 403, 409, 413, 415, 422, 503))
+@router.post("/users/me/delete", status_code=204, responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503))
 async def delete_me(
-    caller: AccountOwner, confirmation: PasswordConfirmation, database: AppDatabase, hasher: AppPasswordHasher
+    caller: AccountOwner,
+    confirmation: PasswordConfirmation,
+    attempts: Attempts,
+    database: AppDatabase,
+    hasher: AppPasswordHasher,
 ) -> None:
     """Delete the caller's account for good; projects shared with others must have another owner before."""
-    await credentials.delete_account(caller.user_id, confirmation.password, database=database, hasher=hasher)
+    async with attempts.confirm(caller.user_id):
+        await credentials.delete_account(caller.user_id, confirmation.password, database=database, hasher=hasher)
 
 
 @router.get("/users/me/sessions", responses=_READ)
@@ -208,7 +218,7 @@ async def list_api_keys(caller: AccountOwner, query: PageOf, reader: Reader, pag
     return ApiKeyList(api_keys=[_api_key(key) for key in keys], next_cursor=cursor)
 
 
-@router.post("/users/me/api-keys", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 503))
+@router.post("/users/me/api-keys", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 429, 503))
 async def create_api_key(caller: AccountOwner, new: ApiKeyCreate, transaction: Transaction) -> ApiKeyCreated:
     """Create an API key; it is shown in this answer and never again."""
     scopes = sorted(set(new.scopes))

@@ -17,7 +17,7 @@ from taskmanager.tasks.routes import TaskId
 
 router = APIRouter(route_class=StrictRoute, tags=["activity"])
 
-_ANSWERS = problems(400, 401, 403, 404, 422, 503)
+_ANSWERS = problems(400, 401, 403, 404, 422, 429, 503)
 
 
 def _page(rows: list[tuple[EventRead, tuple[int, int]]], query: PageQuery, paging: Pager, binding: str) -> EventList:

@@ -18,7 +18,7 @@ UserId = Annotated[WrittenId, Path()]
 router = APIRouter(prefix="/admin", route_class=StrictRoute, tags=["administration"])
 
 
-@router.get("/users", responses=problems(400, 401, 403, 422, 503))
+@router.get("/users", responses=problems(400, 401, 403, 422, 429, 503))
 async def list_users(_: Administrator, query: PageOf, reader: Reader, paging: Paging) -> UserList:
     """Return all accounts, oldest first."""
     binding = "users"
@@ -28,19 +28,19 @@ async def list_users(_: Administrator, query: PageOf, reader: Reader, paging: Pa
     return UserList(users=users, next_cursor=cursor)
 
 
-@router.post("/users/{user_id}/disable", responses=problems(401, 403, 404, 422, 503))
+@router.post("/users/{user_id}/disable", responses=problems(401, 403, 404, 422, 429, 503))
 async def disable_user(_: Administrator, user_id: UserId, transaction: Transaction) -> UserRead:
     """Shut an account out: its logins and keys fail from the next request on."""
     return await AdministrationWriter(transaction).set_disabled(user_id, disabled=True)
 
 
-@router.post("/users/{user_id}/enable", responses=problems(401, 403, 404, 422, 503))
+@router.post("/users/{user_id}/enable", responses=problems(401, 403, 404, 422, 429, 503))
 async def enable_user(_: Administrator, user_id: UserId, transaction: Transaction) -> UserRead:
     """Let an account in again."""
     return await AdministrationWriter(transaction).set_disabled(user_id, disabled=False)
 
 
-@router.delete("/clear-tasks", responses=problems(401, 403, 422, 503))
+@router.delete("/clear-tasks", responses=problems(401, 403, 422, 429, 503))
 async def clear_tasks(administrator: Administrator, database: AppDatabase) -> Done:
     """Delete all tasks of all projects."""
     async with database.long_transaction() as transaction:

@@ -17,12 +17,12 @@ from taskmanager.tasks.routes import TaskId
 
 CommentId = Annotated[WrittenId, Path()]
 
-_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
+_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 
 router = APIRouter(prefix="/tasks/{task_id}/comments", route_class=StrictRoute, tags=["comments"])
 
 
-@router.get("", responses=problems(400, 401, 403, 404, 422, 503))
+@router.get("", responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def list_comments(
     caller: TasksReader, task_id: TaskId, query: PageOf, reader: Reader, paging: Paging
 ) -> CommentList:
@@ -34,7 +34,7 @@ async def list_comments(
     return CommentList(comments=comments, next_cursor=cursor)
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
 async def create_comment(
     caller: TasksWriter, task_id: TaskId, new: CommentText, write: IdempotentTransaction, response: Response
 ) -> CommentRead:
@@ -46,7 +46,7 @@ async def create_comment(
     return comment
 
 
-@router.get("/{comment_id}", response_model=CommentRead, responses=problems(304, 400, 401, 403, 404, 422, 503))
+@router.get("/{comment_id}", response_model=CommentRead, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
 async def read_comment(
     caller: TasksReader, task_id: TaskId, comment_id: CommentId, reader: Reader, known: Known, response: Response
 ) -> CommentRead | Response:
@@ -77,7 +77,7 @@ async def update_comment(
     return comment
 
 
-@router.delete("/{comment_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 503))
+@router.delete("/{comment_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 429, 503))
 async def delete_comment(
     caller: TasksWriter, task_id: TaskId, comment_id: CommentId, transaction: Transaction, condition: Condition
 ) -> None:

@@ -17,7 +17,7 @@ NotificationId = Annotated[WrittenId, Path()]
 router = APIRouter(prefix="/notifications", route_class=StrictRoute, tags=["notifications"])
 
 
-@router.get("", responses=problems(400, 401, 403, 422, 503))
+@router.get("", responses=problems(400, 401, 403, 422, 429, 503))
 async def list_notifications(
     caller: TasksReader, query: Annotated[NotificationQuery, Query()], reader: Reader, paging: Paging
 ) -> NotificationList:
@@ -31,13 +31,13 @@ async def list_notifications(
     return NotificationList(notifications=shown, unread=unread, next_cursor=cursor)
 
 
-@router.post("/read", status_code=204, responses=problems(400, 401, 403, 409, 422, 503))
+@router.post("/read", status_code=204, responses=problems(400, 401, 403, 409, 422, 429, 503))
 async def mark_all_read(caller: TasksWriter, write: IdempotentTransaction) -> None:
     """Mark all of the caller's notifications as read."""
     await NotificationWriter(write.session).mark_all_read(user_id=caller.user_id)
 
 
-@router.post("/{notification_id}/read", status_code=204, responses=problems(400, 401, 403, 404, 409, 422, 503))
+@router.post("/{notification_id}/read", status_code=204, responses=problems(400, 401, 403, 404, 409, 422, 429, 503))
 async def mark_read(caller: TasksWriter, notification_id: NotificationId, write: IdempotentTransaction) -> None:
     """Mark one of the caller's notifications as read."""
     await NotificationWriter(write.session).mark_read(notification_id, user_id=caller.user_id)

@@ -20,7 +20,7 @@ UserId = Annotated[WrittenId, Path()]
 router = APIRouter(prefix="/projects/{project_id}/members", route_class=StrictRoute, tags=["projects"])
 
 
-@router.get("", responses=problems(400, 401, 403, 404, 422, 503))
+@router.get("", responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def list_members(
     caller: ProjectsReader, project_id: ProjectId, query: PageOf, reader: Reader, paging: Paging
 ) -> MemberList:
@@ -34,7 +34,7 @@ async def list_members(
     return MemberList(members=members, next_cursor=cursor)
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
 async def add_member(
     caller: ProjectsWriter, project_id: ProjectId, new: MemberCreate, write: IdempotentTransaction, response: Response
 ) -> MemberRead:
@@ -45,13 +45,13 @@ async def add_member(
     return member
 
 
-@router.get("/{user_id}", responses=problems(401, 403, 404, 422, 503))
+@router.get("/{user_id}", responses=problems(401, 403, 404, 422, 429, 503))
 async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: UserId, reader: Reader) -> MemberRead:
     """Return a member of a project."""
     return await MemberReader(reader).find(project_id, user_id, caller_id=caller.user_id)
 
 
-@router.put("/{user_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+@router.put("/{user_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
 async def change_role(
     caller: ProjectsWriter, project_id: ProjectId, user_id: UserId, change: MemberUpdate, transaction: Transaction
 ) -> MemberRead:
@@ -64,7 +64,7 @@ async def change_role(
     return await MemberReader(transaction).find(project_id, user_id, caller_id=caller.user_id)
 
 
-@router.delete("/{user_id}", status_code=204, responses=problems(401, 403, 404, 409, 422, 503))
+@router.delete("/{user_id}", status_code=204, responses=problems(401, 403, 404, 409, 422, 429, 503))
 async def remove_member(
     caller: ProjectsWriter, project_id: ProjectId, user_id: UserId, transaction: Transaction
 ) -> None:

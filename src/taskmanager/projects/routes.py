@@ -25,12 +25,12 @@ from taskmanager.routing import StrictRoute, not_modified
 
 ProjectId = Annotated[WrittenId, Path()]
 
-_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
+_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 
 router = APIRouter(prefix="/projects", route_class=StrictRoute, tags=["projects"])
 
 
-@router.get("", responses=problems(400, 401, 403, 422, 503))
+@router.get("", responses=problems(400, 401, 403, 422, 429, 503))
 async def list_projects(caller: ProjectsReader, query: PageOf, reader: Reader, paging: Paging) -> ProjectList:
     """Return the projects of the caller, oldest first; the first is the Inbox."""
     binding = f"projects {caller.user_id}"
@@ -41,7 +41,7 @@ async def list_projects(caller: ProjectsReader, query: PageOf, reader: Reader, p
 
 
 # 404: the answer to a key that was used before, whose project the caller may not see any more.
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
 async def create_project(
     caller: ProjectsWriter, new: ProjectCreate, write: IdempotentTransaction, response: Response
 ) -> ProjectRead:
@@ -53,7 +53,7 @@ async def create_project(
     return project
 
 
-@router.get("/{project_id}", response_model=ProjectRead, responses=problems(304, 400, 401, 403, 404, 422, 503))
+@router.get("/{project_id}", response_model=ProjectRead, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
 async def read_project(
     caller: ProjectsReader, project_id: ProjectId, reader: Reader, known: Known, response: Response
 ) -> ProjectRead | Response:
@@ -84,7 +84,7 @@ async def update_project(
     return project
 
 
-@router.delete("/{project_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 503))
+@router.delete("/{project_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 429, 503))
 async def delete_project(
     caller: ProjectsWriter, project_id: ProjectId, database: AppDatabase, condition: Condition
 ) -> None:

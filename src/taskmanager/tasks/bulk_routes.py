@@ -15,7 +15,7 @@ from taskmanager.tasks.bulk_schemas import BulkCreate, BulkDelete, BulkResult, B
 router = APIRouter(prefix="/tasks/bulk", route_class=StrictRoute, tags=["tasks"])
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503))
+@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
 async def create_tasks(caller: TasksWriter, new: BulkCreate, write: IdempotentTransaction) -> BulkResult:
     """Create up to 100 tasks in one project, or none."""
     tasks = await BulkTaskWriter(write.session).create(
@@ -25,7 +25,7 @@ async def create_tasks(caller: TasksWriter, new: BulkCreate, write: IdempotentTr
     return BulkResult(tasks=tasks)
 
 
-@router.patch("", responses=problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503))
+@router.patch("", responses=problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503))
 async def update_tasks(
     caller: TasksWriter, changes: BulkUpdate, transaction: Transaction, settings: AppSettings
 ) -> BulkResult:
@@ -43,7 +43,7 @@ async def update_tasks(
     )
 
 
-@router.delete("", status_code=204, responses=problems(400, 401, 403, 404, 409, 422, 503))
+@router.delete("", status_code=204, responses=problems(400, 401, 403, 404, 409, 422, 429, 503))
 async def delete_tasks(caller: TasksWriter, which: Annotated[BulkDelete, Query()], transaction: Transaction) -> None:
     """Delete up to 100 tasks of one project, or none."""
     tasks = BulkTaskWriter(transaction)

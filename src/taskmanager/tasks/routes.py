@@ -37,11 +37,11 @@ from taskmanager.tasks.schemas import (
 TaskId = Annotated[WrittenId, Path()]
 Notify = Annotated[bool, Query(description="Tell creator, assignee and commenters of the change.")]
 
-_LIST = problems(400, 401, 403, 404, 422, 503)
-_READ = problems(304, 400, 401, 403, 404, 422, 503)
-_CREATE = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
-_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
-_DELETE = problems(400, 401, 403, 404, 409, 412, 422, 428, 503)
+_LIST = problems(400, 401, 403, 404, 422, 429, 503)
+_READ = problems(304, 400, 401, 403, 404, 422, 429, 503)
+_CREATE = problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
+_UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
+_DELETE = problems(400, 401, 403, 404, 409, 412, 422, 428, 429, 503)
 
 router = APIRouter(prefix="/tasks", route_class=StrictRoute, tags=["tasks"])
 project_router = APIRouter(prefix="/projects/{project_id}/tasks", route_class=StrictRoute, tags=["tasks"])
@@ -102,7 +102,7 @@ async def _update(
     )
 
 
-@router.get("", responses=problems(400, 401, 403, 422, 503))
+@router.get("", responses=problems(400, 401, 403, 422, 429, 503))
 async def list_tasks(
     caller: TasksReader,
     query: Annotated[TaskQuery, Query()],

@@ -1,0 +1,62 @@
+"""How often a wrong password may be tried: failures are counted, never logins that succeed.
+
+A try is reserved before the password is hashed and given back unless the password was wrong, so trying many at once
+gives no more tries. What is counted belongs to an account and a client's address together: who tries from elsewhere
+locks nobody out. A second, wider limit is the address's alone, whatever accounts it tries.
+"""
+
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from taskmanager.errors import RateLimitedError, WrongLoginError, WrongPasswordError
+from taskmanager.rate_limits.limiter import Decision, Key, RateLimiter
+
+
+class PasswordAttempts:
+    """Bounds the wrong passwords of one client; `tell` is called with the decision that refuses a try."""
+
+    def __init__(self, limiter: RateLimiter, subject: str, tell: Callable[[Decision], None]) -> None:
+        self._limiter = limiter
+        self._subject = subject
+        self._tell = tell
+
+    @asynccontextmanager
+    async def log_in(self, username: str) -> AsyncIterator[None]:
+        """Run a login; the account need not exist.
+
+        Raises:
+            RateLimitedError: The account from this address, or the address, has had all its failures.
+            OSError: Nobody knows how many there were, so that none can be allowed.
+        """
+        # A digest: anything may be sent as a name.
+        name = sha256(username.lower().encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        async with self._bounded(("login", f"{name} {self._subject}"), ("login-address", self._subject)):
+            yield
+
+    @asynccontextmanager
+    async def confirm(self, user_id: int) -> AsyncIterator[None]:
+        """Run what a user confirms with their password.
+
+        Raises:
+            RateLimitedError: The user has had all their failures.
+            OSError: Nobody knows how many there were, so that none can be allowed.
+        """
+        async with self._bounded(("password", user_id)):
+            yield
+
+    @asynccontextmanager
+    async def _bounded(self, *keys: Key) -> AsyncIterator[None]:
+        reservation = await self._limiter.reserve(*keys)
+        if reservation.refusal is not None:
+            self._tell(reservation.refusal)
+            raise RateLimitedError("failed attempts", reservation.refusal.reset_seconds)
+        try:
+            yield
+        except (WrongLoginError, WrongPasswordError, CancelledError):
+            raise
+        except BaseException:
+            await self._limiter.give_back(reservation.held)
+            raise
+        await self._limiter.give_back(reservation.held)

@@ -1,0 +1,84 @@
+"""Where a request comes from: the peer of the connection, or what trusted proxies say of it.
+
+`X-Forwarded-For` is written by whoever sends the request, and each proxy appends the address that it saw. So it is read
+from the right, and only as far as trusted proxies wrote it. uvicorn's own reading of it is switched off.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+UNIX = "unix"
+_REMEMBERED = 4_096
+_LONGEST = 64
+_IPV6_SITE_BITS = 64
+
+
+class ClientAddresses:
+    """Finds the address of a request's client; `trusted` are addresses, networks and the word `unix`."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        names = set(trusted)
+        self._trusts_unix = UNIX in names
+        networks = [ip_network(name, strict=False) for name in names - {UNIX}]
+
+        @lru_cache(_REMEMBERED)
+        def trusts(address: str) -> bool:
+            return any(ip_address(address) in network for network in networks)
+
+        self._trusts = trusts
+
+    def find(self, scope: Mapping[str, Any]) -> str | None:
+        """Return the client's address; None if it came by a Unix socket and nobody says from where.
+
+        `scope` is that of an ASGI request. An IPv4 address inside an IPv6 one comes out as IPv4. What cannot be read as
+        an address ends the list: then it is the proxy's own that counts.
+        """
+        peer = scope.get("client")
+        # A load balancer's event reaches Lambda with the whole list for a peer; its last entry is the true one.
+        address = None if peer is None else _read(peer[0].rpartition(",")[2])
+        trusted = self._trusts_unix and peer is None if address is None else self._trusts(address)
+        for hop in _forwarded_for(scope) if trusted else ():
+            known = _read(hop)
+            if known is None:
+                break
+            address = known
+            if not self._trusts(address):
+                break
+        return address
+
+
+@lru_cache(_REMEMBERED)
+def rate_limit_subject(address: str | None) -> str:
+    """Return what counts as one client: an IPv4 address, the /64 network of an IPv6 one, `unix` without any."""
+    if address is None:
+        return UNIX
+    if ":" not in address:
+        return address
+    return str(ip_network((address, _IPV6_SITE_BITS), strict=False))
+
+
+def _forwarded_for(scope: Mapping[str, Any]) -> Iterator[str]:
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    for line in reversed(lines):
+        yield from reversed(line.decode("latin-1").split(","))
+
+
+def _read(text: str) -> str | None:
+    return _canonical(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(_REMEMBERED)
+def _canonical(text: str) -> str | None:
+    text = text.strip()
+    # Some proxies append the port: 192.0.2.1:4711, [2001:db8::1]:4711.
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])  # behind it, the name of an interface
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)

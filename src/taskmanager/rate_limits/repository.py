@@ -1,0 +1,113 @@
+"""Statements on the permits that processes take of the rate limits.
+
+A row is one key in one window; the window begins with its first permit, in the database's time. A row whose window has
+ended is as good as none. Statements of several rows lock them in the order of their keys, so that two processes never
+wait for each other.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Float, Integer, Text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+
+from taskmanager.database import ReadSession, statement
+
+_KEYS = ARRAY(Text())
+
+# A window that ends in a future where none can end was written by a clock that was wrong: it counts as ended.
+_TAKE = statement(
+    """
+INSERT INTO rate_limits AS r (key, used, quota, resets_at)
+SELECT key, least(permits, quota), quota, now() + make_interval(secs => :window_seconds)
+FROM unnest(:keys, :permits, :quotas) AS asked (key, permits, quota)
+ORDER BY key
+ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE SET (used, quota, resets_at) = (
+    SELECT least(CASE WHEN lasts THEN r.used ELSE 0 END + excluded.used, excluded.quota),
+           excluded.quota,
+           CASE WHEN lasts THEN r.resets_at ELSE excluded.resets_at END
+    FROM (VALUES (r.resets_at > now()
+                  AND r.resets_at < excluded.resets_at + make_interval(secs => :window_seconds))) AS w (lasts)
+)
+RETURNING key,
+          used - CASE WHEN old.resets_at = new.resets_at THEN old.used ELSE 0 END AS permits,
+          quota - used AS remaining,
+          resets_at,
+          extract(epoch FROM resets_at - now())::double precision AS seconds
+""",
+    keys=_KEYS,
+    permits=ARRAY(BigInteger()),
+    quotas=ARRAY(BigInteger()),
+    window_seconds=Float(),
+)
+
+_GIVE_BACK = statement(
+    """
+WITH taken AS (
+    SELECT r.key
+    FROM rate_limits r JOIN unnest(:keys, :windows) AS given (key, resets_at) USING (key, resets_at)
+    ORDER BY r.key
+    FOR UPDATE OF r
+)
+UPDATE rate_limits r SET used = greatest(r.used - 1, 0) FROM taken WHERE r.key = taken.key
+""",
+    keys=_KEYS,
+    windows=ARRAY(TIMESTAMP(timezone=True)),
+)
+
+_PURGE = statement(
+    """
+DELETE FROM rate_limits WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM rate_limits WHERE resets_at < now() ORDER BY resets_at LIMIT :rows FOR UPDATE SKIP LOCKED
+))
+RETURNING 1
+""",
+    rows=Integer(),
+)
+
+
+class Demand(NamedTuple):
+    """How many permits of a key are wanted, and how many there are in a window."""
+
+    key: str
+    permits: int
+    quota: int
+
+
+class Grant(NamedTuple):
+    """What was had: permits, those that are left for others, and the window's end, as a time and in seconds."""
+
+    permits: int
+    remaining: int
+    resets_at: datetime
+    seconds: float
+
+
+class PermitRepository:
+    """Takes permits and gives them back; each method is one statement, committed at once."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def take(self, demands: Sequence[Demand], *, window_seconds: float) -> dict[str, Grant]:
+        """Take as many permits of each key as are wanted and left; no key may come twice."""
+        keys, permits, quotas = zip(*demands, strict=True)
+        parameters = {
+            "keys": list(keys),
+            "permits": list(permits),
+            "quotas": list(quotas),
+            "window_seconds": window_seconds,
+        }
+        rows = (await self._session.execute(_TAKE, parameters)).all()
+        # Fewer than none after the quota was lowered.
+        return {row.key: Grant(max(row.permits, 0), row.remaining, row.resets_at, row.seconds) for row in rows}
+
+    async def give_back(self, permits: Collection[tuple[str, datetime]]) -> None:
+        """Return one permit of each key to the window that ends at the given time, if it still lasts."""
+        keys, windows = zip(*permits, strict=True)
+        await self._session.execute(_GIVE_BACK, {"keys": list(keys), "windows": list(windows)})
+
+    async def purge(self, rows: int) -> int:
+        """Delete up to so many rows whose windows have ended, waiting for nobody, and return how many these were."""
+        return len((await self._session.execute(_PURGE, {"rows": rows})).all())
