@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 import asyncpg
@@ -79,7 +80,10 @@ class Coalescer(Generic[_Item, _Result]):
         ticket = Ticket[_Item, _Result](item, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name=f"shared statements: {self.name}")
+            # In a context of its own, since its work belongs to no single request.
+            self._worker = asyncio.get_running_loop().create_task(
+                self._work(), name=f"shared statements: {self.name}", context=Context()
+            )
         await ticket.answer
         return ticket
 
@@ -116,7 +120,7 @@ class Coalescer(Generic[_Item, _Result]):
         return batch
 
     async def _serve(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
-        begun = time.perf_counter()
+        sent = 0.0
         results: Sequence[_Result | None] = [None] * len(batch)
         self.statements += 1
         self.requests += len(batch)
@@ -133,7 +137,7 @@ class Coalescer(Generic[_Item, _Result]):
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
             await self._fail(batch, error)
             return
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - sent
         for ticket, result in zip(batch, results, strict=True):
             ticket.took = took
             if not ticket.answer.done():

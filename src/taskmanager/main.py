@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.routes import router as accounts_router
@@ -34,6 +35,7 @@ from taskmanager.middleware import (
     HeadMiddleware,
     ProblemCORSMiddleware,
     RequestContextMiddleware,
+    error_response,
 )
 from taskmanager.notifications.routes import router as notifications_router
 from taskmanager.observability import configure_logging
@@ -83,8 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         publishing.cancel()
         app.state.metrics.close()
         app.state.password_hasher.close()
-        if app.state.settings.share_statements:
-            await app.state.shared_tasks.close()
+        await app.state.shared_tasks.close()
         await app.state.readiness.dispose()
         await app.state.rate_limiter.dispose()
         await database.dispose()
@@ -96,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ValueError: The settings name no database.
     """
-    app = FastAPI(
+    app = _Application(
         title="Task Manager API",
         version=version("taskmanager"),
         description=_DESCRIPTION,
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings)
+    app.state.shared_tasks = SharedTasks(app.state.database)
     app.state.readiness = Readiness(settings)
     app.state.rate_limiter = RateLimiter(settings)
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
@@ -120,8 +122,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = _metrics(app.state.database, app.state.password_hasher)
     _add_routes(app)
     routes = RouteTable(app)
-    if settings.share_statements:
-        _add_shortcuts(app, settings, routes)
     _add_middleware(app, settings, routes)
     _complete_openapi(app)
     return app
@@ -189,40 +189,41 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(api)
 
 
-def _add_shortcuts(app: FastAPI, settings: Settings, routes: RouteTable) -> None:
-    app.state.shared_tasks = SharedTasks(app.state.database)
-    shortcuts = TaskShortcuts(
-        app.state.shared_tasks,
-        token_signer=app.state.token_signer,
-        cursor_signer=app.state.cursor_signer,
-        require_if_match=settings.require_if_match,
-        route=routes.find,
-    )
-    # The first one added is the innermost.
-    app.add_middleware(ShortcutMiddleware, find=shortcuts.find)
+class _Application(FastAPI):
+    """FastAPI with what must happen around all of it, its own middleware included."""
+
+    wrap: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return FastAPI's middleware inside of ours."""
+        return self.wrap(super().build_middleware_stack())
 
 
-def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> None:
+def _add_middleware(app: _Application, settings: Settings, routes: RouteTable) -> None:
     # The last one added is the outermost.
     app.add_middleware(ConflictRetryMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=settings.max_body_bytes)
     app.add_middleware(ErrorBoundaryMiddleware, metrics=app.state.metrics)
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(
-        ProblemCORSMiddleware,
-        allow_origins=settings.allowed_origins,
-        allow_credentials=settings.cors_allow_credentials,
-        allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
-        allow_headers=("*",),
-        expose_headers=_EXPOSED_HEADERS,
-        max_age=600,
-    )
-    app.add_middleware(
-        RequestContextMiddleware,
-        route_template=routes.template,
-        client_address=app.state.client_addresses.find,
-        metrics=app.state.metrics,
-    )
+
+    def wrap(inner: ASGIApp) -> ASGIApp:
+        cors = ProblemCORSMiddleware(
+            inner,
+            allow_origins=settings.allowed_origins,
+            allow_credentials=settings.cors_allow_credentials,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
+        return RequestContextMiddleware(
+            _with_shortcuts(cors, app, settings, routes) if settings.share_statements else cors,
+            route_template=routes.template,
+            client_address=app.state.client_addresses.find,
+            metrics=app.state.metrics,
+        )
+
+    app.wrap = wrap
 
     async def handle_http_error(request: Request, error: Exception) -> Response:
         answer = answer_to(error)
@@ -234,6 +235,25 @@ def _add_middleware(app: FastAPI, settings: Settings, routes: RouteTable) -> Non
     # Everything else passes FastAPI and is answered by the error boundary.
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_exception_handler(RequestValidationError, handle_http_error)
+
+
+def _with_shortcuts(inner: ProblemCORSMiddleware, app: FastAPI, settings: Settings, routes: RouteTable) -> ASGIApp:
+    shortcuts = TaskShortcuts(
+        app.state.shared_tasks,
+        token_signer=app.state.token_signer,
+        cursor_signer=app.state.cursor_signer,
+        require_if_match=settings.require_if_match,
+        route=routes.find,
+    )
+    return ShortcutMiddleware(
+        inner,
+        find=shortcuts.find,
+        identify=shortcuts.identify,
+        limiter=app.state.rate_limiter,
+        max_body_bytes=settings.max_body_bytes,
+        cors_headers=inner.answer_headers,
+        answer_error=lambda error, scope: error_response(error, scope, app.state.metrics),
+    )
 
 
 def _complete_openapi(app: FastAPI) -> None:

@@ -4,11 +4,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import DBAPIError
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -113,6 +114,10 @@ def _server_timing(timings: RequestTimings, seconds: float) -> bytes:
 class ProblemCORSMiddleware(CORSMiddleware):
     """CORS whose refusal of a preflight is a problem document like every other error."""
 
+    def __init__(self, app: ASGIApp, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._answer_headers = lru_cache(maxsize=256)(self._new_answer_headers)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
@@ -124,6 +129,27 @@ class ProblemCORSMiddleware(CORSMiddleware):
                 await response(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        """Send a message, with the headers of `answer_headers` if it is the first."""
+        if message["type"] == "http.response.start":
+            origin = request_headers.get("origin")
+            headers = self.answer_headers(None if origin is None else origin.encode("latin-1"))
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    def answer_headers(self, origin: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
+        """Return what an answer to a page of an origin must have, so that a browser lets the page read it."""
+        return self._answer_headers(origin)
+
+    def _new_answer_headers(self, origin: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
+        headers = MutableHeaders(self.simple_headers if origin is not None else None)
+        if origin is not None and self.is_allowed_origin(name := origin.decode("latin-1")):
+            if not self.allow_all_origins:
+                self.allow_explicit_origin(headers, name)
+        else:
+            headers["Vary"] = "Origin"
+        return tuple(headers.raw)
 
     @staticmethod
     def _refusal(response: Response, scope: Scope) -> Response:
@@ -155,18 +181,24 @@ class ErrorBoundaryMiddleware:
         try:
             await self.app(scope, receive, watch)
         except Exception as error:
-            answer = answer_to(error)
-            if answer.status == 503:
-                self.metrics.record_unavailable(unavailable_cause(error))
-            if answer.status >= 500:
-                log = structlog.stdlib.get_logger("taskmanager.error")
-                if answer.status == 500:
-                    log.exception("unexpected error", path=scope["path"])
-                else:
-                    log.warning("unavailable", path=scope["path"], cause=f"{type(error).__name__}: {error}"[:500])
+            response = error_response(error, scope, self.metrics)
             if started:
                 raise
-            await problem_response(answer, scope)(scope, receive, send)
+            await response(scope, receive, send)
+
+
+def error_response(error: Exception, scope: Scope, metrics: Metrics) -> Response:
+    """Return the answer to an exception, which is logged and counted if the service is at fault."""
+    answer = answer_to(error)
+    if answer.status == 503:
+        metrics.record_unavailable(unavailable_cause(error))
+    if answer.status >= 500:
+        log = structlog.stdlib.get_logger("taskmanager.error")
+        if answer.status == 500:
+            log.error("unexpected error", path=scope["path"], exc_info=error)
+        else:
+            log.warning("unavailable", path=scope["path"], cause=f"{type(error).__name__}: {error}"[:500])
+    return problem_response(answer, scope)
 
 
 class ConflictRetryMiddleware:

@@ -180,7 +180,8 @@ _CAUSES = {"57014": "statement_timeout", "55P03": "lock_timeout", "40001": "conf
 def unavailable_cause(error: BaseException) -> str:
     """Name what an exception that is answered 503 found out of reach or overloaded; one of a few words."""
     if isinstance(error, errors.TaskManagerError):
-        return answer_to(error).kind.replace("-", "_")
+        is_database = isinstance(error, errors.DatabaseUnavailableError)
+        return "database" if is_database else answer_to(error).kind.replace("-", "_")
     if isinstance(error, PoolTimeoutError):
         return "pool_timeout"
     if isinstance(error, DBAPIError):

@@ -7,24 +7,48 @@ tried. That one alone decides about errors, so there is one place that tells wha
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from taskmanager.rate_limits.limiter import Decision, Key, RateLimiter
+from taskmanager.request_context import RequestTimings
+
 HeaderPairs = list[tuple[bytes, bytes]]
+_Caller = TypeVar("_Caller")
+_ORIGIN = b"origin"
+_LENGTH = b"content-length"
 # What may change the meaning of a request. One with any of these that its shortcut does not know is an ordinary one.
 _MEANINGFUL_HEADERS = frozenset(
-    {b"authorization", b"x-api-key", b"content-type", b"if-match", b"if-none-match", b"idempotency-key"}
+    {
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"idempotency-key",
+        b"if-match",
+        b"if-none-match",
+        b"origin",
+        b"transfer-encoding",
+        b"x-api-key",
+    }
 )
 
 
 @dataclass(slots=True)
-class ShortcutRequest:
-    """A request, as a shortcut sees it: the ids in its path, its meaningful headers, its body."""
+class ShortcutRequest(Generic[_Caller]):
+    """A request, as a shortcut sees it: its meaningful headers, who says to have sent it, and its body."""
 
     scope: Scope
     headers: Mapping[bytes, bytes]
+    caller: _Caller
     receive: Receive
+
+    @property
+    def timings(self) -> RequestTimings:
+        """Where the time goes; the shortcut adds what it waited for."""
+        timings: RequestTimings = self.scope["state"]["timings"]
+        return timings
 
     async def body(self) -> bytes:
         """Return the whole body."""
@@ -46,28 +70,56 @@ class ShortcutAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortcut:
+class Shortcut(Generic[_Caller]):
     """A way to answer requests, of which only some headers are understood, and the route that it stands for."""
 
-    answer: Callable[[ShortcutRequest], Awaitable[ShortcutAnswer | None]]
+    answer: Callable[[ShortcutRequest[_Caller]], Awaitable[ShortcutAnswer | None]]
     known_headers: frozenset[bytes]
     route: Any
 
 
-class ShortcutMiddleware:
-    """Gives a request to its shortcut first, and to the application if that gives no answer."""
+class ShortcutMiddleware(Generic[_Caller]):
+    """Gives a request to its shortcut first, and to the application if that gives no answer.
 
-    def __init__(self, app: ASGIApp, find: Callable[[Scope], Shortcut | None]) -> None:
+    `find` returns the shortcut for the method and the path of a request, `identify` reads its credential and returns
+    the caller with their id, `cors_headers` returns what an answer to an origin must have, `answer_error` the answer to
+    an exception.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        find: Callable[[Scope], Shortcut[_Caller] | None],
+        identify: Callable[[bytes], tuple[int, _Caller] | None],
+        limiter: RateLimiter,
+        max_body_bytes: int,
+        cors_headers: Callable[[bytes | None], Iterable[tuple[bytes, bytes]]],
+        answer_error: Callable[[Exception, Scope], Response],
+    ) -> None:
         self.app = app
-        self.find = find
+        self._find = find
+        self._identify = identify
+        self._limiter = limiter
+        self._max_body_bytes = max_body_bytes
+        self._cors_headers = cors_headers
+        self._answer_error = answer_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        shortcut = self.find(scope) if scope["type"] == "http" else None
+        shortcut = self._find(scope) if scope["type"] == "http" else None
         headers = _meaningful(scope["headers"]) if shortcut is not None else None
         if shortcut is None or headers is None or not shortcut.known_headers.issuperset(headers):
             await self.app(scope, receive, send)
             return
+        identified = self._identify(headers.get(b"authorization", b""))
+        if identified is None or not self._is_short(headers):
+            await self.app(scope, receive, send)
+            return
+        user_id, caller = identified
+        state = scope["state"]
+        key: Key = ("user", user_id)
+        decision = self._limiter.try_take(key) or await self._limiter.take(key)
         received: list[Message] = []
 
         async def receive_and_keep() -> Message:
@@ -75,15 +127,37 @@ class ShortcutMiddleware:
             received.append(message)
             return message
 
-        answer = await shortcut.answer(ShortcutRequest(scope, headers, receive_and_keep))
+        state["rate_limit"] = decision
+        answer = None
+        if decision.admitted:
+            try:
+                answer = await shortcut.answer(ShortcutRequest(scope, headers, caller, receive_and_keep))
+            except Exception as error:  # noqa: BLE001  # all become answers, as in the error boundary
+                response = self._answer_error(error, scope)
+                response.raw_headers.extend(self._cors_headers(headers.get(_ORIGIN)))
+                await response(scope, receive, send)
+                return
         if answer is None:
+            self._forget(key, decision, state)
             await self.app(scope, _replay(received, receive), send)
             return
         scope["route"] = shortcut.route
+        state["user_id"] = user_id
         answer.headers.append((b"content-type", b"application/json"))
-        answer.headers.append((b"content-length", b"%d" % len(answer.body)))
+        answer.headers.append((_LENGTH, b"%d" % len(answer.body)))
+        answer.headers.extend(self._cors_headers(headers.get(_ORIGIN)))
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+    def _is_short(self, headers: Mapping[bytes, bytes]) -> bool:
+        length = headers.get(_LENGTH, b"0")
+        return length.isdigit() and len(length) < 10 and int(length) <= self._max_body_bytes
+
+    def _forget(self, key: Key, decision: Decision, state: dict[str, Any]) -> None:
+        # The ordinary route takes its own permit, once it knows that the caller is who they say.
+        del state["rate_limit"]
+        if decision.admitted:
+            self._limiter.put_back(key, decision)
 
 
 def _meaningful(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:

@@ -185,6 +185,12 @@ class RateLimiter:
             self.failures["open"] += 1
             return UNLIMITED
 
+    def put_back(self, key: Key, decision: Decision) -> None:
+        """Take back a permit that was admitted by `take` or `try_take` and not used, for the next request here."""
+        lease = self._leases.get(key)
+        if lease is not None and lease.resets_at == decision.resets_at:
+            lease.permits += 1
+
     async def reserve(self, *keys: Key) -> Reservation:
         """Take a permit of each key, or of none, to be given back unless what it is for goes wrong.
 

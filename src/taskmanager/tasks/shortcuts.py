@@ -29,7 +29,7 @@ _JSON = b"application/json"
 # No task is created later than this or has a higher id: the key in front of the first page.
 _AFTER_ALL = (datetime.max.replace(tzinfo=UTC), MAXIMUM_ID)
 _PAGE_PARAMETERS = {"limit", "cursor", "count"}
-_READ_HEADERS = frozenset({b"authorization", b"content-type"})
+_READ_HEADERS = frozenset({b"authorization", b"content-length", b"content-type", b"origin"})
 _UPDATE_HEADERS = _READ_HEADERS | {b"if-match"}
 
 
@@ -56,7 +56,7 @@ class TaskShortcuts:
         self._token_signer = token_signer
         self._cursor_signer = cursor_signer
         self._require_if_match = require_if_match
-        self._shortcuts: dict[tuple[str, bool, bool], Shortcut] = {}
+        self._shortcuts: dict[tuple[str, bool, bool], Shortcut[AccessClaims]] = {}
         for in_project, base in ((False, "/api/v1/tasks"), (True, "/api/v1/projects/{project_id}/tasks")):
             one = f"{base}/{{task_id}}"
             for method, path, answer, headers in (
@@ -68,7 +68,7 @@ class TaskShortcuts:
             ):
                 self._shortcuts[method, in_project, path is one] = Shortcut(answer, headers, route(method, path))
 
-    def find(self, scope: Scope) -> Shortcut | None:
+    def find(self, scope: Scope) -> Shortcut[AccessClaims] | None:
         """Return the shortcut of a request by its method and path, if there is one."""
         match = _PATH.fullmatch(scope["path"])
         if match is None:
@@ -77,27 +77,29 @@ class TaskShortcuts:
         scope["path_ids"] = (project_id and int(project_id), task_id and int(task_id))
         return self._shortcuts.get((scope["method"], project_id is not None, task_id is not None))
 
-    def _caller(self, request: ShortcutRequest) -> AccessClaims | None:
-        credential = request.headers.get(b"authorization", b"")
+    def identify(self, credential: bytes) -> tuple[int, AccessClaims] | None:
+        """Return the user's id and the claims of an access token, whose login is yet to be looked up."""
         if not credential.startswith(_BEARER):
             return None
         try:
-            return self._token_signer.read_access_token(credential[len(_BEARER) :].decode("latin-1"))
+            claims = self._token_signer.read_access_token(credential[len(_BEARER) :].decode("latin-1"))
         except InvalidTokenError:
             return None
+        return claims.user_id, claims
 
-    async def _find(self, request: ShortcutRequest) -> ShortcutAnswer | None:
+    async def _find(self, request: ShortcutRequest[AccessClaims]) -> ShortcutAnswer | None:
         project_id, task_id = request.scope["path_ids"]
-        if request.scope["query_string"] or (caller := self._caller(request)) is None:
+        if request.scope["query_string"]:
             return None
-        ticket = await self._tasks.finds.submit(TaskKey(caller, task_id, project_id))
+        ticket = await self._tasks.finds.submit(TaskKey(request.caller, task_id, project_id))
         return _told(request, ticket)
 
-    async def _list(self, request: ShortcutRequest) -> ShortcutAnswer | None:
+    async def _list(self, request: ShortcutRequest[AccessClaims]) -> ShortcutAnswer | None:
         project_id, _ = request.scope["path_ids"]
         query = _read_page_query(request.scope["query_string"], project_id)
-        if query is None or (caller := self._caller(request)) is None:
+        if query is None:
             return None
+        caller = request.caller
         binding = cursor_binding(query.list_name, user_id=caller.user_id)
         after_time, after_id = _AFTER_ALL
         if query.cursor is not None:
@@ -108,8 +110,11 @@ class TaskShortcuts:
             after_time = datetime.fromisoformat(moment)
         key = PageKey(caller, project_id, after_time, after_id, query.limit + 1)
         ticket = await self._tasks.list_page(key, counted=query.counted)
-        page = ticket.answer.result() if ticket is not None else None
-        if ticket is None or page is None or (project_id is not None and not page.tasks):
+        if ticket is None:
+            return None
+        _add_times(request, ticket)
+        page = ticket.answer.result()
+        if page is None or (project_id is not None and not page.tasks):
             return None
         headers: list[tuple[bytes, bytes]] = []
         next_cursor = "null"
@@ -118,15 +123,14 @@ class TaskShortcuts:
             parameters = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
             headers.append((b"link", next_link(request.scope["path"], parameters, cursor).encode("latin-1")))
             next_cursor = f'"{cursor}"'
-        request.scope["state"]["user_id"] = caller.user_id
         total = "null" if page.total is None else page.total
         tasks = ",".join(page.tasks[: query.limit])
         body = f'{{"total":{total},"skip":0,"limit":{query.limit},"tasks":[{tasks}],"next_cursor":{next_cursor}}}'
         return ShortcutAnswer(body.encode(), headers)
 
-    async def _create(self, request: ShortcutRequest) -> ShortcutAnswer | None:
+    async def _create(self, request: ShortcutRequest[AccessClaims]) -> ShortcutAnswer | None:
         project_id, _ = request.scope["path_ids"]
-        if request.scope["query_string"] or (caller := self._caller(request)) is None:
+        if request.scope["query_string"]:
             return None
         new = await _read_body(request, TaskCreateAnywhere if project_id is None else TaskCreate)
         if new is None:
@@ -134,7 +138,7 @@ class TaskShortcuts:
         if isinstance(new, TaskCreateAnywhere):
             project_id = new.project_id
         ticket = await self._tasks.creations.submit(
-            NewTask(caller, project_id, new.model_dump_json(exclude={"project_id"}))
+            NewTask(request.caller, project_id, new.model_dump_json(exclude={"project_id"}))
         )
         answer = _told(request, ticket)
         if answer is not None and (task := ticket.answer.result()) is not None:
@@ -142,19 +146,21 @@ class TaskShortcuts:
             answer.headers.append((b"location", b"/api/v1/tasks/%d" % task.id))
         return answer
 
-    async def _update(self, request: ShortcutRequest) -> ShortcutAnswer | None:
+    async def _update(self, request: ShortcutRequest[AccessClaims]) -> ShortcutAnswer | None:
         project_id, task_id = request.scope["path_ids"]
-        if request.scope["query_string"] or (caller := self._caller(request)) is None:
+        if request.scope["query_string"]:
             return None
         condition = self._condition(request)
         changes = await _read_body(request, TaskUpdate)
         if condition is None or changes is None or "project_id" in changes.model_fields_set:
             return None
         patch = changes.model_dump_json(exclude_unset=True)
-        ticket = await self._tasks.changes.submit(ChangedTask(caller, task_id, project_id, patch, condition.versions))
+        ticket = await self._tasks.changes.submit(
+            ChangedTask(request.caller, task_id, project_id, patch, condition.versions)
+        )
         return _told(request, ticket)
 
-    def _condition(self, request: ShortcutRequest) -> IfMatch | None:
+    def _condition(self, request: ShortcutRequest[AccessClaims]) -> IfMatch | None:
         given = request.headers.get(b"if-match")
         if given is None:
             return None if self._require_if_match else NO_CONDITION
@@ -164,15 +170,20 @@ class TaskShortcuts:
             return None
 
 
-def _told(request: ShortcutRequest, ticket: Ticket[Any, StoredTask]) -> ShortcutAnswer | None:
+def _told(request: ShortcutRequest[AccessClaims], ticket: Ticket[Any, StoredTask]) -> ShortcutAnswer | None:
+    _add_times(request, ticket)
     task = ticket.answer.result()
     if task is None:
         return None
-    request.scope["state"]["user_id"] = ticket.item.caller.user_id
     return ShortcutAnswer(task.json.encode(), [(b"etag", etag(task.version).encode())])
 
 
-async def _read_body(request: ShortcutRequest, kind: type[_B]) -> _B | None:
+def _add_times(request: ShortcutRequest[AccessClaims], ticket: Ticket[Any, Any]) -> None:
+    request.timings.pool += ticket.waited
+    request.timings.database += ticket.took
+
+
+async def _read_body(request: ShortcutRequest[AccessClaims], kind: type[_B]) -> _B | None:
     if request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
         return None
     try:
