@@ -195,7 +195,7 @@ class TestDatabase:
             for session in (one, other):
                 await session.execute(text("SELECT 1"))
             headers = {"Authorization": f"Bearer {alice.token}"}
-            refused = asyncio.create_task(observer.get("/api/v1/tasks", headers=headers))
+            refused = asyncio.create_task(observer.get("/api/v1/users/me", headers=headers))
             await asyncio.sleep(0.05)
             busy = await scrape(observer)
             assert [value(busy, f"database_pool_{name}") for name in ("size", "in_use", "waiting")] == [2, 2, 1]
@@ -337,7 +337,7 @@ async def test_a_folder_that_the_operator_names_is_used_and_left(database_url: s
     server = LiveServer({**environment, "PROMETHEUS_MULTIPROC_DIR": str(folder)}, tmp_path / "log")
     server.start()
     try:
-        samples = await _until(server.url, "database_pool_size", 10)
+        samples = await _until(server.url, "database_pool_size", make_settings().database_pool_size)
         assert value(samples, "http_requests_in_flight") == 1
     finally:
         server.stop()

@@ -1,5 +1,6 @@
 """The log: one line for each event, which says whose it is and cannot be forged."""
 
+import asyncio
 import io
 import json
 import logging
@@ -38,6 +39,7 @@ def log() -> Iterator[io.BytesIO]:
 
 def lines_of(log: io.BytesIO) -> list[dict[str, Any]]:
     """Read the lines, each of which is one JSON object in ASCII."""
+    log_request.flush()
     text = log.getvalue().decode("ascii")
     assert text.endswith("\n")
     return [json.loads(line) for line in text.removesuffix("\n").split("\n")]
@@ -111,14 +113,35 @@ class TestAccessLine:
 
     async def test_a_line_always_reaches_a_pipe_in_one_piece(self, log: io.BytesIO, app: FastAPI) -> None:
         await ask(app, "/" + "\U0001f600" * 30_000, method="\U0001f600" * 30_000)
-        assert len(log.getvalue()) < 4_096
         (line,) = lines_of(log)
+        assert len(log.getvalue()) < 4_096
         assert line["path_length"] == 30_001
+
+    async def test_many_lines_are_written_at_once_in_pieces_of_whole_lines(self, app: FastAPI) -> None:
+        pieces: list[bytes] = []
+
+        class Pipe(io.BytesIO):
+            def write(self, piece: Any) -> int:
+                pieces.append(bytes(piece))
+                return len(piece)
+
+        log_request.stream = Pipe()
+        try:
+            await asyncio.gather(*(ask(app, f"/nope/{number}") for number in range(100)))
+            log_request.flush()
+        finally:
+            log_request.stream = None
+        assert 1 < len(pieces) < 50
+        assert all(piece.endswith(b"\n") and len(piece) <= 4_096 for piece in pieces)
+        paths = [json.loads(line)["path"] for line in b"".join(pieces).splitlines()]
+        assert sorted(paths) == sorted(f"/nope/{number}" for number in range(100))
 
     async def test_a_log_that_cannot_be_written_fails_no_request(
         self, log: io.BytesIO, client: httpx.AsyncClient
     ) -> None:
         log.close()
+        assert (await client.get("/health")).status_code == 200
+        log_request.flush()
         assert (await client.get("/health")).status_code == 200
 
     async def test_it_is_readable_when_that_is_asked_for(self, client: httpx.AsyncClient) -> None:

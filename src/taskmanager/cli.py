@@ -357,6 +357,7 @@ class _AnnouncingServer(uvicorn.Server):
 def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> None:
     options: dict[str, Any] = {
         "factory": True,
+        "http": "taskmanager.http_protocol:CorkedHttpProtocol",
         "host": settings.host,
         "port": settings.port,
         "log_config": None,

@@ -274,6 +274,12 @@ class Database:
         async with self._new_read_session() as session:
             yield session
 
+    @property
+    def shared_connections(self) -> int:
+        """How many connections are open for statements that requests share."""
+        pool = cast("AsyncAdaptedQueuePool", self._shared_engine.pool)
+        return pool.checkedin() + pool.checkedout()
+
     async def connect_shared(self) -> SharedConnection:
         """Return a connection for statements that requests share; its owner closes or discards it.
 

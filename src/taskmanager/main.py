@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.routes import router as accounts_router
@@ -38,7 +38,7 @@ from taskmanager.middleware import (
     error_response,
 )
 from taskmanager.notifications.routes import router as notifications_router
-from taskmanager.observability import configure_logging
+from taskmanager.observability import configure_logging, log_request
 from taskmanager.pagination import CursorSigner
 from taskmanager.problems import answer_to, problem_response, problem_schemas
 from taskmanager.projects.member_routes import router as members_router
@@ -89,6 +89,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await app.state.readiness.dispose()
         await app.state.rate_limiter.dispose()
         await database.dispose()
+        log_request.flush()
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -193,6 +194,18 @@ class _Application(FastAPI):
     """FastAPI with what must happen around all of it, its own middleware included."""
 
     wrap: Callable[[ASGIApp], ASGIApp]
+    # Known with the first request: FastAPI sets its telemetry up when the application starts.
+    is_traced: bool | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; FastAPI's telemetry is asked only where there is one."""
+        if self.is_traced is False and scope["type"] == "http" and self.middleware_stack is not None:
+            scope["app"] = self
+            await self.middleware_stack(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            self.is_traced = self._native_telemetry.enabled()
+        await super().__call__(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return FastAPI's middleware inside of ours."""

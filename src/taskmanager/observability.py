@@ -1,8 +1,10 @@
 """Logging: one structured line per event, JSON for machines or readable on a terminal."""
 
+import asyncio
 import logging
 import sys
 import time
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, BinaryIO, Final
 
@@ -24,6 +26,7 @@ class AccessLog:
 
     def __init__(self) -> None:
         self.stream: BinaryIO | None = None
+        self._held: list[bytes] = []
         self._second = -1
         self._second_text = ""
 
@@ -39,7 +42,7 @@ class AccessLog:
         client: str | None,
         user_id: int | None,
     ) -> None:
-        """Write the line of a request that has been answered; a log that cannot be written is no reason to fail."""
+        """Write the line of a request that has been answered, with the others of this turn of the event loop."""
         if self.stream is None:
             _readable_access_log.info(
                 "request",
@@ -62,11 +65,27 @@ class AccessLog:
         line = f'{{"method": {quote(method)}, "path": {quote(path)}, {rest}'
         if len(line) > _WHOLE_LINE_BYTES:
             line = f'{{"method": {quote(method[:32])}, "path": {quote(path[:200])}, "path_length": {len(path)}, {rest}'
-        try:
-            self.stream.write(line.encode("ascii"))
-            self.stream.flush()
-        except (OSError, ValueError):
-            return
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._held.append(line.encode("ascii"))
+
+    def flush(self) -> None:
+        """Write the lines that are held back, in pieces that reach a pipe whole."""
+        lines, self._held = self._held, []
+        piece = b""
+        for line in lines:
+            if len(piece) + len(line) > _WHOLE_LINE_BYTES:
+                self._write(piece)
+                piece = b""
+            piece += line
+        self._write(piece)
+
+    def _write(self, piece: bytes) -> None:
+        # A log that cannot be written is no reason to fail.
+        if self.stream is not None and piece:
+            with suppress(OSError, ValueError):
+                self.stream.write(piece)
+                self.stream.flush()
 
     def _timestamp(self) -> str:
         now = time.time()

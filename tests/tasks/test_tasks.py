@@ -5,10 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from fastapi import FastAPI
+from sqlalchemy import event, text
 
 from taskmanager.database import Database
-from tests.conftest import Person
+from taskmanager.main import create_app
+from taskmanager.tasks.shared_repository import SharedTasks
+from tests.applications import started
+from tests.conftest import Person, make_settings
 from tests.event_log import count_rows, events_of
 from tests.locks import until_blocked
 
@@ -378,6 +382,19 @@ class TestStrangers:
         assert (await alice.get(f"/tasks/{task['id']}")).json() == task
 
 
+OPERATIONS: list[tuple[str, str, Any]] = [
+    ("POST", "/tasks", {"title": "A task"}),
+    ("POST", "/projects/{project}/tasks", {"title": "A task"}),
+    ("PATCH", "/tasks/{task}", {"title": "New", "status": "completed"}),
+    ("PUT", "/projects/{project}/tasks/{task}", {"title": "New"}),
+    ("DELETE", "/tasks/{task}", None),
+    ("GET", "/tasks/{task}", None),
+    ("GET", "/tasks", None),
+    ("GET", "/tasks?sort_by=title&limit=100", None),
+    ("GET", "/projects/{project}/tasks", None),
+]
+
+
 class TestEvents:
     """Each change appends one event, in its own statement."""
 
@@ -443,30 +460,40 @@ class TestEvents:
         async with database.reader() as session:
             assert (await session.execute(text("SELECT count(*) FROM events WHERE entity = 'task'"))).scalar() == 1
 
-    @pytest.mark.parametrize(
-        ("method", "path", "body"),
-        [
-            ("POST", "/tasks", {"title": "A task"}),
-            ("POST", "/projects/{project}/tasks", {"title": "A task"}),
-            ("PATCH", "/tasks/{task}", {"title": "New", "status": "completed"}),
-            ("PUT", "/projects/{project}/tasks/{task}", {"title": "New"}),
-            ("DELETE", "/tasks/{task}", None),
-            ("GET", "/tasks/{task}", None),
-            ("GET", "/tasks?sort_by=title&limit=100", None),
-            ("GET", "/projects/{project}/tasks", None),
-        ],
-    )
+    @pytest.mark.parametrize(("method", "path", "body"), OPERATIONS)
     async def test_an_operation_is_one_statement_after_the_one_that_authenticates(
-        self, alice: Person, query_recorder: list[str], method: str, path: str, body: Any
+        self, alice: Person, database_url: str, method: str, path: str, body: Any
     ) -> None:
         task = await alice.new_task()
-        query_recorder.clear()
         path = path.format(project=alice.inbox_id, task=task["id"])
-        response = await alice.request(method, path, json=body)
-        assert response.is_success
-        assert len(query_recorder) == 2, query_recorder
-        assert "FROM sessions" in query_recorder[0]
-        assert ("INSERT INTO events" in query_recorder[1]) == (method != "GET")
+        app = create_app(make_settings(database_url=database_url, share_statements=False))
+        statements: list[str] = []
+        event.listen(
+            app.state.database.engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2])
+        )
+        async with started(app) as client:
+            statements.clear()
+            headers = {"Authorization": f"Bearer {alice.token}"}
+            assert (await client.request(method, f"/api/v1{path}", json=body, headers=headers)).is_success
+        assert len(statements) == 2, statements
+        assert "FROM sessions" in statements[0]
+        assert ("INSERT INTO events" in statements[1]) == (method != "GET")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [given for given in OPERATIONS if given[0] != "DELETE" and "sort_by" not in given[1]],
+    )
+    async def test_the_commonest_are_a_part_of_one_shared_statement(
+        self, alice: Person, app: FastAPI, query_recorder: list[str], method: str, path: str, body: Any
+    ) -> None:
+        task = await alice.new_task()
+        path = path.format(project=alice.inbox_id, task=task["id"])
+        shared: SharedTasks = app.state.shared_tasks
+        query_recorder.clear()
+        before = sum(coalescer.statements for coalescer in shared.coalescers)
+        assert (await alice.request(method, path, json=body)).is_success
+        assert sum(coalescer.statements for coalescer in shared.coalescers) == before + 1
+        assert query_recorder == []
 
 
 class TestTwoWriters:

@@ -1,0 +1,286 @@
+"""Statements that requests share: whoever is in one, none may harm another."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from taskmanager.coalescing import Coalescer
+from taskmanager.database import Database, SharedConnection
+from taskmanager.errors import DatabaseUnavailableError
+from tests.conftest import make_settings
+
+Run = Callable[[SharedConnection, Sequence[int]], Awaitable[Sequence[int | None]]]
+
+
+class Statements:
+    """What a coalescer ran: the items of each statement; the first waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.go_on = asyncio.Event()
+
+    async def run(self, _: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        """Double each item, but leave negative ones alone."""
+        self.batches.append(list(items))
+        await self.go_on.wait()
+        return [None if item < 0 else 2 * item for item in items]
+
+
+@pytest.fixture
+async def own_database(database_url: str) -> AsyncIterator[Database]:
+    """A database with pools of its own."""
+    database = Database(make_settings(database_url=database_url))
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def statements() -> Statements:
+    """What was run."""
+    return Statements()
+
+
+@pytest.fixture
+async def doubled(own_database: Database, statements: Statements) -> AsyncIterator[Coalescer[int, int]]:
+    """A coalescer that doubles numbers, at most four at a time; no statement has two of one last digit."""
+    coalescer = Coalescer[int, int](
+        "double", own_database, statements.run, max_batch=4, conflict_key=lambda number: number % 10
+    )
+    yield coalescer
+    statements.go_on.set()
+    await coalescer.close()
+
+
+def ask(coalescer: Coalescer[int, int], item: int) -> asyncio.Task[int | None]:
+    """Submit an item; the task returns its answer."""
+
+    async def answer() -> int | None:
+        return (await coalescer.submit(item)).answer.result()
+
+    return asyncio.create_task(answer())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_those_who_come_together_share_a_statement_and_get_their_own_answers(
+    doubled: Coalescer[int, int], statements: Statements
+) -> None:
+    statements.go_on.set()
+    assert await asyncio.gather(*(ask(doubled, number) for number in (1, 2, 3))) == [2, 4, 6]
+    assert statements.batches == [[1, 2, 3]]
+    assert (doubled.statements, doubled.requests) == (1, 3)
+
+
+async def test_who_comes_while_a_statement_runs_waits_for_the_next_one(
+    doubled: Coalescer[int, int], statements: Statements
+) -> None:
+    first = ask(doubled, 1)
+    await until(lambda: statements.batches == [[1]])
+    later = [ask(doubled, number) for number in (2, 3)]
+    await asyncio.sleep(0.01)
+    assert statements.batches == [[1]]
+    statements.go_on.set()
+    assert await asyncio.gather(*(first, *later)) == [2, 4, 6]
+    assert statements.batches == [[1], [2, 3]]
+
+
+async def test_a_statement_has_only_so_many_and_they_keep_their_order(
+    doubled: Coalescer[int, int], statements: Statements
+) -> None:
+    statements.go_on.set()
+    await asyncio.gather(*(ask(doubled, number) for number in range(10)))
+    assert statements.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+async def test_two_that_conflict_never_share_a_statement_and_the_first_comes_first(
+    doubled: Coalescer[int, int], statements: Statements
+) -> None:
+    statements.go_on.set()
+    answers = await asyncio.gather(*(ask(doubled, number) for number in (1, 11, 2, 21, 12)))
+    assert answers == [2, 22, 4, 42, 24]
+    assert statements.batches == [[1, 2], [11, 12], [21]]
+
+
+async def test_one_who_gives_up_leaves_the_others_alone(doubled: Coalescer[int, int], statements: Statements) -> None:
+    running, staying = ask(doubled, 1), ask(doubled, 2)
+    await until(lambda: statements.batches == [[1, 2]])
+    waiting, patient = ask(doubled, 3), ask(doubled, 4)
+    await asyncio.sleep(0)
+    running.cancel()
+    waiting.cancel()
+    await asyncio.gather(running, waiting, return_exceptions=True)
+    statements.go_on.set()
+    assert list(await asyncio.gather(staying, patient)) == [4, 8]
+    # Whoever gave up before the statement was sent has no part in it.
+    assert statements.batches == [[1, 2], [4]]
+
+
+async def test_none_is_for_one_that_must_run_alone(doubled: Coalescer[int, int], statements: Statements) -> None:
+    statements.go_on.set()
+    assert await asyncio.gather(*(ask(doubled, number) for number in (1, -2, 3))) == [2, None, 6]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 / $1",
+        "SELECT CAST(CAST($1 AS integer) || 'x' AS integer)",
+        "INSERT INTO sessions (user_id) SELECT $1",
+        "DO $$ BEGIN RAISE deadlock_detected; END $$",
+        "DO $$ BEGIN RAISE lock_not_available; END $$",
+    ],
+    ids=["22012", "22P02", "23503", "40P01", "55P03"],
+)
+async def test_what_one_request_may_have_caused_sends_each_to_run_alone(own_database: Database, sql: str) -> None:
+    async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        await connection.fetch(sql, *([0] if "$1" in sql else []))
+        return items
+
+    coalescer = Coalescer[int, int]("wrong", own_database, run)
+    assert await asyncio.gather(*(ask(coalescer, number) for number in (1, 2))) == [None, None]
+    # The connection is as good as before.
+    assert own_database.shared_connections == 1
+    await coalescer.close()
+
+
+async def test_a_mistake_in_the_statement_is_told_to_its_requests_only(own_database: Database) -> None:
+    async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        if 1 in items:
+            await connection.fetch("SELECT no_such_column")
+        return items
+
+    coalescer = Coalescer[int, int]("mistaken", own_database, run, max_batch=1)
+    first, second = await asyncio.gather(ask(coalescer, 1), ask(coalescer, 2), return_exceptions=True)
+    assert isinstance(first, asyncpg.UndefinedColumnError)
+    assert second == 2
+    await coalescer.close()
+
+
+class TestDatabaseGone:
+    """Nothing whose outcome is unknown is repeated."""
+
+    async def test_a_lost_connection_is_told_to_all_who_wait_and_the_next_get_a_new_one(
+        self, own_database: Database
+    ) -> None:
+        runs: list[list[int]] = []
+
+        async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            runs.append(list(items))
+            await connection.fetch("SELECT pg_sleep(10)" if len(runs) == 1 else "SELECT 1")
+            return items
+
+        coalescer = Coalescer[int, int]("lost", own_database, run, max_batch=2)
+        asked = [ask(coalescer, number) for number in (1, 2, 3)]
+        await until(lambda: runs == [[1, 2]])
+        await asyncio.sleep(0.05)
+        async with own_database.reader() as reader:
+            killed = await reader.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE query = 'SELECT pg_sleep(10)' AND datname = current_database()"
+                )
+            )
+            assert killed.scalars().all() == [True]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
+        assert runs == [[1, 2]]
+        assert await ask(coalescer, 4) == 4
+        await coalescer.close()
+
+    async def test_a_silent_server_is_given_up(self, database_url: str) -> None:
+        settings = make_settings(
+            database_url=database_url, database_statement_timeout_ms=100, database_command_timeout_seconds=0.3
+        )
+        database = Database(settings)
+
+        async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            await connection.fetch("SELECT set_config('statement_timeout', '0', false)")
+            await connection.fetch("SELECT pg_sleep(10)")
+            return items
+
+        coalescer = Coalescer[int, int]("silent", database, run)
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailableError):
+            await ask(coalescer, 1)
+        assert time.monotonic() - begun < 2
+        await coalescer.close()
+        await database.dispose()
+
+    async def test_a_statement_that_the_server_cancels_concerns_only_its_own_requests(self, database_url: str) -> None:
+        database = Database(make_settings(database_url=database_url, database_statement_timeout_ms=100))
+
+        async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            if 1 in items:
+                await connection.fetch("SELECT pg_sleep(10)")
+            return items
+
+        coalescer = Coalescer[int, int]("slow", database, run, max_batch=1)
+        first, second = await asyncio.gather(ask(coalescer, 1), ask(coalescer, 2), return_exceptions=True)
+        assert isinstance(first, DatabaseUnavailableError)
+        assert second == 2
+        await coalescer.close()
+        await database.dispose()
+
+    async def test_where_nobody_listens_all_are_told_at_once(self) -> None:
+        database = Database(make_settings(database_url="postgresql://nobody@127.0.0.1:1/nothing"))
+
+        async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            return items
+
+        coalescer = Coalescer[int, int]("nowhere", database, run, max_batch=1)
+        answers = await asyncio.gather(*(ask(coalescer, number) for number in range(3)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
+        await database.dispose()
+
+
+async def test_a_connection_that_was_idle_and_died_meanwhile_is_replaced(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        return [(await connection.fetch("SELECT pg_backend_pid()"))[0][0] for _ in items]
+
+    coalescer = Coalescer[int, int]("idle", own_database, run)
+    pid = await ask(coalescer, 1)
+    assert await ask(coalescer, 1) == pid
+    async with own_database.reader() as reader:
+        await reader.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+    monkeypatch.setattr("taskmanager.coalescing._TRUSTED_SECONDS", 0)
+    assert await ask(coalescer, 1) not in {None, pid}
+    await coalescer.close()
+
+
+async def test_what_was_committed_before_a_request_came_is_seen(own_database: Database) -> None:
+    async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        rows = await connection.fetch(
+            "SELECT k.n, u.id FROM unnest(CAST($1 AS bigint[])) WITH ORDINALITY AS k (id, n)"
+            " LEFT JOIN users u ON u.id = k.id ORDER BY 1",
+            list(items),
+        )
+        return [user_id for _, user_id in rows]
+
+    coalescer = Coalescer[int, int]("see", own_database, run)
+
+    async def write_then_read(number: int) -> None:
+        async with own_database.transaction() as session:
+            inserted = await session.execute(
+                text("INSERT INTO users (username, email, password_hash) VALUES (:n, :e, 'x') RETURNING id"),
+                {"n": f"seen{number}", "e": f"seen{number}@example.com"},
+            )
+            user_id = inserted.scalar_one()
+        for _ in range(5):
+            assert await ask(coalescer, user_id) == user_id
+
+    await asyncio.gather(*(write_then_read(number) for number in range(20)))
+    assert coalescer.statements < coalescer.requests == 100
+    async with own_database.transaction() as session:
+        await session.execute(text("DELETE FROM users WHERE username LIKE 'seen%'"))
+    await coalescer.close()
