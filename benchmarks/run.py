@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*missing, sep="\n", file=sys.stderr)
         return 2
     allow_many_connections()
+    started = time.monotonic()
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskmanager-benchmark-")))
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     _report(samples, options, machine, kinds, processes)
+    print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
 
 
@@ -155,7 +157,7 @@ def _choose_processes(server: RunningServer, fixed: int | None) -> int:
         if processes > 1:
             server.stop()
             server.start(processes)
-        send(server, "mix", connections=_TRIAL_CONNECTIONS, seconds=_WARM_UP_SECONDS, seed=0)
+        send(server, "mix", connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0)
         done[processes] = send(server, "mix", connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0)
     rates = {processes: outcome["requests"] / outcome["seconds"] for processes, outcome in done.items()}
     print(
