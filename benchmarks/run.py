@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             postgres = stack.enter_context(embedded_postgres())
             machine = describe(postgres)
             servers = [_prepare(stack, postgres, kind, folder, number, options) for number, kind in enumerate(kinds)]
-            processes = {server.kind.name: _choose_processes(server, options.processes) for server in servers}
+            processes = {
+                server.kind.name: _choose_processes(server, options.processes.get(server.kind.name))
+                for server in servers
+            }
             print(f"Processes of each server, fixed from here on: {processes}", flush=True)
             samples = _measure_all(postgres, servers, options)
     except (VerificationError, ServerError) as error:
@@ -62,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--tasks", type=int, default=100_000, help="tasks in each database, 100000 by default")
     add("--users", type=int, default=1_000, help="users who own them, 1000 by default")
     add("--seed", type=int, default=1, help="of the choice of users, tasks and works")
-    add("--processes", type=int, choices=(1, 2), help="processes of every server, instead of its better number")
+    add(
+        "--processes",
+        type=_process_counts,
+        default={},
+        metavar="SERVER=N,...",
+        help="processes of these servers, instead of their better number of 1 and 2",
+    )
     add("--baseline", help="the server that ratios refer to: fastify, or the first one without it")
     add("--env", type=_variable, action="append", default=[], metavar="NAME=VALUE", help="setting of taskmanager")
     add(
@@ -106,6 +115,10 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _process_counts(text: str) -> dict[str, int]:
+    return {name: int(count) for name, count in map(_variable, text.split(","))}
+
+
 def _label(text: str) -> tuple[str, str]:
     label, colon, rest = text.partition(":")
     if not (label.isidentifier() and colon) or label in (SERVICE, *PEER_NAMES):
@@ -139,7 +152,7 @@ def _prepare(
     server = RunningServer(kind, url, folder)
     stack.callback(server.stop)
     server.write_callers()
-    server.start(options.processes or 1)
+    server.start(options.processes.get(kind.name, 1))
     try:
         server.verify()
     except VerificationError as error:
