@@ -62,10 +62,10 @@ ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 t
 soak: .venv/.synced ## Run every long test of tests/long, one after the other
 	$(BIN)/pytest -s -q tests/long
 
-bench: .venv/.synced-bench $(PEERS:%=benchmarks/peers/%/node_modules) ## Measure the service beside its peers (about 13 minutes); BENCH_OPTIONS chooses less
+bench: .venv/.synced-bench $(PEERS:%=benchmarks/peers/%/node_modules) ## Measure the service beside its peers (about 14 minutes); BENCH_OPTIONS chooses less
 	$(BIN)/python -m benchmarks.run $(BENCH_OPTIONS)
 
-bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 20 minutes)
+bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 16 minutes)
 	$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
 
 load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error

@@ -18,7 +18,9 @@ def draw_ratios(figures: Sequence[Figures], baseline: str, path: Path) -> None:
     levels = list(dict.fromkeys(found.connections for found in figures))
     works = list(dict.fromkeys(found.work for found in figures))
     servers = list(dict.fromkeys(found.server for found in figures))
-    chart, panels = plt.subplots(1, len(levels), figsize=(5.5 * len(levels), 4), sharey=True, squeeze=False)
+    chart, panels = plt.subplots(
+        1, len(levels), figsize=(5.5 * len(levels), 4), sharey=True, squeeze=False, layout="constrained"
+    )
     width = 0.8 / len(servers)
     for panel, connections in zip(panels[0], levels, strict=True):
         for number, server in enumerate(servers):
@@ -36,7 +38,7 @@ def draw_ratios(figures: Sequence[Figures], baseline: str, path: Path) -> None:
         panel.set_title(f"{connections} connections")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel(f"requests/s, ratio to {baseline}")
-    panels[0][-1].legend(frameon=False, fontsize="small")
+    chart.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     _save(chart, path)
 
 
@@ -44,7 +46,7 @@ def draw_lines(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], labels: Mapping[str, tuple[str, str]], path: Path
 ) -> None:
     """Draw one panel for each title: lines by name through their points; `labels` gives each panel's axes."""
-    chart, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    chart, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout="constrained")
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for number, (name, points) in enumerate(lines.items()):
             x, y = zip(*points, strict=True)
@@ -62,6 +64,5 @@ def draw_lines(
 
 def _save(chart: plt.Figure, path: Path) -> None:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmark"}):
-        chart.tight_layout()
         chart.savefig(path, metadata={"Date": None})
     plt.close(chart)

@@ -76,7 +76,7 @@ def measure(
         p99_ms=outcome["p99_ms"],
         max_ms=outcome["max_ms"],
         refused=refused,
-        # Without a single answer for each connection it stood still, which wrk does not report.
+        # At least so many connections waited for an answer all the time, which wrk does not report.
         broken=int(outcome["broken"]) + max(0, connections - requests),
         server_cpu_ms=1000 * (server_after - server_before) / max(requests, 1),
         postgres_cpu_ms=1000 * (postgres_after - postgres_before) / max(requests, 1),

@@ -32,19 +32,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*missing, sep="\n", file=sys.stderr)
         return 2
     allow_many_connections()
+    started = time.monotonic()
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskmanager-benchmark-")))
             postgres = stack.enter_context(embedded_postgres())
             machine = describe(postgres)
             servers = [_prepare(stack, postgres, kind, folder, number, options) for number, kind in enumerate(kinds)]
-            processes = {server.kind.name: _choose_processes(server, options.processes) for server in servers}
+            processes = {
+                server.kind.name: _choose_processes(server, options.processes.get(server.kind.name))
+                for server in servers
+            }
             print(f"Processes of each server, fixed from here on: {processes}", flush=True)
             samples = _measure_all(postgres, servers, options)
     except (VerificationError, ServerError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     _report(samples, options, machine, kinds, processes)
+    print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
 
 
@@ -60,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--tasks", type=int, default=100_000, help="tasks in each database, 100000 by default")
     add("--users", type=int, default=1_000, help="users who own them, 1000 by default")
     add("--seed", type=int, default=1, help="of the choice of users, tasks and works")
-    add("--processes", type=int, choices=(1, 2), help="processes of every server, instead of its better number")
+    add(
+        "--processes",
+        type=_process_counts,
+        default={},
+        metavar="SERVER=N,...",
+        help="processes of these servers, instead of their better number of 1 and 2",
+    )
     add("--baseline", help="the server that ratios refer to: fastify, or the first one without it")
     add("--env", type=_variable, action="append", default=[], metavar="NAME=VALUE", help="setting of taskmanager")
     add(
@@ -104,6 +115,10 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _process_counts(text: str) -> dict[str, int]:
+    return {name: int(count) for name, count in map(_variable, text.split(","))}
+
+
 def _label(text: str) -> tuple[str, str]:
     label, colon, rest = text.partition(":")
     if not (label.isidentifier() and colon) or label in (SERVICE, *PEER_NAMES):
@@ -137,7 +152,7 @@ def _prepare(
     server = RunningServer(kind, url, folder)
     stack.callback(server.stop)
     server.write_callers()
-    server.start(options.processes or 1)
+    server.start(options.processes.get(kind.name, 1))
     try:
         server.verify()
     except VerificationError as error:
@@ -155,7 +170,7 @@ def _choose_processes(server: RunningServer, fixed: int | None) -> int:
         if processes > 1:
             server.stop()
             server.start(processes)
-        send(server, "mix", connections=_TRIAL_CONNECTIONS, seconds=_WARM_UP_SECONDS, seed=0)
+        send(server, "mix", connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0)
         done[processes] = send(server, "mix", connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0)
     rates = {processes: outcome["requests"] / outcome["seconds"] for processes, outcome in done.items()}
     print(

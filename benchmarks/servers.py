@@ -30,6 +30,7 @@ TOKEN_MINUTES = 24 * 60
 _SECRET = secrets.token_hex(32)
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
+_IDLE_CHECK_SECONDS = 0.4
 _CALLER_TASKS = 20  # ids of each user that the load generator picks from
 
 # Limits are on and count every request, but no caller of a benchmark reaches them.
@@ -171,11 +172,21 @@ class RunningServer:
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                    self._wait_until_idle(deadline)
                     return
             except (OSError, urllib.error.URLError):
                 time.sleep(0.05)
         self.stop()
         raise ServerError(f"{self.kind.name} does not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def _wait_until_idle(self, deadline: float) -> None:
+        """Wait until the last worker has started too: the first one answers while others still import."""
+        spent = self.cpu_seconds()
+        while time.monotonic() < deadline:
+            time.sleep(_IDLE_CHECK_SECONDS)
+            before, spent = spent, self.cpu_seconds()
+            if spent - before < 0.1 * _IDLE_CHECK_SECONDS:
+                return
 
     def stop(self) -> None:
         """Stop it and its workers, by force if they do not want to."""

@@ -82,8 +82,11 @@ def table(figures: Sequence[Figures], baseline: str) -> str:
             str(found.connections),
             found.server,
             f"{found.requests_per_second:,.0f}",
-            f"{found.p99_ms:.0f}",
-            f"{found.server_cpu_ms:.3f} + {found.postgres_cpu_ms:.3f}",
+            *(
+                (f"{found.p99_ms:.0f}", f"{found.server_cpu_ms:.3f} + {found.postgres_cpu_ms:.3f}")
+                if found.requests_per_second
+                else ("-", "stood still")
+            ),
             str(found.errors),
             f"**{found.ratio:.2f}** ({found.lowest_ratio:.2f}-{found.highest_ratio:.2f})",
         ]
