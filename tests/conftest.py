@@ -263,6 +263,14 @@ async def bob(sign_up: SignUp) -> Person:
 
 
 @pytest.fixture
+def patient_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the rate limiter wait for the database, however busy the machine is."""
+    monkeypatch.setattr("taskmanager.rate_limits.limiter._PATIENCE_SECONDS", 20.0)
+    monkeypatch.setattr("taskmanager.rate_limits.limiter._STATEMENT_MS", 20_000)
+    monkeypatch.setattr("taskmanager.rate_limits.limiter._ANSWER_SECONDS", 20.0)
+
+
+@pytest.fixture
 def query_recorder(database: Database) -> Iterator[list[str]]:
     """The statements that the application sends while the test runs."""
     statements: list[str] = []

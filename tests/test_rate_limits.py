@@ -22,7 +22,7 @@ from tests.rows import fetch_all, fetch_one
 API = "/api/v1"
 REVOKE = f"{API}/token/revoke"
 TOKEN = {"refresh_token": "garbage"}
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "patient_limiter")
 PROBES = ("/", "/health", "/livez", "/readyz", "/docs", "/redoc", "/openapi.json", "/docs/assets/pages.css")
 
 
@@ -176,6 +176,28 @@ class TestWhoIsCounted:
             assert (await client.post(f"{REVOKE}?unknown=1", json={})).status_code == 422
             assert (await client.post(f"{REVOKE}?unknown=1", json={})).status_code == 429
 
+    async def test_a_login_that_has_ended_takes_nothing_from_its_user(
+        self, database_url: str, alice: Person, database: Database
+    ) -> None:
+        form = {"username": "alice", "password": PASSWORD}
+        stolen = (await alice.client.post(f"{API}/token", data=form)).json()
+        await alice.post("/token/revoke", {"refresh_token": stolen["refresh_token"]}, 204)
+        async with limited(database_url, user=3) as client:
+            for _ in range(5):
+                headers = {"Authorization": f"Bearer {stolen['access_token']}"}
+                refused = await client.get(f"{API}/tasks", headers=headers)
+                assert refused.status_code == 401
+                assert "RateLimit" not in refused.headers
+            statuses = [(await client.get(f"{API}/tasks", headers=bearer(alice))).status_code for _ in range(4)]
+            assert statuses == [200, 200, 200, 429]
+
+    async def test_a_refusal_counts_once_whoever_answers_it(self, database_url: str, alice: Person) -> None:
+        async with limited(database_url, user=9) as client:
+            for path, status in (("/tasks/999999", 404), ("/tasks?limit=0", 422), ("/tasks?sort_by=title", 200)):
+                answer = await client.get(f"{API}{path}", headers=bearer(alice))
+                assert answer.status_code == status
+            assert answer.headers["RateLimit"].startswith('"default";r=6;')
+
     async def test_addresses_are_limited_each(self, database_url: str) -> None:
         async with limited(database_url, anonymous=2) as client:
             first = [(await revoke(client, "198.51.100.1")).status_code for _ in range(3)]
@@ -250,7 +272,7 @@ async def all_started(server: LiveServer, workers: int) -> None:
 
 
 async def test_four_workers_admit_exactly_the_limit_together(
-    database_url: str, database: Database, alice: Person, tmp_path: Path
+    database_url: str, database: Database, alice: Person, bob: Person, tmp_path: Path
 ) -> None:
     environment = {
         "DATABASE_URL": database_url,
@@ -261,29 +283,35 @@ async def test_four_workers_admit_exactly_the_limit_together(
     }
     server = LiveServer(environment, tmp_path / "log", workers=4)
     server.start(60)
-    await asyncio.wait_for(all_started(server, 4), 60)
-    limits = httpx.Limits(max_keepalive_connections=0)
     try:
-        async with httpx.AsyncClient(base_url=f"{server.url}{API}", limits=limits, timeout=30) as client:
-            gate = asyncio.Semaphore(16)
-
-            async def ask(method: str, path: str, number: int, **options: Any) -> int:
-                async with gate:
-                    headers = {**by_way_of(f"198.51.100.{number % 250}"), **options.pop("headers", {})}
-                    return (await client.request(method, path, headers=headers, **options)).status_code
-
-            statuses = Counter(await asyncio.gather(*(ask("POST", "/token/revoke", n, json=TOKEN) for n in range(150))))
-            assert statuses == {204: 60, 429: 90}
-            statuses = Counter(
-                await asyncio.gather(*(ask("GET", "/users/me", n, headers=bearer(alice)) for n in range(400)))
-            )
-            # What the four hold unspent is less than a lease of four each.
-            assert set(statuses) == {200, 429}
-            assert 200 - 4 * 3 <= statuses[200] <= 200
+        await asyncio.wait_for(all_started(server, 4), 60)
+        # Once more if the machine was so busy that the limiter gave up waiting, which it says in the log.
+        for address, person in (("127.0.0.1", alice), ("127.0.0.2", bob)):
+            anonymous, users = await overrun(server.url, address, person)
+            if "rate limits unavailable" not in server.log.read_text():
+                break
     finally:
         server.stop()
-    rows = await fetch_all(database, "SELECT key, used FROM rate_limits ORDER BY key")
-    assert [dict(row) for row in rows] == [
-        {"key": "anonymous 127.0.0.1", "used": 60},
-        {"key": f"user {alice.id}", "used": 200},
-    ]
+    assert anonymous == {204: 60, 429: 90}
+    # What the four hold unspent is less than a lease of four each.
+    assert set(users) == {200, 429}
+    assert 200 - 4 * 3 <= users[200] <= 200
+    keys = {"address": f"anonymous {address}", "user": f"user {person.id}"}
+    rows = await fetch_all(database, "SELECT key, used FROM rate_limits WHERE key IN (:address, :user)", **keys)
+    assert {row["key"]: row["used"] for row in rows} == {keys["address"]: 60, keys["user"]: 200}
+
+
+async def overrun(url: str, address: str, person: Person) -> tuple[Counter[int], Counter[int]]:
+    """Send more requests than are admitted, each over a connection of its own and with a forged header."""
+    transport = httpx.AsyncHTTPTransport(local_address=address, limits=httpx.Limits(max_keepalive_connections=0))
+    gate = asyncio.Semaphore(16)
+
+    async def ask(method: str, path: str, number: int, **options: Any) -> int:
+        async with gate:
+            headers = {**by_way_of(f"198.51.100.{number % 250}"), **options.pop("headers", {})}
+            return (await client.request(method, path, headers=headers, **options)).status_code
+
+    async with httpx.AsyncClient(base_url=f"{url}{API}", transport=transport, timeout=30) as client:
+        anonymous = Counter(await asyncio.gather(*(ask("POST", "/token/revoke", n, json=TOKEN) for n in range(150))))
+        users = Counter(await asyncio.gather(*(ask("GET", "/users/me", n, headers=bearer(person)) for n in range(400))))
+    return anonymous, users

@@ -120,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.password_hasher = PasswordHasher(
         threads=settings.password_hash_threads, queue=settings.password_hash_queue
     )
-    app.state.metrics = _metrics(app.state.database, app.state.password_hasher)
+    app.state.metrics = _metrics(app.state.database, app.state.password_hasher, app.state.rate_limiter)
     _add_routes(app)
     routes = RouteTable(app)
     _add_middleware(app, settings, routes)
@@ -150,7 +150,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def _metrics(database: Database, hasher: PasswordHasher) -> Metrics:
+def _metrics(database: Database, hasher: PasswordHasher, limiter: RateLimiter) -> Metrics:
     metrics = Metrics()
     gauge, counter = metrics.watch_gauge, metrics.watch_counter
     meter = database.meter
@@ -160,6 +160,9 @@ def _metrics(database: Database, hasher: PasswordHasher) -> Metrics:
     counter("database_statements", "Statements sent, commits included.", lambda: meter.statements)
     counter("database_statement_seconds", "Time that these took.", lambda: meter.seconds)
     gauge("password_hashes_pending", "Passwords that are being hashed or wait for it.", lambda: hasher.pending)
+    failures = limiter.failures
+    counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])
+    counter("rate_limits_failed_closed", "Logins refused for want of an answer.", lambda: failures["closed"])
     return metrics
 
 

@@ -44,7 +44,7 @@ class DatabaseSettings(BaseSettings):
         default=5,
         ge=2,
         le=200,
-        description="Connections per worker for requests that run alone, never exceeded; seven more do the rest.",
+        description="Connections per worker for requests that run alone, never exceeded; eight more do the rest.",
     )
     database_pool_wait_seconds: float = Field(
         default=2.0,

@@ -44,12 +44,10 @@ KINDS = {"user", "anonymous", "login", "login_address"}
 
 
 @pytest.fixture(autouse=True)
-def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine only those tests that are about it shall meet a time-out."""
+def patience(request: pytest.FixtureRequest) -> None:
+    """Only those tests that are about it shall meet a time-out."""
     if request.cls is not TestDatabaseDown:
-        monkeypatch.setattr(limiter_module, "_PATIENCE_SECONDS", 20.0)
-        monkeypatch.setattr(limiter_module, "_STATEMENT_MS", 20_000)
-        monkeypatch.setattr(limiter_module, "_ANSWER_SECONDS", 20.0)
+        request.getfixturevalue("patient_limiter")
 
 
 class Clock:
@@ -73,8 +71,9 @@ class Statements:
         async def counted(
             repository: PermitRepository, demands: Sequence[Demand], *, window_seconds: float
         ) -> dict[str, Grant]:
-            self.demands.append(demands)
-            self.sent.set()
+            if demands:  # the first one is empty, and only prepares the statement
+                self.demands.append(demands)
+                self.sent.set()
             return await take(repository, demands, window_seconds=window_seconds)
 
         monkeypatch.setattr(PermitRepository, "take", counted)
@@ -327,6 +326,27 @@ class TestWaiting:
             await asyncio.sleep(0.05)
             await limiter.dispose()
             assert await waiting is UNLIMITED
+
+
+class TestPuttingBack:
+    """A permit that was not used after all."""
+
+    async def test_it_is_for_the_next_request_of_the_same_window(self, new_limiter: NewLimiter) -> None:
+        limiter = new_limiter(user=2, window_seconds=0.5)
+        first = await decide(limiter, ALICE)
+        assert (await decide(limiter, ALICE)).remaining == 0
+        assert not (await decide(limiter, ALICE)).admitted
+        limiter.put_back(ALICE, first)
+        assert [(await decide(limiter, ALICE)).admitted for _ in range(2)] == [True, False]
+        await asyncio.sleep(0.55)
+        assert await admitted(limiter, ALICE, 1) == 1
+        limiter.put_back(ALICE, first)
+        assert await admitted(limiter, ALICE, 3) == 1
+
+    async def test_without_a_limit_there_is_nothing_to_put_back(self, new_limiter: NewLimiter) -> None:
+        limiter = new_limiter()
+        limiter.put_back(ALICE, UNLIMITED)
+        assert limiter.try_take(ALICE) is UNLIMITED
 
 
 class TestReservations:

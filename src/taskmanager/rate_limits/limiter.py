@@ -157,13 +157,16 @@ class RateLimiter:
         self._asking: asyncio.Task[None] | None = None
         self._asked_at: float | None = None
         self._ask_again_at = 0.0
+        self._warn_again_at = 0.0
         self._purge_at = 0.0
 
     async def start(self) -> None:
-        """Open the connection, so that the first request need not wait for it."""
+        """Open the connection and prepare the statement, so that the first request need not wait for that."""
         if any(policy.limit for policy in self._policies.values()):
             try:
                 await self._purge()
+                async with self._database.reader() as session:
+                    await PermitRepository(session).take([], window_seconds=self._window_seconds)
             except _UNAVAILABLE as error:
                 self._back_off(error)
 
@@ -233,14 +236,18 @@ class RateLimiter:
         if now < self._ask_again_at or (self._asked_at is not None and now > self._asked_at + _PATIENCE_SECONDS):
             raise ConnectionError(_SILENT)
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while True:
-                waiting: _Waiting = loop.create_future()
-                self._waiting.setdefault(key, []).append(waiting)
-                if self._asking is None:
-                    self._asking = loop.create_task(self._answer_all())
-                if (decision := await waiting) is not None:
-                    return decision
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while True:
+                    waiting: _Waiting = loop.create_future()
+                    self._waiting.setdefault(key, []).append(waiting)
+                    if self._asking is None:
+                        self._asking = loop.create_task(self._answer_all())
+                    if (decision := await waiting) is not None:
+                        return decision
+        except TimeoutError as error:
+            self._warn(error)
+            raise
 
     async def _answer_all(self) -> None:
         # A task of its own: a request that is cancelled must not take along those that wait with it.
@@ -318,11 +325,15 @@ class RateLimiter:
             del self._leases[oldest]
 
     def _back_off(self, error: Exception) -> None:
+        self._warn(error)
+        self._ask_again_at = self._clock() + _BACK_OFF_SECONDS
+
+    def _warn(self, error: Exception) -> None:
         now = self._clock()
-        if now >= self._ask_again_at:
+        if now >= self._warn_again_at:
+            self._warn_again_at = now + _BACK_OFF_SECONDS
             cause = f"{type(error).__name__}: {error}"[:300]
             structlog.stdlib.get_logger("taskmanager.rate_limits").warning("rate limits unavailable", cause=cause)
-        self._ask_again_at = now + _BACK_OFF_SECONDS
 
 
 def _text(key: Key) -> str:

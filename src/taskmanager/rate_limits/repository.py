@@ -92,11 +92,10 @@ class PermitRepository:
 
     async def take(self, demands: Sequence[Demand], *, window_seconds: float) -> dict[str, Grant]:
         """Take as many permits of each key as are wanted and left; no key may come twice."""
-        keys, permits, quotas = zip(*demands, strict=True)
         parameters = {
-            "keys": list(keys),
-            "permits": list(permits),
-            "quotas": list(quotas),
+            "keys": [demand.key for demand in demands],
+            "permits": [demand.permits for demand in demands],
+            "quotas": [demand.quota for demand in demands],
             "window_seconds": window_seconds,
         }
         rows = (await self._session.execute(_TAKE, parameters)).all()
