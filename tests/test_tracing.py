@@ -108,7 +108,7 @@ async def test_a_route_found_by_others_than_the_router_names_its_span_too(
             await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
 
     # Innermost, behind what happens around every request.
-    app.user_middleware.append(Middleware(Dispatch))  # type: ignore[arg-type]
+    app.user_middleware.append(Middleware(Dispatch))
     app.middleware_stack = None
     assert (await client.get("/anything")).status_code == 200
     (span,) = exporter.get_finished_spans()
