@@ -79,6 +79,30 @@ async def test_gunicorn_serves_and_stops(database_url: str, database: Database, 
     assert b"Traceback" not in output
 
 
+async def test_its_workers_share_their_metrics(database_url: str, database: Database, tmp_path: Path) -> None:
+    token = "a token for metrics under gunicorn"
+    settings = {"SECRET_KEY": SECRET, "METRICS_TOKEN": token, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+    async with gunicorn(tmp_path, DATABASE_URL=database_url, DATABASE_POOL_SIZE="3", **settings) as (process, url):
+        await until_ready(process, url)
+        headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
+        async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient(base_url=url, headers=headers) as client:
+            for _ in range(20):
+                assert (await client.get("/livez")).status_code == 200
+            # The worker that is not asked may tell a second later.
+            wanted = {
+                'taskmanager_http_requests_total{method="GET",route="/livez",status="200"} 20.0',
+                "taskmanager_database_pool_size 6.0",
+            }
+            while True:
+                if wanted <= set((await client.get("/metrics")).text.splitlines()):
+                    break
+                await asyncio.sleep(0.1)
+        process.terminate()
+        await asyncio.wait_for(process.communicate(), _STOP_SECONDS)
+    assert process.returncode == 0
+    assert not list((tmp_path / "metrics").glob("gauge_live*"))
+
+
 async def test_gunicorn_gives_up_on_unsafe_settings(database_url: str, tmp_path: Path) -> None:
     async with gunicorn(tmp_path, DATABASE_URL=database_url, SECRET_KEY="short") as (process, _):
         output, _ = await asyncio.wait_for(process.communicate(), _START_SECONDS)
