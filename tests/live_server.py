@@ -53,6 +53,7 @@ class LiveServer:
                 if self.process.poll() is not None:
                     break
                 time.sleep(0.05)
+        self.stop(signal.SIGKILL)
         raise RuntimeError(f"the server did not get ready:\n{self.log.read_text()[-2000:]}")
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
