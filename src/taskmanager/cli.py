@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import uvicorn
 from alembic import command
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
+from uvicorn.supervisors import Multiprocess
 
 from taskmanager import demo, doctor, openapi
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
@@ -339,6 +341,8 @@ def _serve_development(settings: Settings, *, reload: bool, with_demo: bool) -> 
         lines.append(f"Demo login         {demo.USERNAME} / {demo.PASSWORD}")
     lines.append("Stop               Ctrl-C")
     os.environ.setdefault("DEBUG", "true")
+    if "drain_seconds" not in settings.model_fields_set:
+        os.environ["DRAIN_SECONDS"] = "0"  # nobody else would take over
     _run_server(settings, reload=reload, banner="\n".join(lines))
 
 
@@ -352,6 +356,21 @@ class _AnnouncingServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             typer.echo(f"\n{self.banner}\n")
+
+
+class _Supervisor(Multiprocess):
+    """Passes a second stop signal to its workers too, which ends their drain, and listens no longer than they do."""
+
+    def join_all(self) -> None:
+        """Wait for all workers to end."""
+        for listener in self.sockets:
+            listener.close()  # else clients would still be let in here when no worker takes them any more
+        for worker in self.processes:
+            while worker.process.is_alive():
+                worker.process.join(0.1)
+                if not {signal.SIGINT, signal.SIGTERM}.isdisjoint(self.signal_queue):
+                    self.signal_queue.clear()
+                    self.terminate_all()
 
 
 def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> None:
@@ -375,6 +394,8 @@ def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, b
         return
     if banner:
         typer.echo(f"\n{banner}\n")
-    uvicorn.run(
-        _APP, workers=workers, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options
-    )
+    if workers > 1:
+        config = uvicorn.Config(_APP, workers=workers, **options)
+        _Supervisor(config, sockets=[config.bind_socket()]).run()
+        return
+    uvicorn.run(_APP, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options)

@@ -191,8 +191,23 @@ class Settings(DatabaseSettings):
         le=3_600,
         description="How long an idle connection stays open; longer than a proxy in front keeps it.",
     )
+    max_requests_in_flight: int = Field(
+        default=2_000,
+        ge=1,
+        le=100_000,
+        description="Requests that a worker holds at once; one more is answered 503 right away, probes excepted.",
+    )
+    drain_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=300,
+        description="How long to go on serving after SIGTERM, with `/readyz` at 503; 0 in `dev` unless set.",
+    )
     shutdown_grace_seconds: int = Field(
-        default=8, ge=1, le=300, description="How long open requests may take to finish once a stop is asked for."
+        default=8,
+        ge=1,
+        le=300,
+        description="How long open requests may take to finish once no more connections are taken.",
     )
 
     @field_validator("allowed_origins", mode="before")

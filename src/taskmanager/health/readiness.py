@@ -6,15 +6,17 @@ import time
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database import Database, SchemaError
+from taskmanager.draining import Drain
 from taskmanager.settings import Settings
 
 _CACHE_SECONDS = 1.0
 
 
 class Readiness:
-    """Checks the database over a connection of its own, at most once a second."""
+    """Checks the database over a connection of its own, at most once a second, unless the process drains."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, drain: Drain) -> None:
+        self._drain = drain
         # A pool of its own, so that a busy main pool never looks like a dead database.
         self._database = Database(settings.model_copy(update={"database_pool_size": 1}))
         self._lock = asyncio.Lock()
@@ -23,6 +25,8 @@ class Readiness:
 
     async def problem(self) -> str | None:
         """Return why no request should come here now, or None if all is well."""
+        if self._drain.started:
+            return "draining"
         async with self._lock:
             if time.monotonic() - self._checked_at >= _CACHE_SECONDS:
                 self._reason = await self._check()
