@@ -10,6 +10,7 @@ from taskmanager.draining import Drain
 from taskmanager.settings import Settings
 
 _CACHE_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.5
 
 
 class Readiness:
@@ -17,8 +18,13 @@ class Readiness:
 
     def __init__(self, settings: Settings, drain: Drain) -> None:
         self._drain = drain
-        # A pool of its own, so that a busy main pool never looks like a dead database.
-        self._database = Database(settings.model_copy(update={"database_pool_size": 1}))
+        # A pool of its own, so that a busy main pool never looks like a dead database, and less patience.
+        limits = {
+            "database_pool_size": 1,
+            "database_command_timeout_seconds": min(_PATIENCE_SECONDS, settings.database_command_timeout_seconds),
+            "database_statement_timeout_ms": min(int(_PATIENCE_SECONDS * 900), settings.database_statement_timeout_ms),
+        }
+        self._database = Database(settings.model_copy(update=limits))
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
         self._reason: str | None = None
