@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database import Database, SchemaError, alembic_config, unreachable
+from taskmanager.database import Database, SchemaError, alembic_config, sqlstate_of, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.metrics import FOLDER_VARIABLE
@@ -37,6 +38,10 @@ from taskmanager.supervisor import run_with_database
 
 CANNOT_START = 2
 _APP = "taskmanager.main:create_configured_app"
+# A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
+_LOCK_NOT_AVAILABLE = "55P03"
+_MIGRATION_TRIES = 10
+_MIGRATION_PAUSE_SECONDS = 1.0
 _S = TypeVar("_S", bound=DatabaseSettings)
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
@@ -264,10 +269,19 @@ def _development_secret(data_dir: Path) -> str:
 
 
 def _migrate(settings: DatabaseSettings) -> None:
-    try:
-        command.upgrade(alembic_config(settings.database_url), "head")
-    except (DBAPIError, OSError) as error:
-        _refuse(unreachable(error))
+    for tries_left in reversed(range(_MIGRATION_TRIES)):
+        try:
+            command.upgrade(alembic_config(settings.database_url), "head")
+        except DBAPIError as error:
+            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
+                _refuse(unreachable(error))
+            if not tries_left:
+                _refuse("a table stayed locked by another transaction; nothing is half done, try again", code=1)
+            time.sleep(_MIGRATION_PAUSE_SECONDS)
+        except OSError as error:
+            _refuse(unreachable(error))
+        else:
+            return
 
 
 async def _check_schema(settings: Settings) -> None:
