@@ -122,7 +122,7 @@ async def _run(
 ) -> Ledger:
     ledger = Ledger()
     async with AsyncExitStack() as stack:
-        # One each: the connections of a shared one are not handed out in turn, and who waits for one waits in the client.
+        # One each: the connections of a shared one are not handed out in turn, and waiting for one counts as slow.
         client, *writers = [
             await stack.enter_async_context(
                 httpx.AsyncClient(base_url=f"{server.url}/api/v1", timeout=15, verify=False)
