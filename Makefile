@@ -74,6 +74,9 @@ load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here o
 proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with the nginx of this machine
 	$(BIN)/pytest -q tests/proxy
 
+browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots
+	$(UV) run --frozen --all-extras --group browser pytest -q tests/browser
+
 image: ## Build the container image
 	DOCKER_BUILDKIT=$(BUILDKIT) $(DOCKER) build --file Containerfile --tag $(IMAGE) $(IMAGE_BUILD_FLAGS) .
 
