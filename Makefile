@@ -16,7 +16,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak bench bench-growth load image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak bench bench-growth load proxy-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -70,6 +70,12 @@ bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects,
 
 load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error
 	$(BIN)/python -m benchmarks.load
+
+proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with the nginx of this machine
+	$(BIN)/pytest -q tests/proxy
+
+browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots
+	$(UV) run --frozen --all-extras --group browser pytest -q tests/browser
 
 image: ## Build the container image
 	DOCKER_BUILDKIT=$(BUILDKIT) $(DOCKER) build --file Containerfile --tag $(IMAGE) $(IMAGE_BUILD_FLAGS) .

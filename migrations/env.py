@@ -22,6 +22,8 @@ ischema_names.setdefault("xid8", TransactionId)
 
 _ADVISORY_LOCK = 7_463_526_194_023_211
 _LOCK_WAIT_SECONDS = 60
+# Shorter than a request waits for a lock: while a migration waits for a table, everybody else queues up behind it.
+_TABLE_LOCK_TIMEOUT = "1s"
 
 
 def _wait_for_lock(connection: Connection) -> None:
@@ -53,7 +55,10 @@ async def _migrate_online(database_url: str) -> None:
     engine = create_async_engine(
         database_url,
         poolclass=NullPool,
-        connect_args={"timeout": 5, "server_settings": {"lock_timeout": "2000", "application_name": "migration"}},
+        connect_args={
+            "timeout": 5,
+            "server_settings": {"lock_timeout": _TABLE_LOCK_TIMEOUT, "application_name": "migration"},
+        },
     )
     try:
         async with engine.connect() as connection:
@@ -67,6 +72,7 @@ def _print_sql() -> None:
         dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True, transaction_per_migration=True
     )
     with context.begin_transaction():
+        context.execute(f"SET lock_timeout = '{_TABLE_LOCK_TIMEOUT}'")
         context.run_migrations()
 
 

@@ -34,7 +34,8 @@ class LiveServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         unlimited = {name.upper(): "0" for name in RATE_LIMITS}
-        self._environment = {**os.environ, **unlimited, "PORT": str(self.port), **environment}
+        defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0"}
+        self._environment = {**os.environ, **defaults, **environment}
         self._command = [sys.executable, "-m", "taskmanager", "serve", "--workers", str(workers)]
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -55,9 +55,22 @@ async def until_ready(process: asyncio.subprocess.Process, url: str) -> None:
                 await asyncio.sleep(0.05)
 
 
+async def read_until(process: asyncio.subprocess.Process, line: bytes, *, times: int) -> bytes:
+    """Return what the process printed until it had printed this so many times."""
+    assert process.stdout is not None
+    output = b""
+    async with asyncio.timeout(_START_SECONDS):
+        while output.count(line) < times:
+            read = await process.stdout.readline()
+            assert read, output
+            output += read
+    return output
+
+
 async def test_gunicorn_serves_and_stops(database_url: str, database: Database, tmp_path: Path) -> None:
-    async with gunicorn(tmp_path, DATABASE_URL=database_url, SECRET_KEY=SECRET) as (process, url):
+    async with gunicorn(tmp_path, DATABASE_URL=database_url, SECRET_KEY=SECRET, DRAIN_SECONDS="2") as (process, url):
         await until_ready(process, url)
+        output = await read_until(process, b"Application startup complete", times=2)
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", headers={"X-Forwarded-For": "203.0.113.7"}) as client:
             person = {"username": "alice", "email": "alice@example.com", "password": "a long password"}
             assert (await client.post("/users", json=person)).status_code == 201
@@ -69,12 +82,18 @@ async def test_gunicorn_serves_and_stops(database_url: str, database: Database, 
             for _ in range(6):
                 read = await client.get(f"/tasks/{task['id']}", headers={"Connection": "close"})
                 assert (read.status_code, read.json()) == (200, task)
-        process.terminate()
-        output, _ = await asyncio.wait_for(process.communicate(), _STOP_SECONDS)
+            process.terminate()
+            # The workers go on taking connections while they drain.
+            async with asyncio.timeout(_STOP_SECONDS):
+                while (await client.get(f"{url}/readyz", headers={"Connection": "close"})).status_code == 200:  # noqa: ASYNC110  # what it waits for is asked for in intervals
+                    await asyncio.sleep(0.05)
+            read = await client.get(f"/tasks/{task['id']}")
+            assert (read.status_code, read.headers["Connection"]) == (200, "close")
+        rest, _ = await asyncio.wait_for(process.communicate(), _STOP_SECONDS)
+    output += rest
     assert process.returncode == 0
-    # The other worker may be told to stop while it still starts, and then says nothing of its end.
-    assert output.count(b"Application startup complete") >= 1
-    assert output.count(b"Application shutdown complete") >= 1
+    assert output.count(b"Application startup complete") == 2
+    assert output.count(b"Application shutdown complete") == 2
     assert b"203.0.113.7" not in output
     assert b"Traceback" not in output
 

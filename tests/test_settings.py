@@ -214,7 +214,13 @@ class TestNumbers:
 
     def test_each_setting_is_described_and_each_number_has_a_unit(self) -> None:
         units = ("_seconds", "_ms", "_minutes", "_days", "_hours", "_bytes", "_characters", "_per_minute", "_rows")
-        counts = {"port", "database_pool_size", "password_hash_threads", "password_hash_queue", "workers"}
+        counts = {
+            "port",
+            "database_pool_size",
+            "password_hash_threads",
+            "password_hash_queue",
+            "max_requests_in_flight",
+        }
         for name, setting in Settings.model_fields.items():
             assert setting.description, name
             if setting.annotation in {int, float}:

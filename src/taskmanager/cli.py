@@ -3,8 +3,10 @@
 import asyncio
 import os
 import secrets
+import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ import uvicorn
 from alembic import command
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
+from uvicorn.supervisors import Multiprocess
 
 from taskmanager import demo, doctor, openapi
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
@@ -26,7 +29,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database import Database, SchemaError, alembic_config, unreachable
+from taskmanager.database import Database, SchemaError, alembic_config, sqlstate_of, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.metrics import FOLDER_VARIABLE
@@ -35,6 +38,10 @@ from taskmanager.supervisor import run_with_database
 
 CANNOT_START = 2
 _APP = "taskmanager.main:create_configured_app"
+# A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
+_LOCK_NOT_AVAILABLE = "55P03"
+_MIGRATION_TRIES = 10
+_MIGRATION_PAUSE_SECONDS = 1.0
 _S = TypeVar("_S", bound=DatabaseSettings)
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
@@ -262,10 +269,19 @@ def _development_secret(data_dir: Path) -> str:
 
 
 def _migrate(settings: DatabaseSettings) -> None:
-    try:
-        command.upgrade(alembic_config(settings.database_url), "head")
-    except (DBAPIError, OSError) as error:
-        _refuse(unreachable(error))
+    for tries_left in reversed(range(_MIGRATION_TRIES)):
+        try:
+            command.upgrade(alembic_config(settings.database_url), "head")
+        except DBAPIError as error:
+            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
+                _refuse(unreachable(error))
+            if not tries_left:
+                _refuse("a table stayed locked by another transaction; nothing is half done, try again", code=1)
+            time.sleep(_MIGRATION_PAUSE_SECONDS)
+        except OSError as error:
+            _refuse(unreachable(error))
+        else:
+            return
 
 
 async def _check_schema(settings: Settings) -> None:
@@ -339,6 +355,8 @@ def _serve_development(settings: Settings, *, reload: bool, with_demo: bool) -> 
         lines.append(f"Demo login         {demo.USERNAME} / {demo.PASSWORD}")
     lines.append("Stop               Ctrl-C")
     os.environ.setdefault("DEBUG", "true")
+    if "drain_seconds" not in settings.model_fields_set:
+        os.environ["DRAIN_SECONDS"] = "0"  # nobody else would take over
     _run_server(settings, reload=reload, banner="\n".join(lines))
 
 
@@ -352,6 +370,21 @@ class _AnnouncingServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             typer.echo(f"\n{self.banner}\n")
+
+
+class _Supervisor(Multiprocess):
+    """Passes a second stop signal to its workers too, which ends their drain, and listens no longer than they do."""
+
+    def join_all(self) -> None:
+        """Wait for all workers to end."""
+        for listener in self.sockets:
+            listener.close()  # else clients would still be let in here when no worker takes them any more
+        for worker in self.processes:
+            while worker.process.is_alive():
+                worker.process.join(0.1)
+                if not {signal.SIGINT, signal.SIGTERM}.isdisjoint(self.signal_queue):
+                    self.signal_queue.clear()
+                    self.terminate_all()
 
 
 def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> None:
@@ -376,6 +409,8 @@ def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, b
         return
     if banner:
         typer.echo(f"\n{banner}\n")
-    uvicorn.run(
-        _APP, workers=workers, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options
-    )
+    if workers > 1:
+        config = uvicorn.Config(_APP, workers=workers, **options)
+        _Supervisor(config, sockets=[config.bind_socket()]).run()
+        return
+    uvicorn.run(_APP, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options)

@@ -5,6 +5,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -25,10 +26,12 @@ from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database import Database
 from taskmanager.documentation.pages import add_documentation
+from taskmanager.draining import Drain
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
 from taskmanager.metrics import Metrics
 from taskmanager.middleware import (
+    AdmissionMiddleware,
     BodyLimitMiddleware,
     ConflictRetryMiddleware,
     ErrorBoundaryMiddleware,
@@ -36,6 +39,7 @@ from taskmanager.middleware import (
     ProblemCORSMiddleware,
     RequestContextMiddleware,
     error_response,
+    refuse,
 )
 from taskmanager.notifications.routes import router as notifications_router
 from taskmanager.observability import configure_logging, log_request
@@ -80,7 +84,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         await database.check_schema()
         await app.state.rate_limiter.start()
-        yield
+        with app.state.drain.before_exit():
+            yield
     finally:
         publishing.cancel()
         app.state.metrics.close()
@@ -112,7 +117,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.shared_tasks = SharedTasks(app.state.database)
-    app.state.readiness = Readiness(settings)
+    app.state.drain = Drain(settings.drain_seconds)
+    app.state.readiness = Readiness(settings, app.state.drain)
     app.state.rate_limiter = RateLimiter(settings)
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
@@ -223,8 +229,8 @@ def _add_middleware(app: _Application, settings: Settings, routes: RouteTable) -
     app.add_middleware(HeadMiddleware)
 
     def wrap(inner: ASGIApp) -> ASGIApp:
-        cors = ProblemCORSMiddleware(
-            inner,
+        with_cors = partial(
+            ProblemCORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_credentials=settings.cors_allow_credentials,
             allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
@@ -232,8 +238,14 @@ def _add_middleware(app: _Application, settings: Settings, routes: RouteTable) -
             expose_headers=_EXPOSED_HEADERS,
             max_age=600,
         )
+        cors = with_cors(inner)
         return RequestContextMiddleware(
-            _with_shortcuts(cors, app, settings, routes) if settings.share_statements else cors,
+            AdmissionMiddleware(
+                _with_shortcuts(cors, app, settings, routes) if settings.share_statements else cors,
+                refusal=with_cors(HeadMiddleware(ErrorBoundaryMiddleware(refuse, metrics=app.state.metrics))),
+                drain=app.state.drain,
+                max_in_flight=settings.max_requests_in_flight,
+            ),
             route_template=routes.template,
             client_address=app.state.client_addresses.find,
             metrics=app.state.metrics,

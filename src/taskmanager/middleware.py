@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskmanager.database import sqlstate_of
-from taskmanager.errors import ContentTooLargeError
+from taskmanager.draining import Drain
+from taskmanager.errors import ContentTooLargeError, OverloadedError
 from taskmanager.metrics import Metrics
 from taskmanager.observability import log_request
 from taskmanager.problems import Answer, answer_to, problem_response, unavailable_cause
@@ -24,6 +25,8 @@ from taskmanager.tracing import join_span, name_span
 
 # Serialisation failure, deadlock.
 _LOST_TO_OTHERS = frozenset({"40001", "40P01"})
+# Who watches an overloaded process has to see it.
+_ALWAYS_ADMITTED = frozenset({"/", "/health", "/livez", "/readyz", "/metrics"})
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -157,6 +160,51 @@ class ProblemCORSMiddleware(CORSMiddleware):
         kept = {key: value for key, value in response.headers.items() if not key.startswith("content-")}
         problem.headers.update(kept)
         return problem
+
+
+async def refuse(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Refuse a request, whatever it is.
+
+    Raises:
+        OverloadedError: Always.
+    """
+    raise OverloadedError("requests")
+
+
+class AdmissionMiddleware:
+    """Give more requests at once than the process may hold to `refusal`, and close connections while it drains."""
+
+    def __init__(self, app: ASGIApp, *, refusal: ASGIApp, drain: Drain, max_in_flight: int) -> None:
+        self.app = app
+        self.refusal = refusal
+        self.drain = drain
+        self.max_in_flight = max_in_flight
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if self.drain.started:
+            send = self._closing(send)
+        if self.in_flight >= self.max_in_flight and scope["path"] not in _ALWAYS_ADMITTED:
+            await self.refusal(scope, receive, send)
+            return
+        self.in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+
+    @staticmethod
+    def _closing(send: Send) -> Send:
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        return send_and_close
 
 
 class ErrorBoundaryMiddleware:

@@ -46,23 +46,25 @@ class DatabaseSettings(BaseSettings):
         le=200,
         description="Connections per worker for requests that run alone, never exceeded; eight more do the rest.",
     )
+    # A request may wait for a connection twice, for who calls and for what is asked, then for a dead connection to be
+    # found out and a new one to be refused, or for a lock: the defaults keep either below five seconds in all.
     database_pool_wait_seconds: float = Field(
-        default=2.0,
+        default=1.5,
         gt=0,
         le=5,
         description="Longest wait for a free connection before the answer is 503.",
     )
     database_connect_timeout_seconds: float = Field(
-        default=1.5, gt=0, le=30, description="Longest wait for a new connection."
+        default=1.0, gt=0, le=30, description="Longest wait for a new connection."
     )
     database_command_timeout_seconds: float = Field(
-        default=3.0,
+        default=2.5,
         gt=0,
         le=60,
         description="Longest wait for any answer of the server, so that a frozen one cannot hang a request.",
     )
     database_statement_timeout_ms: int = Field(
-        default=2_500,
+        default=2_000,
         ge=100,
         le=60_000,
         description="PostgreSQL cancels a longer statement; keep it below the command time-out.",
@@ -74,7 +76,7 @@ class DatabaseSettings(BaseSettings):
         description="The same for deleting a project, an account or all tasks, which may touch very many rows.",
     )
     database_lock_timeout_ms: int = Field(
-        default=2_000, ge=100, le=60_000, description="PostgreSQL gives up waiting for a lock after this."
+        default=1_500, ge=100, le=60_000, description="PostgreSQL gives up waiting for a lock after this."
     )
 
     @field_validator("database_url")
@@ -191,8 +193,23 @@ class Settings(DatabaseSettings):
         le=3_600,
         description="How long an idle connection stays open; longer than a proxy in front keeps it.",
     )
+    max_requests_in_flight: int = Field(
+        default=2_000,
+        ge=1,
+        le=100_000,
+        description="Requests that a worker holds at once; one more is answered 503 right away, probes excepted.",
+    )
+    drain_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=300,
+        description="How long to go on serving after SIGTERM, with `/readyz` at 503; 0 in `dev` unless set.",
+    )
     shutdown_grace_seconds: int = Field(
-        default=8, ge=1, le=300, description="How long open requests may take to finish once a stop is asked for."
+        default=8,
+        ge=1,
+        le=300,
+        description="How long open requests may take to finish once no more connections are taken.",
     )
 
     @field_validator("allowed_origins", mode="before")

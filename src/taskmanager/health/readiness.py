@@ -6,23 +6,33 @@ import time
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database import Database, SchemaError
+from taskmanager.draining import Drain
 from taskmanager.settings import Settings
 
 _CACHE_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.5
 
 
 class Readiness:
-    """Checks the database over a connection of its own, at most once a second."""
+    """Checks the database over a connection of its own, at most once a second, unless the process drains."""
 
-    def __init__(self, settings: Settings) -> None:
-        # A pool of its own, so that a busy main pool never looks like a dead database.
-        self._database = Database(settings.model_copy(update={"database_pool_size": 1}))
+    def __init__(self, settings: Settings, drain: Drain) -> None:
+        self._drain = drain
+        # A pool of its own, so that a busy main pool never looks like a dead database, and less patience.
+        limits = {
+            "database_pool_size": 1,
+            "database_command_timeout_seconds": min(_PATIENCE_SECONDS, settings.database_command_timeout_seconds),
+            "database_statement_timeout_ms": min(int(_PATIENCE_SECONDS * 900), settings.database_statement_timeout_ms),
+        }
+        self._database = Database(settings.model_copy(update=limits))
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
         self._reason: str | None = None
 
     async def problem(self) -> str | None:
         """Return why no request should come here now, or None if all is well."""
+        if self._drain.started:
+            return "draining"
         async with self._lock:
             if time.monotonic() - self._checked_at >= _CACHE_SECONDS:
                 self._reason = await self._check()

@@ -1,0 +1,128 @@
+"""The documentation pages in a real browser: `make browser-test`.
+
+It needs Chromium: `apt-get install chromium`, or another package of it; CHROMIUM names another binary. The pages are
+kept as pictures in `.screenshots`.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+from sqlalchemy import text
+
+from taskmanager.database import Database
+from tests.conftest import PASSWORD, Person
+from tests.live_server import LiveServer
+
+PICTURES = Path(__file__).parents[2] / ".screenshots"
+NOTE_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", event =>
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+"""
+
+
+@dataclass
+class Tab:
+    """A page, and what it asked for and complained about."""
+
+    page: Page
+    hosts: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+    async def assert_content(self, server: LiveServer) -> None:
+        """Check that it needed no other host and broke no rule of its policy."""
+        assert self.hosts == {urlsplit(server.url).netloc}
+        assert self.complaints == []
+        assert await self.page.evaluate("window.violations") == []
+
+
+@pytest.fixture
+async def tab() -> AsyncIterator[Tab]:
+    """A tab of a browser without any history."""
+    binary = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert binary, "Chromium is not installed: apt-get install chromium"
+    async with async_playwright() as playwright:
+        # As root, in a container, Chromium cannot set up its sandbox.
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = await playwright.chromium.launch(executable_path=binary, args=options)
+        page = await browser.new_page(viewport={"width": 1280, "height": 1600})
+        tab = Tab(page)
+        await page.add_init_script(NOTE_VIOLATIONS)
+        page.on(
+            "request",
+            lambda request: tab.hosts.add(urlsplit(request.url).netloc) if request.url[:4] == "http" else None,
+        )
+        page.on("console", lambda line: tab.complaints.append(line.text) if line.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        yield tab
+        await browser.close()
+
+
+async def keep(page: Page, name: str) -> None:
+    """Keep a picture of the page."""
+    PICTURES.mkdir(exist_ok=True)
+    await page.screenshot(path=PICTURES / f"{name}.png")
+
+
+async def test_a_task_is_made_on_the_page(tab: Tab, live_server: LiveServer, alice: Person, database: Database) -> None:
+    page = tab.page
+    response = await page.goto(f"{live_server.url}/docs")
+    assert response is not None
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    await expect(page.locator(".opblock")).not_to_have_count(0)
+
+    await page.locator(".auth-wrapper .btn.authorize").click()
+    form = page.locator(".auth-container", has_text="OAuth2, password")
+    await form.locator("#oauth_username").fill("alice")
+    await form.locator("#oauth_password").fill(PASSWORD)
+    await keep(page, "docs-authorize")
+    await form.locator("button.authorize").click()
+    await expect(form.get_by_text("Logout")).to_be_visible()
+    await page.locator(".auth-container .btn-done").first.click()
+
+    operation = page.locator("#operations-tasks-createTask")
+    await operation.locator(".opblock-summary").click()
+    await operation.locator("textarea.body-param__text").fill('{"title": "Made in a browser", "priority": 3}')
+    await operation.locator("button.execute").click()
+    await expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("201")
+    await expect(operation.locator(".live-responses-table")).to_contain_text("Made in a browser")
+    await operation.scroll_into_view_if_needed()
+    await keep(page, "docs-task")
+
+    async with database.reader() as reader:
+        rows = (await reader.execute(text("SELECT project_id, title, priority FROM tasks"))).all()
+    assert [tuple(row) for row in rows] == [(alice.inbox_id, "Made in a browser", 3)]
+    await tab.assert_content(live_server)
+
+
+async def test_a_wrong_password_is_told(tab: Tab, live_server: LiveServer, alice: Person) -> None:
+    page = tab.page
+    await page.goto(f"{live_server.url}/docs")
+    await page.locator(".auth-wrapper .btn.authorize").click()
+    form = page.locator(".auth-container", has_text="OAuth2, password")
+    await form.locator("#oauth_username").fill("alice")
+    await form.locator("#oauth_password").fill("not her password")
+    await form.locator("button.authorize").click()
+    await expect(form.locator(".errors")).to_be_visible()
+    await keep(page, "docs-wrong-password")
+    # The browser itself notes the 401.
+    assert len(tab.complaints) == 1
+    assert "401" in tab.complaints[0]
+
+
+async def test_the_reference_is_shown(tab: Tab, live_server: LiveServer) -> None:
+    await tab.page.goto(f"{live_server.url}/redoc")
+    await expect(tab.page.get_by_role("heading", name="Task Manager API")).to_be_visible()
+    await expect(tab.page.locator("[role=search] input")).to_be_visible()
+    await tab.page.locator("[role=search] input").fill("comment")
+    await expect(tab.page.locator("[data-role='search:results'] [role=menuitem]").first).to_be_visible()
+    await keep(tab.page, "redoc")
+    await tab.assert_content(live_server)

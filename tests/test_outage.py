@@ -1,0 +1,222 @@
+"""The database is held up, goes silent or goes away under load: what clients see, and how soon it is over."""
+
+import asyncio
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from alembic import command
+from sqlalchemy import make_url
+
+from taskmanager.database import alembic_config
+from taskmanager.embedded_postgres import EmbeddedPostgres
+from tests.conftest import SECRET
+from tests.credentials import API
+from tests.live_server import LiveServer
+
+CLIENTS = 40  # four times what the pool holds
+
+
+@dataclass
+class Place:
+    """A database that may be mistreated, and the service on it."""
+
+    postgres: EmbeddedPostgres
+    dsn: str
+    server: LiveServer
+
+    def postmaster(self) -> int:
+        """Return the pid of the database's first process."""
+        folder = (self.postgres.data_dir / "postgres").resolve() / "data"
+        return int((folder / "postmaster.pid").read_text().split()[0])
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to each process of the database, the first one first, so that it makes no more."""
+        first = self.postmaster()
+        os.kill(first, number)
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if parent == first:
+                with suppress(ProcessLookupError):  # one that was about to end
+                    os.kill(int(stat.parent.name), number)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    """The service on a database of its own."""
+    with tempfile.TemporaryDirectory(prefix="outage-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # as root the database runs under another account
+        postgres = EmbeddedPostgres(folder, options={"fsync": "off"})
+        url = postgres.start()
+        command.upgrade(alembic_config(url), "head")
+        server = LiveServer({"DATABASE_URL": url, "SECRET_KEY": SECRET}, folder / "server.log")
+        server.start()
+        dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        yield Place(postgres, dsn, server)
+        server.stop()
+        postgres.stop()
+        postgres.remove()
+
+
+@dataclass
+class Seen:
+    """What clients saw."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    slowest_seconds: float = 0.0
+    first_success_at: float | None = None
+
+    def forget_successes(self) -> None:
+        """Note the next success as the first, and count anew."""
+        self.first_success_at = None
+        self.statuses.clear()
+
+
+async def _use(client: httpx.AsyncClient, seen: Seen, until: asyncio.Event) -> None:
+    while not until.is_set():
+        started = time.monotonic()
+        if random.random() < 0.5:
+            response = await client.get(f"{API}/tasks?limit=5&count=none")
+        else:
+            response = await client.post(f"{API}/tasks", json={"title": "Through thick and thin"})
+        took = time.monotonic() - started
+        seen.slowest_seconds = max(seen.slowest_seconds, took)
+        seen.statuses[response.status_code] += 1
+        if response.status_code < 300:
+            # A request sent before it was over may have been answered by chance.
+            seen.first_success_at = seen.first_success_at or time.monotonic()
+        elif (
+            response.status_code != 503
+            or response.headers["Content-Type"] != "application/problem+json"
+            or response.headers["Retry-After"] != "1"
+        ):
+            seen.wrong.append(f"{response.status_code} {response.headers} {response.text}")
+        await asyncio.sleep(0.05)
+
+
+async def _watch_liveness(client: httpx.AsyncClient, seen: Seen, until: asyncio.Event) -> None:
+    while not until.is_set():
+        started = time.monotonic()
+        response = await client.get("/livez")
+        took = time.monotonic() - started
+        if response.status_code != 200 or took > 1:
+            seen.wrong.append(f"/livez: {response.status_code} after {took:.1f} s")
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def under_load(place: Place) -> AsyncIterator[Seen]:
+    """Have many clients read and write while the block runs, and the probe of liveness looked at."""
+    seen, done = Seen(), asyncio.Event()
+    async with AsyncExitStack() as stack:
+        # One each: the connections of a shared one are not handed out in turn.
+        client, prober, *others = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=place.server.url, timeout=20, verify=False))
+            for _ in range(CLIENTS + 2)
+        ]
+        name = f"outage_{random.getrandbits(32)}"
+        account = {"username": name, "email": f"{name}@example.com", "password": "through thick and thin"}
+        assert (await client.post(f"{API}/users", json=account)).status_code == 201
+        token = (await client.post(f"{API}/token", data=account)).json()["access_token"]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_watch_liveness(prober, seen, done))
+            for other in others:
+                other.headers["Authorization"] = f"Bearer {token}"
+                group.create_task(_use(other, seen, done))
+            await asyncio.sleep(0.5)
+            yield seen
+            done.set()
+    print(f"slowest answer {seen.slowest_seconds:.2f} s")
+    assert seen.wrong == []
+    assert seen.slowest_seconds < 5
+
+
+async def until_ready(place: Place, *, ready: bool, seconds: float) -> None:
+    """Wait until `/readyz` says so."""
+    async with asyncio.timeout(seconds), httpx.AsyncClient(base_url=place.server.url, timeout=seconds) as client:
+        while (await client.get("/readyz")).is_success != ready:  # noqa: ASYNC110  # this is what a balancer does
+            await asyncio.sleep(0.1)
+
+
+async def assert_healed(seen: Seen, place: Place) -> None:
+    """Check that requests succeed within two seconds from now, and none is refused any more a few seconds later."""
+    seen.forget_successes()
+    now = time.monotonic()
+    await until_ready(place, ready=True, seconds=3)
+    while seen.first_success_at is None and time.monotonic() - now < 4:  # noqa: ASYNC110  # noted by others
+        await asyncio.sleep(0.02)
+    assert seen.first_success_at is not None
+    assert seen.first_success_at - now < 2
+    print(f"first success after {seen.first_success_at - now:.2f} s")
+    for _ in range(5):
+        seen.statuses.clear()
+        await asyncio.sleep(1)
+        if set(seen.statuses) == {200, 201}:
+            return
+    raise AssertionError(f"still refused: {seen.statuses}")
+
+
+async def test_a_database_that_goes_silent(place: Place) -> None:
+    async with under_load(place) as seen:
+        place.signal_all(signal.SIGSTOP)
+        try:
+            await until_ready(place, ready=False, seconds=5)
+            await asyncio.sleep(5)
+            seen.forget_successes()
+            await asyncio.sleep(2)
+            assert set(seen.statuses) == {503}
+        finally:
+            place.signal_all(signal.SIGCONT)
+        await assert_healed(seen, place)
+
+
+async def test_a_database_that_goes_away(place: Place) -> None:
+    async with under_load(place) as seen:
+        await asyncio.to_thread(place.postgres.stop)
+        await until_ready(place, ready=False, seconds=5)
+        seen.forget_successes()
+        await asyncio.sleep(2)
+        assert set(seen.statuses) == {503}
+        await asyncio.to_thread(place.postgres.start)
+        await assert_healed(seen, place)
+
+
+async def test_a_table_that_is_locked_until_the_pool_is_exhausted(place: Place) -> None:
+    async with under_load(place) as seen:
+        connection = await asyncpg.connect(place.dsn)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+            await asyncio.sleep(6)
+            assert seen.statuses[503] > CLIENTS
+            # Other things go on, and so does the balancer's probe.
+            await until_ready(place, ready=True, seconds=1)
+        await connection.close()
+        await assert_healed(seen, place)
+
+
+async def test_a_stop_while_the_database_is_silent(place: Place, tmp_path: Path) -> None:
+    environment = {"DATABASE_URL": place.dsn, "SECRET_KEY": SECRET}
+    server = LiveServer(environment, tmp_path / "log")
+    server.start()
+    place.signal_all(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert await asyncio.to_thread(server.stop) == -signal.SIGTERM
+        assert time.monotonic() - started < 10
+    finally:
+        place.signal_all(signal.SIGCONT)
