@@ -15,8 +15,9 @@ from fastapi import FastAPI
 from sqlalchemy import event, text
 
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
-from taskmanager.database import Database, alembic_config
+from taskmanager.database import Database
 from taskmanager.main import create_app
+from taskmanager.schema_migrations import alembic_config
 from taskmanager.settings import Settings
 from tests.live_server import RATE_LIMITS, LiveServer
 from tests.server import database_on, execute_on, find_server

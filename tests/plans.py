@@ -11,8 +11,9 @@ import asyncpg
 from alembic import command
 from sqlalchemy import event, make_url, text
 
-from taskmanager.database import Database, alembic_config
+from taskmanager.database import Database
 from taskmanager.pagination import CursorSigner
+from taskmanager.schema_migrations import alembic_config
 from taskmanager.tasks.list_repository import TaskListReader
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList
 from tests.conftest import make_settings

@@ -16,8 +16,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import taskmanager
-from taskmanager.database import Base, Database, SchemaError, alembic_config, migrations_directory
+from taskmanager.database import SCHEMA_REVISION, Base, Database, SchemaError
 from taskmanager.main import create_app
+from taskmanager.schema_migrations import alembic_config, migrations_directory
 from tests.applications import started, without_lifespan
 from tests.conftest import make_settings
 from tests.databases import temporary_database
@@ -128,6 +129,9 @@ class TestModels:
 
 class TestMigrations:
     """Up, down and up again."""
+
+    def test_the_newest_is_the_one_that_the_service_asks_for(self) -> None:
+        assert ScriptDirectory(str(migrations_directory())).get_current_head() == SCHEMA_REVISION
 
     async def test_every_step_can_be_taken_back_and_repeated(self, database_url: str, empty_url: str) -> None:
         before = await catalogue_of(empty_url)

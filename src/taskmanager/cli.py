@@ -16,12 +16,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 import uvicorn
-from alembic import command
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 from uvicorn.supervisors import Multiprocess
 
-from taskmanager import demo, doctor, openapi
+from taskmanager import demo, doctor
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
 from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
 from taskmanager.accounts.password_rules import check_password
@@ -29,7 +28,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database import Database, SchemaError, alembic_config, sqlstate_of, unreachable
+from taskmanager.database import Database, SchemaError, sqlstate_of, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.metrics import FOLDER_VARIABLE
@@ -124,6 +123,8 @@ def examine(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes 
 @cli.command("openapi")
 def print_openapi(output: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None) -> None:
     """Print the OpenAPI document of this version; needs no settings and no database."""
+    from taskmanager import openapi  # noqa: PLC0415  # needs the whole application, which other commands don't
+
     document = openapi.render(openapi.describe())
     if output is None:
         typer.echo(document, nl=False)
@@ -269,6 +270,11 @@ def _development_secret(data_dir: Path) -> str:
 
 
 def _migrate(settings: DatabaseSettings) -> None:
+    # Alembic takes longer to import than `serve`, which has no use for it, takes to check its settings.
+    from alembic import command  # noqa: PLC0415
+
+    from taskmanager.schema_migrations import alembic_config  # noqa: PLC0415
+
     for tries_left in reversed(range(_MIGRATION_TRIES)):
         try:
             command.upgrade(alembic_config(settings.database_url), "head")

@@ -16,10 +16,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from taskmanager.database import (
     MINIMUM_SERVER_VERSION,
+    SCHEMA_REVISION,
     Database,
     ReadSession,
     SchemaError,
-    newest_revision,
     unreachable,
 )
 from taskmanager.settings import DatabaseSettings, Settings
@@ -194,7 +194,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
                 findings.append(await _encryption(session))
         try:
             await database.check_schema()
-            findings.append(_ok(f"schema at revision {newest_revision()}, as this version needs it"))
+            findings.append(_ok(f"schema at revision {SCHEMA_REVISION}, as this version needs it"))
         except SchemaError as error:
             findings.append(_problem(str(error)))
     except (DBAPIError, OSError) as error:
