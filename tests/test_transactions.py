@@ -83,10 +83,10 @@ async def insert_and_answer_badly(transaction: Transaction) -> Stored:
 
 @pytest.fixture(scope="module")
 async def extended(database_url: str) -> AsyncIterator[FastAPI]:
-    """An application with these routes, and a table whose constraint is checked by COMMIT alone."""
+    """An application with these routes, where each request runs alone; a table whose constraint COMMIT checks."""
     connection = await connect(make_url(database_url))
     await connection.execute("CREATE TABLE promises (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
-    app = create_app(make_settings(database_url=database_url, database_pool_size=5))
+    app = create_app(make_settings(database_url=database_url, share_statements=False))
     for handler in (insert, insert_late, insert_twice, insert_twice_late, insert_and_answer_badly):
         path = f"/{handler.__name__}"
         app.add_api_route(path, handler, methods=["POST"], status_code=201, include_in_schema=False)

@@ -29,6 +29,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
 _KINDS_OF_SHARED_STATEMENTS = 5
+_SHARED_LOCK_TIMEOUT_MS = 200
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
@@ -222,7 +223,11 @@ class Database:
             hide_parameters=True,
             isolation_level="AUTOCOMMIT",
             connect_args=_connect_args(
-                settings, settings.database_statement_timeout_ms, plan_cache_mode="force_generic_plan"
+                settings,
+                settings.database_statement_timeout_ms,
+                plan_cache_mode="force_generic_plan",
+                # Whoever has to wait for a lock does so alone.
+                lock_timeout=str(min(_SHARED_LOCK_TIMEOUT_MS, settings.database_lock_timeout_ms)),
             ),
         )
         self._new_shared_session = async_sessionmaker(self._shared_engine, expire_on_commit=False)
