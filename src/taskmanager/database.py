@@ -408,7 +408,8 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return error.sqlstate is None or error.sqlstate.startswith(_TRANSIENT_SQLSTATES)
     # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
-    return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, OSError))
+    # The driver's "internal" error is a connection that broke between two messages.
+    return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError))
 
 
 def violated_constraint(error: DBAPIError) -> str | None:
