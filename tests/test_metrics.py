@@ -185,6 +185,28 @@ class TestDatabase:
         name = "database_statement_seconds_total"
         assert 0.1 <= value(after, name) - value(before, name) < 1
 
+    async def test_statements_that_requests_share_are_counted_once(
+        self, observer: httpx.AsyncClient, observed: FastAPI, alice: Person
+    ) -> None:
+        task = await alice.new_task()
+        before = await scrape(observer)
+        headers = {"Authorization": f"Bearer {alice.token}"}
+        answers = await asyncio.gather(
+            *(observer.get(f"/api/v1/tasks/{task['id']}", headers=headers) for _ in range(20))
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        for answer in answers:
+            assert "db;dur=0.00" not in answer.headers["Server-Timing"]
+        after = await scrape(observer)
+
+        def growth(name: str) -> float:
+            return value(after, name) - value(before, name)
+
+        assert growth("shared_statement_requests_total") == 20
+        assert 1 <= growth("shared_statements_total") < 20
+        assert growth("database_statements_total") >= growth("shared_statements_total")
+        assert growth("database_statement_seconds_total") > 0
+
     async def test_the_pool_is_seen_at_work(
         self, observer: httpx.AsyncClient, observed: FastAPI, alice: Person
     ) -> None:

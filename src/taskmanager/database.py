@@ -28,7 +28,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
 # 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
-_KINDS_OF_SHARED_STATEMENTS = 5
+KINDS_OF_SHARED_STATEMENTS = 5
 _SHARED_LOCK_TIMEOUT_MS = 200
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
@@ -72,9 +72,15 @@ class SharedConnection:
     values: the plan of a look-up by key is the same for all of them, and planning would cost more than running it.
     """
 
-    def __init__(self, session: AsyncSession, driver_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(
+        self,
+        session: AsyncSession,
+        driver_connection: "asyncpg.Connection[asyncpg.Record]",
+        meter: "StatementMeter",
+    ) -> None:
         self._session = session
         self._driver_connection = driver_connection
+        self._meter = meter
         self.used_at = time.monotonic()
 
     async def fetch(self, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
@@ -85,7 +91,11 @@ class SharedConnection:
             asyncpg.InterfaceError: The connection is closed.
             OSError: The connection was lost, or the server did not answer in time.
         """
-        rows = await self._driver_connection.fetch(sql, *arguments)
+        started = time.perf_counter()
+        try:
+            rows = await self._driver_connection.fetch(sql, *arguments)
+        finally:
+            self._meter.add(started)
         self.used_at = time.monotonic()
         return rows
 
@@ -216,7 +226,7 @@ class Database:
         self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
         self._shared_engine = create_async_engine(
             settings.database_url,
-            pool_size=_KINDS_OF_SHARED_STATEMENTS,
+            pool_size=KINDS_OF_SHARED_STATEMENTS,
             max_overflow=0,
             pool_timeout=settings.database_pool_wait_seconds,
             pool_pre_ping=True,
@@ -299,7 +309,7 @@ class Database:
             await session.close()
             raise
         assert pooled.driver_connection is not None
-        return SharedConnection(session, pooled.driver_connection)
+        return SharedConnection(session, pooled.driver_connection, self.meter)
 
     async def check_schema(self, *, allow_newer: bool = False) -> None:
         """Make sure that server and schema fit this code.

@@ -15,6 +15,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from taskmanager.database import (
+    KINDS_OF_SHARED_STATEMENTS,
     MINIMUM_SERVER_VERSION,
     SCHEMA_REVISION,
     Database,
@@ -27,8 +28,8 @@ from taskmanager.settings import DatabaseSettings, Settings
 # Those whose versions one is asked for first.
 _PACKAGES = ("taskmanager", "fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "asyncpg")
 _ACCELERATORS = ("uvloop", "httptools")
-# Besides its pool: one connection for /readyz and one for long deletions.
-_BESIDE_POOL = 2
+# Besides its pool: one connection each for /readyz, for long deletions and for the rate limits.
+_BESIDE_POOL = 3
 _PINGS = 5
 _SLOW_PING_MS = 5.0
 _CLOCK_WARNING_SECONDS = 1.0
@@ -185,9 +186,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     try:
         async with database.reader() as session:
             findings.append(await _server(session, where))
-            findings.append(
-                await _connections(session, workers * (settings.database_pool_size + _BESIDE_POOL), workers)
-            )
+            findings.append(await _connections(session, workers * _connections_of_worker(settings), workers))
             findings.append(await _clock(session))
             findings += await _durability(session)
             if url.host and not _is_this_machine(url.host):
@@ -202,6 +201,11 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     finally:
         await database.dispose()
     return findings
+
+
+def _connections_of_worker(settings: DatabaseSettings) -> int:
+    shares = not isinstance(settings, Settings) or settings.share_statements
+    return settings.database_pool_size + _BESIDE_POOL + (KINDS_OF_SHARED_STATEMENTS if shares else 0)
 
 
 async def _server(session: ReadSession, where: str) -> Finding:

@@ -126,7 +126,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.password_hasher = PasswordHasher(
         threads=settings.password_hash_threads, queue=settings.password_hash_queue
     )
-    app.state.metrics = _metrics(app.state.database, app.state.password_hasher, app.state.rate_limiter)
+    app.state.metrics = _metrics(
+        app.state.database, app.state.shared_tasks, app.state.password_hasher, app.state.rate_limiter
+    )
     _add_routes(app)
     routes = RouteTable(app)
     _add_middleware(app, settings, routes)
@@ -156,7 +158,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def _metrics(database: Database, hasher: PasswordHasher, limiter: RateLimiter) -> Metrics:
+def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, limiter: RateLimiter) -> Metrics:
     metrics = Metrics()
     gauge, counter = metrics.watch_gauge, metrics.watch_counter
     meter = database.meter
@@ -165,6 +167,9 @@ def _metrics(database: Database, hasher: PasswordHasher, limiter: RateLimiter) -
     gauge("database_pool_waiting", "Who waits for a free, opened and tested one.", lambda: database.pool.waiting)
     counter("database_statements", "Statements sent, commits included.", lambda: meter.statements)
     counter("database_statement_seconds", "Time that these took.", lambda: meter.seconds)
+    kinds = shared.coalescers
+    counter("shared_statements", "Those that requests can share.", lambda: sum(kind.statements for kind in kinds))
+    counter("shared_statement_requests", "Requests in these.", lambda: sum(kind.requests for kind in kinds))
     gauge("password_hashes_pending", "Passwords that are being hashed or wait for it.", lambda: hasher.pending)
     failures = limiter.failures
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])

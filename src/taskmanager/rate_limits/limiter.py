@@ -11,6 +11,7 @@ Requests that find no permit while a statement is under way wait for the next on
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from datetime import datetime
 from itertools import chain, islice
 from math import ceil
@@ -242,7 +243,8 @@ class RateLimiter:
                     waiting: _Waiting = loop.create_future()
                     self._waiting.setdefault(key, []).append(waiting)
                     if self._asking is None:
-                        self._asking = loop.create_task(self._answer_all())
+                        # In a context of its own: the time it takes is not that of the request that began it.
+                        self._asking = loop.create_task(self._answer_all(), context=Context())
                     if (decision := await waiting) is not None:
                         return decision
         except TimeoutError as error:
