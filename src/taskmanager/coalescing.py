@@ -6,7 +6,8 @@ that gives up leaves the others alone. What goes wrong with one request goes wro
 means that the request must be run alone, and so it is for all of them when the server refuses the shared statement
 for something that a single request may have caused; PostgreSQL has then rolled it back as a whole. A statement whose
 outcome is unknown (connection lost, time-out) is never repeated: it may have been committed. All its requests are
-refused, and with them those that wait, since no database answers them either.
+refused, and with them those that wait, since no database answers them either. Only what reads is run again, each
+request alone, when its connection turns out to be lost: a server that closed one may be there for the next.
 """
 
 import asyncio
@@ -26,6 +27,14 @@ _Result = TypeVar("_Result")
 # Data exception, violated constraint, rollback (deadlock), lock time-out.
 _CAUSED_BY_ONE = ("22", "23", "40", "55P03")
 _STATEMENT_TIMEOUT = "57014"
+_CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
 # A connection that was idle for longer is looked at before it is used.
 _TRUSTED_SECONDS = 1.0
 
@@ -47,7 +56,8 @@ class Coalescer(Generic[_Item, _Result]):
     """Runs one statement for all requests of a kind that arrived while the one before was under way.
 
     `run` takes a connection and the items and returns a result for each, in their order; None for one that must be run
-    alone. Items with the same `conflict_key` never share a statement: the later one waits for the next.
+    alone. Items with the same `conflict_key` never share a statement: the later one waits for the next. With `reads`
+    the statement changes nothing.
     """
 
     def __init__(
@@ -58,6 +68,7 @@ class Coalescer(Generic[_Item, _Result]):
         *,
         max_batch: int = 64,
         conflict_key: Callable[[_Item], Hashable] | None = None,
+        reads: bool = False,
     ) -> None:
         self.name = name
         self.statements = 0
@@ -66,6 +77,7 @@ class Coalescer(Generic[_Item, _Result]):
         self._run = run
         self._max_batch = max_batch
         self._conflict_key = conflict_key
+        self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._connection: SharedConnection | None = None
@@ -130,13 +142,13 @@ class Coalescer(Generic[_Item, _Result]):
             for ticket in batch:
                 ticket.waited = sent - ticket.arrived
             results = await self._run(connection, [ticket.item for ticket in batch])
-        except asyncpg.PostgresError as error:
-            if not (error.sqlstate or "").startswith(_CAUSED_BY_ONE):
+        except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
+            state = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
+            if self._reads and sent and isinstance(error, _CONNECTION_LOST):
+                await self._discard()
+            elif not state.startswith(_CAUSED_BY_ONE):
                 await self._fail(batch, error)
                 return
-        except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
-            await self._fail(batch, error)
-            return
         took = time.perf_counter() - sent
         for ticket, result in zip(batch, results, strict=True):
             ticket.took = took
@@ -144,6 +156,8 @@ class Coalescer(Generic[_Item, _Result]):
                 ticket.answer.set_result(result)
 
     async def _connected(self) -> SharedConnection:
+        if self._connection is not None and self._connection.is_lost:
+            await self._discard()
         if self._connection is None or time.monotonic() - self._connection.used_at > _TRUSTED_SECONDS:
             if self._connection is not None:
                 connection, self._connection = self._connection, None

@@ -99,6 +99,11 @@ class SharedConnection:
         self.used_at = time.monotonic()
         return rows
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server is known to have closed the connection."""
+        return self._driver_connection.is_closed()
+
     async def close(self) -> None:
         """Give the connection back to its pool."""
         await self._session.close()
@@ -339,7 +344,22 @@ class Database:
 
 
 class _DriverConnection(asyncpg.Connection):
-    """A connection that takes leave briefly: SQLAlchemy lets a request wait for the end of one that is lost."""
+    """A connection that takes leave briefly, since SQLAlchemy lets a request wait for the end of one that is lost.
+
+    It counts as closed as soon as it has the server's farewell, so that the pool's test of it opens another instead.
+    """
+
+    async def fetchrow(self, *arguments: Any, **options: Any) -> Any:
+        """Run a statement, above all the pool's test, and return its first row.
+
+        Raises:
+            asyncpg.InterfaceError: The connection is closed.
+        """
+        try:
+            return await super().fetchrow(*arguments, **options)
+        except asyncpg.InternalClientError as error:
+            self.terminate()
+            raise asyncpg.InterfaceError("connection is closed") from error
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's
         """Close the connection.
@@ -418,7 +438,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return error.sqlstate is None or error.sqlstate.startswith(_TRANSIENT_SQLSTATES)
     # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
-    # The driver's "internal" error is a connection that broke between two messages.
+    # An InternalClientError is what asyncpg says of a connection that got the server's farewell but is not closed yet.
     return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError))
 
 

@@ -223,10 +223,10 @@ class SharedTasks:
     """
 
     def __init__(self, database: Database) -> None:
-        self.finds = Coalescer[TaskKey, StoredTask]("find task", database, _find)
-        self.pages = Coalescer[PageKey, StoredPage]("list tasks", database, _list, max_batch=32)
+        self.finds = Coalescer[TaskKey, StoredTask]("find task", database, _find, reads=True)
+        self.pages = Coalescer[PageKey, StoredPage]("list tasks", database, _list, max_batch=32, reads=True)
         self.counted_pages = Coalescer[PageKey, StoredPage](
-            "list and count tasks", database, _list_counted, max_batch=32
+            "list and count tasks", database, _list_counted, max_batch=32, reads=True
         )
         self.creations = Coalescer[NewTask, StoredTask]("create task", database, _create)
         # Of two changes to one row in a statement PostgreSQL would make one and silently drop the other.
