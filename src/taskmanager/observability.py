@@ -154,4 +154,6 @@ def configure_logging(*, readable: bool) -> None:
         logger.handlers = []
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.
+    logging.getLogger("taskmanager.database.MeasuredPool").setLevel(logging.WARNING)
     log_request.stream = None if readable else sys.stdout.buffer
