@@ -30,6 +30,11 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
         server = LiveServer(environment, tmp_path / "log", workers=workers)
         servers.append(server)
         server.start()
+        # It is ready as soon as one worker is.
+        deadline = time.monotonic() + 30
+        while server.log.read_text().count("Application startup complete") < workers:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         return server
 
     yield make
