@@ -150,10 +150,11 @@ async def test_a_request_that_is_open_at_the_end_is_finished(start: Start, alice
 async def test_a_second_signal_ends_the_drain(start: Start, number: signal.Signals, workers: int) -> None:
     server = start(workers, drain_seconds=60)
     signal_to(server, signal.SIGTERM)
-    await until_draining(server.url)
     # The same stop, arriving twice, as from a supervisor that signals all processes of a service.
+    await asyncio.sleep(0.7)
     signal_to(server, signal.SIGTERM)
     await asyncio.sleep(2.5)
+    await until_draining(server.url)
     assert await is_draining(server.url)
     asked = time.monotonic()
     signal_to(server, number)
