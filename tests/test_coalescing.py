@@ -136,9 +136,8 @@ async def test_none_is_for_one_that_must_run_alone(doubled: Coalescer[int, int],
         "SELECT CAST(CAST($1 AS integer) || 'x' AS integer)",
         "INSERT INTO sessions (user_id) SELECT $1",
         "DO $$ BEGIN RAISE deadlock_detected; END $$",
-        "DO $$ BEGIN RAISE lock_not_available; END $$",
     ],
-    ids=["22012", "22P02", "23503", "40P01", "55P03"],
+    ids=["22012", "22P02", "23503", "40P01"],
 )
 async def test_what_one_request_may_have_caused_sends_each_to_run_alone(own_database: Database, sql: str) -> None:
     async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
@@ -215,12 +214,17 @@ class TestDatabaseGone:
         await coalescer.close()
         await database.dispose()
 
-    async def test_a_statement_that_the_server_cancels_concerns_only_its_own_requests(self, database_url: str) -> None:
+    @pytest.mark.parametrize(
+        "sql", ["SELECT pg_sleep(10)", "DO $$ BEGIN RAISE lock_not_available; END $$"], ids=["57014", "55P03"]
+    )
+    async def test_a_statement_that_the_server_cancels_concerns_only_its_own_requests(
+        self, database_url: str, sql: str
+    ) -> None:
         database = Database(make_settings(database_url=database_url, database_statement_timeout_ms=100))
 
         async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
             if 1 in items:
-                await connection.fetch("SELECT pg_sleep(10)")
+                await connection.fetch(sql)
             return items
 
         coalescer = Coalescer[int, int]("slow", database, run, max_batch=1)

@@ -24,9 +24,10 @@ from taskmanager.errors import DatabaseUnavailableError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-# Data exception, violated constraint, rollback (deadlock), lock time-out.
-_CAUSED_BY_ONE = ("22", "23", "40", "55P03")
-_STATEMENT_TIMEOUT = "57014"
+# Data exception, violated constraint, rollback (deadlock).
+_CAUSED_BY_ONE = ("22", "23", "40")
+# Statement time-out, lock time-out: the connection is as good as before.
+_TIMED_OUT_ON_THE_SERVER = {"57014", "55P03"}
 _CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -167,7 +168,7 @@ class Coalescer(Generic[_Item, _Result]):
 
     async def _fail(self, batch: Sequence[Ticket[_Item, _Result]], error: Exception) -> None:
         state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
-        if state != _STATEMENT_TIMEOUT:
+        if state not in _TIMED_OUT_ON_THE_SERVER:
             await self._discard()
             if is_transient(error):
                 batch = [*batch, *self._waiting]

@@ -29,7 +29,8 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
 KINDS_OF_SHARED_STATEMENTS = 5
-_SHARED_LOCK_TIMEOUT_MS = 200
+# Longer than a migration asks for a table.
+_SHARED_LOCK_TIMEOUT_MS = 1_100
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
@@ -241,7 +242,7 @@ class Database:
                 settings,
                 settings.database_statement_timeout_ms,
                 plan_cache_mode="force_generic_plan",
-                # Whoever has to wait for a lock does so alone.
+                # Only a table that is locked as a whole is waited for: rows that are locked are passed over.
                 lock_timeout=str(min(_SHARED_LOCK_TIMEOUT_MS, settings.database_lock_timeout_ms)),
             ),
         )

@@ -133,7 +133,7 @@ class TaskShortcuts:
         if request.scope["query_string"]:
             return None
         new = await _read_body(request, TaskCreateAnywhere if project_id is None else TaskCreate)
-        if new is None:
+        if new is None or new.assignee_id is not None:  # who assigns may have to wait for somebody's removal
             return None
         if isinstance(new, TaskCreateAnywhere):
             project_id = new.project_id
@@ -153,6 +153,8 @@ class TaskShortcuts:
         condition = self._condition(request)
         changes = await _read_body(request, TaskUpdate)
         if condition is None or changes is None or "project_id" in changes.model_fields_set:
+            return None
+        if changes.assignee_id is not None:
             return None
         patch = changes.model_dump_json(exclude_unset=True)
         ticket = await self._tasks.changes.submit(

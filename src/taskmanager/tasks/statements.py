@@ -37,9 +37,10 @@ WITH keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     FROM keys k
     JOIN projects p ON p.id = COALESCE(k.project_id, (SELECT id FROM projects WHERE inbox_of = k.user_id))
     JOIN project_members m ON m.project_id = p.id AND m.user_id = k.user_id
+    JOIN users u ON u.id = k.user_id
     -- The membership stays until the task is there: who is being removed or deleted leaves no task behind.
-    -- The project is locked before it, in the order of whoever deletes it.
-    FOR KEY SHARE OF p {lock} FOR KEY SHARE OF m {lock}
+    -- The project is locked before it and the user last, in the order of whoever deletes them.
+    FOR KEY SHARE OF p {lock} FOR KEY SHARE OF m {lock} FOR KEY SHARE OF u {lock}
 ), allowed AS MATERIALIZED (
     SELECT k.*, a.project_id AS target_id, nextval('tasks_id_seq') AS id
     FROM access a JOIN keys k ON k.n = a.n
