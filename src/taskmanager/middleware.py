@@ -282,11 +282,12 @@ class ConflictRetryMiddleware:
                 received.append(message := await receive())
                 return message
 
-            async def watch(message: Message, state: dict[str, Any] = inner["state"]) -> None:
+            async def watch(message: Message, inner: Scope = inner) -> None:
                 nonlocal started
                 started = True
                 # What goes out through the outer middleware may tell of it.
-                scope.setdefault("state", {}).update(state)
+                scope["route"] = inner.get("route")
+                scope.setdefault("state", {}).update(inner["state"])
                 await send(message)
 
             try:
