@@ -23,7 +23,7 @@ ischema_names.setdefault("xid8", TransactionId)
 _ADVISORY_LOCK = 7_463_526_194_023_211
 _LOCK_WAIT_SECONDS = 60
 # Shorter than a request waits for a lock: while a migration waits for a table, everybody else queues up behind it.
-_TABLE_LOCK_TIMEOUT = "1s"
+_TABLE_LOCK_TIMEOUT = "500ms"
 
 
 def _wait_for_lock(connection: Connection) -> None:

@@ -39,7 +39,7 @@ CANNOT_START = 2
 _APP = "taskmanager.main:create_configured_app"
 # A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
 _LOCK_NOT_AVAILABLE = "55P03"
-_MIGRATION_TRIES = 10
+_MIGRATION_TRIES = 14
 _MIGRATION_PAUSE_SECONDS = 1.0
 _S = TypeVar("_S", bound=DatabaseSettings)
 

@@ -90,7 +90,7 @@ class Coalescer(Generic[_Item, _Result]):
             DatabaseUnavailableError: The database went away; a write may or may not have been committed.
             asyncpg.PostgresError: The statement itself is at fault.
         """
-        ticket = Ticket[_Item, _Result](item, asyncio.get_running_loop().create_future())
+        ticket: Ticket[_Item, _Result] = Ticket(item, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
         if self._worker is None:
             # In a context of its own, since its work belongs to no single request.
@@ -110,8 +110,11 @@ class Coalescer(Generic[_Item, _Result]):
 
     async def _work(self) -> None:
         try:
-            while batch := self._next_batch():
-                await self._serve(batch)
+            while self._waiting:
+                # Requests that the event loop has read, and will begin with next, may still come along.
+                await asyncio.sleep(0)
+                if batch := self._next_batch():
+                    await self._serve(batch)
         finally:
             self._worker = None
 

@@ -19,7 +19,7 @@ from taskmanager.idempotency import (
     RequestIdentity,
     read_idempotency_key,
 )
-from taskmanager.pagination import CursorSigner, Page, PageQuery, cut_page, next_link, read_page
+from taskmanager.pagination import CursorSigner, Page, PageQuery, cut_page, kept_parameters, next_link, read_page
 from taskmanager.preconditions import IfMatch, matches_known, read_if_match
 from taskmanager.rate_limits.limiter import Key, RateLimiter
 from taskmanager.settings import Settings
@@ -131,7 +131,7 @@ class Pager:
         """Add the `Link` header, if there is a next page, and return its cursor."""
         if cursor is not None:
             query = self._request.query_params.multi_items()
-            self._response.headers["Link"] = next_link(self._request.url.path, query, cursor)
+            self._response.headers["Link"] = next_link(self._request.url.path, kept_parameters(query), cursor)
         return cursor
 
 

@@ -1,11 +1,17 @@
-"""uvicorn's HTTP protocol, with one system call for an answer where it makes two."""
+"""uvicorn's HTTP protocol, with one system call for an answer and one check of its headers where it makes many."""
 
 import asyncio
+import string
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _MOST_HELD_BYTES: Final = 65_536
+# A token and a field value (RFC 9110, sections 5.6.2 and 5.5).
+_NAME_BYTES: Final = (string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~").encode()
+_VALUE_BYTES: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
+# How the connection goes on is for uvicorn to say.
+_STEERING: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
 class CorkedTransport:
@@ -46,9 +52,47 @@ class CorkedTransport:
         return getattr(self._transport, name)
 
 
+class LeanCycle(RequestResponseCycle):
+    """One request and its answer; the headers of a plain answer are checked all together.
+
+    uvicorn looks at each name and each value by itself, which takes a sixth of the time that a look-up of a task needs.
+    """
+
+    async def send(self, message: Any) -> None:
+        """Send a part of the answer; whatever is not the head of a plain one is left to uvicorn."""
+        head = self._head(message) if message["type"] == "http.response.start" else None
+        if head is None:
+            await super().send(message)
+            return
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(head)
+
+    def _head(self, message: Any) -> bytes | None:
+        if self.response_started or self.disconnected or self.flow.write_paused or self.access_log:
+            return None
+        headers = [*self.default_headers, *message["headers"]]
+        names, values = zip(*headers, strict=True)
+        if b"content-length" not in names or not _STEERING.isdisjoint(names):
+            return None
+        if b"".join(names).translate(None, _NAME_BYTES) or b"".join(values).translate(None, _VALUE_BYTES):
+            return None
+        self.chunked_encoding = False
+        self.expected_content_length = int(values[names.index(b"content-length")])
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join(lines))
+
+
 class CorkedHttpProtocol(HttpToolsProtocol):
     """The protocol of one connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
         super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # uvicorn names the class of its cycles nowhere else.
+        cycle.__class__ = LeanCycle
+        super()._start_asgi_task(cycle, app)

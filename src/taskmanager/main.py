@@ -54,6 +54,7 @@ from taskmanager.shortcuts import ShortcutMiddleware
 from taskmanager.tasks.bulk_routes import router as bulk_router
 from taskmanager.tasks.routes import project_router as project_tasks_router
 from taskmanager.tasks.routes import router as tasks_router
+from taskmanager.tasks.search_index import SearchIndexUpkeep
 from taskmanager.tasks.shared_repository import SharedTasks
 from taskmanager.tasks.shortcuts import TaskShortcuts
 from taskmanager.tracing import TELEMETRY
@@ -80,14 +81,16 @@ the access token as `Authorization: Bearer ...`. Every error is `application/pro
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
-    publishing = asyncio.create_task(app.state.metrics.keep_published())
+    in_background = [asyncio.create_task(app.state.metrics.keep_published())]
     try:
         await database.check_schema()
+        in_background.append(asyncio.create_task(app.state.search_index_upkeep.run()))
         await app.state.rate_limiter.start()
         with app.state.drain.before_exit():
             yield
     finally:
-        publishing.cancel()
+        for task in in_background:
+            task.cancel()
         app.state.metrics.close()
         app.state.password_hasher.close()
         await app.state.shared_tasks.close()
@@ -117,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.shared_tasks = SharedTasks(app.state.database)
+    app.state.search_index_upkeep = SearchIndexUpkeep(app.state.database, lambda: app.state.shared_tasks.rows_written)
     app.state.drain = Drain(settings.drain_seconds)
     app.state.readiness = Readiness(settings, app.state.drain)
     app.state.rate_limiter = RateLimiter(settings)

@@ -152,8 +152,8 @@ def configure_logging(*, readable: bool) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers = []
-        logger.propagate = True
-    logging.getLogger("uvicorn.access").disabled = True
+        # Without any handler to reach, uvicorn does not even put its line of each request together.
+        logger.propagate = name != "uvicorn.access"
     # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.
     logging.getLogger("taskmanager.database.MeasuredPool").setLevel(logging.WARNING)
     log_request.stream = None if readable else sys.stdout.buffer

@@ -17,6 +17,7 @@ from taskmanager.field_types import DIGITS, RequestModel, format_timestamp
 
 _T = TypeVar("_T")
 _CODE_BYTES = 16
+_write_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 # A cursor may hold a title in lower case.
 CursorText = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Limit = Annotated[int, Field(ge=1, le=100), DIGITS]
@@ -38,7 +39,7 @@ class CursorSigner:
     def write(self, values: Sequence[Any], binding: str) -> str:
         """Return the cursor of an element's sort key; `binding` names list, filter, sort and user."""
         plain = [format_timestamp(value) if isinstance(value, datetime) else value for value in values]
-        payload = json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+        payload = _write_json(plain).encode()
         return _encode(_code(self._keys[0], payload, binding) + payload)
 
     def read(self, cursor: str, binding: str) -> list[Any]:
@@ -102,7 +103,12 @@ def cut_page(rows: Sequence[_T], page: Page) -> tuple[Sequence[_T], _T | None]:
     return rows[: page.limit], rows[page.limit - 1]
 
 
-def next_link(path: str, query: Sequence[tuple[str, str]], cursor: str) -> str:
-    """Return the `Link` header to the next page (RFC 8288)."""
+def kept_parameters(query: Sequence[tuple[str, str]]) -> str:
+    """Return what the next page's query has in common with this one's, ready to be followed by the cursor."""
     kept = [(name, value) for name, value in query if name not in {"cursor", "skip"}]
-    return f'<{path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
+    return urlencode([*kept, ("cursor", "")])
+
+
+def next_link(path: str, kept: str, cursor: str) -> str:
+    """Return the `Link` header to the next page (RFC 8288), for the `kept_parameters` of this one."""
+    return f'<{path}?{kept}{cursor}>; rel="next"'

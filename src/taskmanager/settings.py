@@ -41,7 +41,7 @@ class DatabaseSettings(BaseSettings):
         description="Where `dev` keeps its embedded database and its secret.",
     )
     database_pool_size: int = Field(
-        default=10,
+        default=5,
         ge=2,
         le=200,
         description="Connections per worker for requests that run alone, never exceeded; eight more do the rest.",

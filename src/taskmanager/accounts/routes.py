@@ -1,8 +1,9 @@
 """Routes of accounts, logins and API keys."""
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
 from taskmanager.accounts import credentials, login
 from taskmanager.accounts.api_key_repository import ApiKeyReader, ApiKeyWriter, StoredApiKey
@@ -72,7 +73,20 @@ async def register(
     return UserRead.model_validate(account, from_attributes=True)
 
 
-@router.post("/token", responses=problems(400, 401, 413, 415, 422, 429, 503))
+class LoginRoute(StrictRoute):
+    """A route whose requests begin one by one, before anything of them is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Let each request wait at the entrance."""
+        handle = super().get_route_handler()
+
+        async def handle_in_turn(request: Request) -> Response:
+            await request.app.state.password_hasher.enter()
+            return await handle(request)
+
+        return handle_in_turn
+
+
 async def create_token(
     _: Anyone,
     form: LoginForm,
@@ -92,6 +106,15 @@ async def create_token(
             hasher=hasher,
             signer=signer,
         )
+
+
+router.add_api_route(
+    "/token",
+    create_token,
+    methods=["POST"],
+    responses=problems(400, 401, 413, 415, 422, 429, 503),
+    route_class_override=LoginRoute,
+)
 
 
 @router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 429, 503))

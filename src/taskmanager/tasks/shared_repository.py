@@ -65,17 +65,21 @@ class ChangedTask(NamedTuple):
 
 
 class StoredTask(NamedTuple):
-    """A task as the text of its JSON object."""
+    """A task as the bytes of its JSON object."""
 
     id: int
     version: int
-    json: str
+    json: bytes
 
 
 class StoredPage(NamedTuple):
-    """Tasks as the text of their JSON objects, one more than are shown if there are more; the key of the last shown."""
+    """Tasks as the bytes of their JSON objects, with commas between; `found` is one more if there are more behind.
 
-    tasks: Sequence[str]
+    `last_time` and `last_id` are the key of the last one of a page that is full.
+    """
+
+    tasks: bytes
+    found: int
     last_time: datetime | None
     last_id: int | None
     total: int | None
@@ -83,7 +87,7 @@ class StoredPage(NamedTuple):
 
 _FIND = f"""
 SELECT k.n, k.task_id AS id, CASE WHEN {_GOOD_LOGIN} THEN (
-    SELECT t.version || ' ' || {task_as_json("t")}
+    SELECT convert_to(t.version || ' ', 'UTF8') || {task_as_json("t")}
     FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = k.user_id
     WHERE t.id = k.task_id AND (k.project_id IS NULL OR t.project_id = k.project_id)
 ) END AS task
@@ -100,10 +104,11 @@ FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), CA
             CAST($5 AS bigint[]), CAST($6 AS integer[]))
     WITH ORDINALITY AS k (session_id, user_id, project_id, after_time, after_id, size, n)
 CROSS JOIN LATERAL (
-    SELECT array_agg({task_as_json("t")}) AS tasks,
+    SELECT string_agg({task_as_json("t")}, ',') FILTER (WHERE t.place < k.size) AS tasks, count(*) AS found,
            (array_agg(t.created_at))[k.size - 1] AS last_time, (array_agg(t.id))[k.size - 1] AS last_id
     FROM (
-        SELECT t.* FROM project_members m CROSS JOIN LATERAL (
+        SELECT t.*, row_number() OVER (ORDER BY t.created_at DESC, t.id DESC) AS place
+        FROM project_members m CROSS JOIN LATERAL (
             SELECT * FROM tasks t
             WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
             ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
@@ -132,8 +137,9 @@ _CREATE = create_statement(
     )
     WHERE {_GOOD_LOGIN}
     """,
-    f"SELECT n, (t).id, (t).version || ' ' || {task_as_json('(t)')} AS task FROM created",
+    f"SELECT n, (t).id, convert_to((t).version || ' ', 'UTF8') || {task_as_json('(t)')} AS task FROM created",
     lock="SKIP LOCKED",
+    notifies=False,
 )
 
 _UPDATE = update_statement(
@@ -145,20 +151,21 @@ _UPDATE = update_statement(
     WHERE {_GOOD_LOGIN}
     """,
     f"""
-    SELECT f.n, t.id, t.version || ' ' || {task_as_json("t")} AS task
+    SELECT f.n, t.id, convert_to(t.version || ' ', 'UTF8') || {task_as_json("t")} AS task
     FROM found f JOIN keys k ON k.n = f.n LEFT JOIN changed c ON c.n = f.n
     CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
     WHERE k.versions IS NULL OR (f.old).version = ANY(k.versions)
     """,
     lock="SKIP LOCKED",
+    notifies=False,
 )
 
 
 def _in_order(rows: Sequence[asyncpg.Record], count: int) -> list[StoredTask | None]:
     tasks: list[StoredTask | None] = [None] * count
-    for n, task_id, text in rows:
-        if text is not None:
-            version, _, json = text.partition(" ")
+    for n, task_id, written in rows:
+        if written is not None:
+            version, _, json = written.partition(b" ")
             tasks[n - 1] = StoredTask(task_id, int(version), json)
     return tasks
 
@@ -192,8 +199,8 @@ async def _list_by(sql: str, connection: SharedConnection, keys: Sequence[PageKe
         [key.size for key in keys],
     )
     pages: list[StoredPage | None] = [None] * len(keys)
-    for n, tasks, last_time, last_id, total in rows:
-        pages[n - 1] = StoredPage(tasks or (), last_time, last_id, total)
+    for n, tasks, found, last_time, last_id, total in rows:
+        pages[n - 1] = StoredPage(tasks or b"", found, last_time, last_id, total)
     return pages
 
 
@@ -239,6 +246,11 @@ class SharedTasks:
     def coalescers(self) -> Sequence[Coalescer[Any, Any]]:
         """All kinds of shared statements."""
         return self.finds, self.pages, self.counted_pages, self.creations, self.changes
+
+    @property
+    def rows_written(self) -> int:
+        """How many tasks were created or changed together, since the start."""
+        return self.creations.requests + self.changes.requests
 
     async def close(self) -> None:
         """Let the statements under way finish, then give the connections back."""

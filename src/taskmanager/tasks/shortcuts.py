@@ -12,11 +12,10 @@ from starlette.types import Scope
 
 from taskmanager.accounts.tokens import AccessClaims, TokenSigner
 from taskmanager.coalescing import Ticket
-from taskmanager.errors import InvalidCursorError, InvalidTokenError, MalformedBodyError, MalformedHeaderError
+from taskmanager.errors import InvalidCursorError, InvalidTokenError, MalformedHeaderError
 from taskmanager.field_types import MAXIMUM_ID
-from taskmanager.pagination import CursorSigner, next_link
+from taskmanager.pagination import CursorSigner, kept_parameters, next_link
 from taskmanager.preconditions import NO_CONDITION, IfMatch, etag, read_if_match
-from taskmanager.routing import parse_json
 from taskmanager.shortcuts import Shortcut, ShortcutAnswer, ShortcutRequest
 from taskmanager.tasks.list_repository import cursor_binding, list_name
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskCreate, TaskCreateAnywhere, TaskQuery, TaskUpdate
@@ -38,6 +37,7 @@ class _PageQuery(NamedTuple):
     cursor: str | None
     counted: bool
     list_name: str
+    kept_parameters: str
 
 
 class TaskShortcuts:
@@ -114,19 +114,17 @@ class TaskShortcuts:
             return None
         _add_times(request, ticket)
         page = ticket.answer.result()
-        if page is None or (project_id is not None and not page.tasks):
+        if page is None or (project_id is not None and not page.found):
             return None
         headers: list[tuple[bytes, bytes]] = []
         next_cursor = "null"
-        if len(page.tasks) > query.limit:
+        if page.found > query.limit:
             cursor = self._cursor_signer.write([page.last_time, page.last_id], binding)
-            parameters = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            headers.append((b"link", next_link(request.scope["path"], parameters, cursor).encode("latin-1")))
+            headers.append((b"link", next_link(request.scope["path"], query.kept_parameters, cursor).encode("latin-1")))
             next_cursor = f'"{cursor}"'
         total = "null" if page.total is None else page.total
-        tasks = ",".join(page.tasks[: query.limit])
-        body = f'{{"total":{total},"skip":0,"limit":{query.limit},"tasks":[{tasks}],"next_cursor":{next_cursor}}}'
-        return ShortcutAnswer(body.encode(), headers)
+        head = f'{{"total":{total},"skip":0,"limit":{query.limit},"tasks":['
+        return ShortcutAnswer(b'%b%b],"next_cursor":%b}' % (head.encode(), page.tasks, next_cursor.encode()), headers)
 
     async def _create(self, request: ShortcutRequest[AccessClaims]) -> ShortcutAnswer | None:
         project_id, _ = request.scope["path_ids"]
@@ -177,7 +175,7 @@ def _told(request: ShortcutRequest[AccessClaims], ticket: Ticket[Any, StoredTask
     task = ticket.answer.result()
     if task is None:
         return None
-    return ShortcutAnswer(task.json.encode(), [(b"etag", etag(task.version).encode())])
+    return ShortcutAnswer(task.json, [(b"etag", etag(task.version).encode())])
 
 
 def _add_times(request: ShortcutRequest[AccessClaims], ticket: Ticket[Any, Any]) -> None:
@@ -189,8 +187,9 @@ async def _read_body(request: ShortcutRequest[AccessClaims], kind: type[_B]) -> 
     if request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
         return None
     try:
-        return kind.model_validate(parse_json(await request.body()))
-    except (MalformedBodyError, ValidationError):
+        # Less strict than the ordinary route about numbers that are none, of which no field here takes any.
+        return kind.model_validate_json(await request.body())
+    except ValidationError:
         return None
 
 
@@ -206,4 +205,4 @@ def _read_page_query(query_string: bytes, project_id: int | None) -> _PageQuery 
         return None
     project_ids = [] if project_id is None else [project_id]
     counted = query.count == "exact" or (query.count is None and query.cursor is None)
-    return _PageQuery(query.limit, query.cursor, counted, list_name(query, project_ids))
+    return _PageQuery(query.limit, query.cursor, counted, list_name(query, project_ids), kept_parameters(pairs))

@@ -1,0 +1,111 @@
+"""The search index is kept in order beside the writers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from taskmanager.database import Database
+from taskmanager.tasks import search_index
+from taskmanager.tasks.search_index import SearchIndexUpkeep
+from tests.conftest import Person
+
+
+async def pages_left(database: Database) -> int:
+    """Sort in what is left, and return how many pages of new entries that were."""
+    async with database.transaction() as session:
+        return int((await session.execute(text("SELECT gin_clean_pending_list('tasks_search_idx')"))).scalar_one())
+
+
+async def test_new_entries_are_sorted_in_and_found_before_and_after(alice: Person, database: Database) -> None:
+    await pages_left(database)
+    await alice.new_task(title="Needle in a haystack")
+    assert await pages_left(database) > 0  # so a write does leave something to do
+    await alice.new_task(title="Another needle")
+    for _ in range(2):
+        assert (await alice.get("/tasks?search=needle")).json()["total"] == 2
+        await SearchIndexUpkeep(database, lambda: 1).sort_in()
+    assert await pages_left(database) == 0
+
+
+async def test_another_process_that_does_it_is_not_waited_for(alice: Person, database: Database) -> None:
+    await alice.new_task()
+    async with database.transaction() as session:
+        lock = "SELECT pg_advisory_xact_lock(hashtextextended('tasks_search_idx', 0))"
+        await session.execute(text(lock))
+        async with asyncio.timeout(5):
+            await SearchIndexUpkeep(database, lambda: 1).sort_in()
+    assert await pages_left(database) > 0
+
+
+class Told:
+    """A database that only notes when it was used, and fails as it is told."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.failures: list[Exception] = []
+        self.again = asyncio.Event()
+
+    @asynccontextmanager
+    async def long_transaction(self) -> AsyncIterator["Told"]:
+        self.used += 1
+        self.again.set()
+        if self.failures:
+            raise self.failures.pop()
+        yield self
+
+    async def execute(self, _: Any) -> None:
+        pass
+
+    async def until_used(self) -> None:
+        async with asyncio.timeout(5):
+            await self.again.wait()
+        self.again.clear()
+
+
+class RefusedError(Exception):
+    """What the driver raises."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+
+@pytest.fixture
+async def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    monkeypatch.setattr(search_index, "_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(search_index, "_MANY_ROWS", 10)
+    return Told()
+
+
+async def test_it_is_done_after_many_rows_or_a_long_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 0
+    running = asyncio.create_task(SearchIndexUpkeep(cast("Database", told), lambda: rows).run())
+    await asyncio.sleep(0.05)
+    rows = 9
+    await asyncio.sleep(0.05)
+    assert told.used == 0
+    rows = 10
+    await told.until_used()
+    rows = 19
+    await asyncio.sleep(0.05)
+    assert told.used == 1
+    monkeypatch.setattr(search_index, "_LONGEST_SECONDS", 0.0)
+    await told.until_used()
+    await asyncio.sleep(0.05)
+    assert told.used == 2  # nothing new since
+    running.cancel()
+
+
+async def test_it_tries_again_but_not_with_what_belongs_to_others(told: Told) -> None:
+    told.failures = [
+        DBAPIError("", None, cast("BaseException", RefusedError("42501"))),
+        OSError("gone"),
+        DBAPIError("", None, cast("BaseException", RefusedError("57P01"))),
+    ]
+    async with asyncio.timeout(5):
+        await SearchIndexUpkeep(cast("Database", told), lambda: 10).run()
+    assert told.used == 3

@@ -1,0 +1,115 @@
+"""What goes over the wire is what uvicorn would send."""
+
+import asyncio
+import logging
+from typing import Any, cast
+
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from taskmanager.http_protocol import CorkedTransport, LeanCycle
+
+PLAIN = [(b"content-type", b"application/json"), (b"etag", b'"1"'), (b"content-length", b"2")]
+
+
+class Wire:
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.writes = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+        self.writes += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def cycle_of(kind: type[RequestResponseCycle], wire: Wire, *, method: str, keep_alive: bool) -> RequestResponseCycle:
+    logger = logging.getLogger("test")
+    return kind(
+        scope=cast("Any", {"type": "http", "method": method}),
+        transport=cast("Any", wire),
+        flow=FlowControl(cast("Any", wire)),
+        logger=logger,
+        access_logger=logger,
+        access_log=False,
+        default_headers=[(b"date", b"Fri, 27 Nov 2026 12:00:00 GMT")],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=keep_alive,
+        on_response=lambda: None,
+    )
+
+
+async def answer(kind: type[RequestResponseCycle], head: dict[str, Any], body: bytes, **options: Any) -> Any:
+    """Return what a kind of cycle makes of an answer: the bytes and whether it closes, or the error."""
+    wire = Wire()
+    cycle = cycle_of(kind, wire, **options)
+    try:
+        await cycle.send(cast("Any", {"type": "http.response.start", **head}))
+        await cycle.send({"type": "http.response.body", "body": body, "more_body": False})
+    except (RuntimeError, ValueError) as error:
+        return type(error), str(error)
+    return wire.written, wire.closed, cycle.response_complete
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (200, PLAIN, b"{}"),
+        (201, [*PLAIN, (b"location", b"/api/v1/tasks/1")], b"{}"),
+        (200, [*PLAIN, (b"connection", b"close")], b"{}"),
+        (200, [*PLAIN, (b"connection", b"keep-alive")], b"{}"),
+        (200, [(b"content-type", b"text/plain")], b"in chunks"),
+        (200, [(b"transfer-encoding", b"chunked")], b"in chunks"),
+        (204, [], b""),
+        (304, [(b"etag", b'"1"')], b""),
+        (200, PLAIN, b"longer than announced"),
+        (200, [*PLAIN[:-1], (b"content-length", b"3")], b"{}"),
+        (200, [*PLAIN, (b"X-Upper-Case", b"1")], b"{}"),
+        (200, [*PLAIN, (b"x-tab", b"a\tb")], b"{}"),
+        (200, [*PLAIN, (b"x-latin", "é".encode("latin-1"))], b"{}"),
+        (200, [*PLAIN, (b"x-split", b"a\r\nset-cookie: b")], b"{}"),
+        (200, [*PLAIN, (b"x-nul", b"a\0b")], b"{}"),
+        (200, [*PLAIN, (b"x-delete", b"a\x7fb")], b"{}"),
+        (200, [*PLAIN, (b"x split", b"a")], b"{}"),
+        (200, [*PLAIN, (b"x:split", b"a")], b"{}"),
+    ],
+)
+async def test_an_answer_is_the_same_as_uvicorns(
+    status: int, headers: list[tuple[bytes, bytes]], body: bytes, method: str, keep_alive: bool
+) -> None:
+    head = {"status": status, "headers": headers}
+    expected = await answer(RequestResponseCycle, head, body, method=method, keep_alive=keep_alive)
+    assert await answer(LeanCycle, head, body, method=method, keep_alive=keep_alive) == expected
+
+
+async def test_nothing_is_written_to_one_who_has_gone() -> None:
+    wire = Wire()
+    cycle = cycle_of(LeanCycle, wire, method="GET", keep_alive=True)
+    cycle.disconnected = True
+    await cycle.send(cast("Any", {"type": "http.response.start", "status": 200, "headers": PLAIN}))
+    assert wire.writes == 0
+
+
+async def test_an_answer_is_one_write() -> None:
+    wire = Wire()
+    transport = CorkedTransport(cast("Any", wire), asyncio.get_running_loop())
+    cycle = cycle_of(LeanCycle, cast("Wire", transport), method="GET", keep_alive=True)
+    await cycle.send(cast("Any", {"type": "http.response.start", "status": 200, "headers": PLAIN}))
+    await cycle.send({"type": "http.response.body", "body": b"{}", "more_body": False})
+    assert wire.writes == 0
+    await asyncio.sleep(0)
+    assert (wire.writes, wire.written[-6:]) == (1, b"\r\n\r\n{}")
+    transport.write(b"x" * 100_000)
+    assert wire.writes == 2  # so much is not held back
+    transport.write(b"last")
+    transport.close()
+    assert (wire.written[-4:], wire.closed) == (b"last", True)
