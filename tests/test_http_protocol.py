@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import time
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
-from taskmanager.http_protocol import CorkedTransport, LeanCycle
+from taskmanager.http_protocol import CorkedHttpProtocol, CorkedTransport, LeanCycle
 
 PLAIN = [(b"content-type", b"application/json"), (b"etag", b'"1"'), (b"content-length", b"2")]
 
@@ -113,3 +117,70 @@ async def test_an_answer_is_one_write() -> None:
     transport.write(b"last")
     transport.close()
     assert (wire.written[-4:], wire.closed) == (b"last", True)
+
+
+class Connection:
+    """A client of a server with an application that answers each path with its time to wait, in seconds."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def ask(self, seconds: float = 0.0) -> bytes:
+        self.writer.write(f"GET /{seconds} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        assert await self.reader.readexactly(2) == b"{}"
+        return head
+
+    async def is_closed_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.reader.read(1) == b""
+        except TimeoutError:
+            return False
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    """A connection to a server that closes idle ones after 0.4 seconds."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        await asyncio.sleep(float(scope["path"][1:]))
+        await send({"type": "http.response.start", "status": 200, "headers": PLAIN})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    config = uvicorn.Config(app, http=CorkedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=1)
+    config.timeout_keep_alive = 0.4  # type: ignore[assignment]  # whole seconds would be a long test
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: CorkedHttpProtocol(config, state, {}), "127.0.0.1")
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    yield Connection(reader, writer)
+    writer.close()
+    server.close()
+    assert not state.tasks
+
+
+async def test_a_connection_is_closed_once_it_has_been_idle_for_long(connection: Connection) -> None:
+    for _ in range(4):
+        assert (await connection.ask()).startswith(b"HTTP/1.1 200 OK\r\n")
+        await asyncio.sleep(0.2)  # twice as long in all as it may be idle
+    started = time.monotonic()
+    assert await connection.is_closed_within(5)
+    assert time.monotonic() - started > 0.15
+
+
+async def test_a_connection_with_a_request_is_not_idle(connection: Connection) -> None:
+    await connection.ask()
+    await connection.ask(1.0)
+    assert not await connection.is_closed_within(0.2)
+    assert await connection.is_closed_within(5)
+
+
+async def test_requests_that_come_together_are_answered_in_turn(connection: Connection) -> None:
+    request = b"GET /0.05 HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection.writer.write(request * 3)
+    answers = await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
+    for _ in range(2):
+        answers += await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
