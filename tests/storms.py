@@ -343,10 +343,11 @@ _VIOLATIONS = {
         SELECT c.id, c.version FROM comments c WHERE c.version <> (
             SELECT max(version) FROM events e WHERE entity = 'comment' AND entity_id = c.id
         ) AND NOT EXISTS (  -- unless it may have changed in a project that is gone, and the log of that with it
-            SELECT FROM events e WHERE entity = 'task' AND entity_id = c.task_id AND action = 'moved_in' AND NOT EXISTS (
-                SELECT FROM events o WHERE o.entity = 'task' AND o.entity_id = e.entity_id AND o.version = e.version
-                    AND o.action = 'moved_out'
-            )
+            SELECT FROM events e WHERE entity = 'task' AND entity_id = c.task_id AND action = 'moved_in'
+                AND NOT EXISTS (
+                    SELECT FROM events o WHERE o.entity = 'task' AND o.entity_id = e.entity_id
+                        AND o.version = e.version AND o.action = 'moved_out'
+                )
         )
     """,
     "two changes made the same version": """

@@ -1,4 +1,4 @@
-"""Let new entries of the search index wait longer to be sorted in, which is done beside the writers.
+"""Let new entries of the search index wait longer to be sorted in.
 
 Revision: 0005, after 0004.
 """

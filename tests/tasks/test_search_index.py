@@ -100,6 +100,24 @@ async def test_it_is_done_after_many_rows_or_a_long_time(told: Told, monkeypatch
     running.cancel()
 
 
+async def test_it_is_left_to_the_writers_while_there_are_many(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_index, "_QUIET_ROWS", 5)
+    rows, many = 0, 5
+
+    def write() -> int:
+        nonlocal rows
+        rows += many
+        return rows
+
+    running = asyncio.create_task(SearchIndexUpkeep(cast("Database", told), write).run())
+    await asyncio.sleep(0.1)
+    assert rows > 10
+    assert told.used == 0
+    many = 0
+    await told.until_used()
+    running.cancel()
+
+
 async def test_it_tries_again_but_not_with_what_belongs_to_others(told: Told) -> None:
     told.failures = [
         DBAPIError("", None, cast("BaseException", RefusedError("42501"))),
