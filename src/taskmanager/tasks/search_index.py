@@ -1,9 +1,10 @@
 """Keeps the search index in order in quiet moments, so that writers seldom have to stop for it.
 
 A GIN index collects new entries in a list, and whoever finds the list full sorts them in: a request, which takes some
-hundred milliseconds longer, and with it all others that share its statement. Sorted in before, over a connection of its
-own, the list is not full (PostgreSQL's manual, "GIN Fast Update Technique"). The function that does it goes on until the
-list is empty, which under many writes it never is: then a full list is left to a writer, who does it at far less cost.
+hundred milliseconds longer, and with it all others that share its statement. Sorted in before, over a connection of
+its own, the list is not full (PostgreSQL's manual, "GIN Fast Update Technique"). The function that does it goes on
+until the list is empty, which under many writes it never is: then a full list is left to a writer, who does it at far
+less cost.
 """
 
 import asyncio
