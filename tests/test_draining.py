@@ -59,7 +59,7 @@ async def is_draining(url: str) -> bool:
     assert response.headers["Retry-After"] == "1"
     assert response.json()["detail"] == "Not ready: draining."
     # One that was let in just before the signal may be told so and yet keep its connection.
-    return response.headers.get("Connection") == "close"
+    return bool(response.headers.get("Connection") == "close")
 
 
 async def until_draining(url: str) -> None:
