@@ -4,7 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
-WORKERS ?= auto
+# Processes that run tests: one more than there are processors, because many tests wait
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # What the benchmarks are given, such as BENCH_OPTIONS='--servers taskmanager,fastify --works mix'
 BENCH_OPTIONS ?=
 PEERS := fastify express
@@ -25,7 +26,7 @@ run: .venv/.synced ## Serve on 127.0.0.1:8000 with a private PostgreSQL (or DATA
 	@exec $(BIN)/taskmanager dev
 
 test: .venv/.synced ## Run all tests on a real PostgreSQL: TEST_DATABASE_URL, else Docker, else the embedded one
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: lint types imports test ## Everything that CI runs: lint, types, imports, tests
 

@@ -1,7 +1,9 @@
 """A real server, a migrated template database, a clone of it for each worker, and people to act."""
 
+import gc
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -54,9 +56,16 @@ def drop_log_lines() -> None:
     structlog.configure(processors=[drop])
 
 
+def keep_bytecode() -> None:
+    """Let the many processes that tests start find their modules compiled, where the environment forbids it too."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server in the process that distributes the tests."""
     drop_log_lines()
+    keep_bytecode()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     server = _resources.enter_context(find_server())
@@ -122,6 +131,9 @@ def make_settings(**values: Any) -> Settings:
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """The real application, with its lifespan."""
     app = create_app(settings)
+    # All tests and this application stay until the end; each full collection would look through them again.
+    gc.collect()
+    gc.freeze()
     async with app.router.lifespan_context(app):
         yield app
 

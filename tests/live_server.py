@@ -31,6 +31,7 @@ class LiveServer:
 
     def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 1) -> None:
         self.port = free_port()
+        # Clients of it are made with verify=False: to load certificates takes longer than many requests.
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         unlimited = {name.upper(): "0" for name in RATE_LIMITS}

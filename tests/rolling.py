@@ -42,7 +42,8 @@ class Balancer:
     def __init__(self, servers: Sequence[LiveServer], token: str) -> None:
         self._servers = servers
         self._clients = {
-            server: httpx.AsyncClient(base_url=server.url, headers=bearer(token), timeout=15) for server in servers
+            server: httpx.AsyncClient(base_url=server.url, headers=bearer(token), timeout=15, verify=False)
+            for server in servers
         }
         self.ready: set[LiveServer] = set()
 
@@ -59,7 +60,7 @@ class Balancer:
 
     async def _probe(self, server: LiveServer) -> None:
         # Over a connection of its own: with several workers any of them may answer.
-        async with httpx.AsyncClient(timeout=2) as client:
+        async with httpx.AsyncClient(timeout=2, verify=False) as client:
             try:
                 status = (await client.get(f"{server.url}/readyz")).status_code
             except httpx.TransportError:
@@ -92,7 +93,7 @@ class Balancer:
         return response
 
 
-async def _use(balancer: Balancer, outcome: Outcome, until: asyncio.Event) -> None:
+async def _use(balancer: Balancer, outcome: Outcome, until: asyncio.Event, *, pause_seconds: float) -> None:
     own: list[int] = []
     while not until.is_set():
         kind = random.random()
@@ -106,11 +107,13 @@ async def _use(balancer: Balancer, outcome: Outcome, until: asyncio.Event) -> No
             await balancer.send("GET", f"/tasks/{random.choice(own)}", outcome)
         else:
             await balancer.send("GET", "/tasks?limit=20&count=none", outcome)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause_seconds)
 
 
-async def restart_in_turn(database_url: str, token: str, folder: Path, *, restarts: int) -> Outcome:
-    """Restart two services, one of one worker and one of two, in turn under load."""
+async def restart_in_turn(
+    database_url: str, token: str, folder: Path, *, restarts: int, pause_seconds: float = 0.01
+) -> Outcome:
+    """Restart two services, one of one worker and one of two, in turn under clients that pause after each request."""
     outcome = Outcome()
     environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "DRAIN_SECONDS": str(DRAIN_SECONDS)}
     servers = [LiveServer(environment, folder / f"{workers}.log", workers=workers) for workers in (1, 2)]
@@ -125,7 +128,7 @@ async def restart_in_turn(database_url: str, token: str, folder: Path, *, restar
             probing = group.create_task(balancer.probe())
             await balancer.until_ready(*servers)
             for _ in range(CLIENTS):
-                group.create_task(_use(balancer, outcome, done))
+                group.create_task(_use(balancer, outcome, done, pause_seconds=pause_seconds))
             for number in range(restarts):
                 server = servers[number % 2]
                 started = time.monotonic()

@@ -66,7 +66,7 @@ class PlainSender:
     """Sends a person's requests one after the other, and fails the test on any that is not accepted."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=10)
+        self._client = httpx.Client(base_url=url, timeout=10, verify=False)
         self.names: list[str] = []
 
     def __call__(

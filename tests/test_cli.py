@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,10 @@ import pytest
 from sqlalchemy import make_url, text
 
 from taskmanager.database import Database
+from tests.command_line import run
 from tests.conftest import SECRET
 from tests.live_server import free_port
 from tests.server import execute_on
-
-
-def run(
-    *arguments: str, environment: Mapping[str, str], cwd: Path, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
-    return subprocess.run(
-        [sys.executable, "-m", "taskmanager", *arguments],
-        env={**clean, **environment},
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def ask(coalescer: Coalescer[int, int], item: int) -> asyncio.Task[int | None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -210,7 +210,7 @@ class TestDatabaseGone:
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailableError):
             await ask(coalescer, 1)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
         await coalescer.close()
         await database.dispose()
 

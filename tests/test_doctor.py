@@ -10,10 +10,10 @@ from sqlalchemy import make_url
 from taskmanager import doctor
 from taskmanager.database import Database
 from taskmanager.doctor import Finding, Level, examine_database, examine_settings
+from tests.command_line import run
 from tests.conftest import SECRET, make_settings
 from tests.databases import refusing_url, silent_url, temporary_database
 from tests.server import execute_on
-from tests.test_cli import run
 
 OTHER_SECRET = "another secret for tests, just as long as it has to be"
 SECRETS = {

@@ -16,8 +16,11 @@ from tests.conftest import SECRET, Person
 from tests.credentials import API, bearer
 from tests.live_server import LiveServer
 from tests.rolling import restart_in_turn
+from tests.stalls import Stalls
 
 Start = Callable[..., LiveServer]
+# Long enough for all that is done meanwhile, on a slow machine.
+DRAIN_SECONDS = 5
 
 
 @pytest.fixture
@@ -47,21 +50,21 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
 
 async def is_draining(url: str) -> bool:
     """Ask over a connection of its own, which any worker may take."""
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, verify=False) as client:
         response = await client.get("/readyz")
     if response.status_code == 200:
         return False
     assert response.status_code == 503
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.headers["Retry-After"] == "1"
-    assert response.headers["Connection"] == "close"
     assert response.json()["detail"] == "Not ready: draining."
-    return True
+    # One that was let in just before the signal may be told so and yet keep its connection.
+    return bool(response.headers.get("Connection") == "close")
 
 
 async def until_draining(url: str) -> None:
     """Wait until every worker says so: ten answers in a row."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while not all([await is_draining(url) for _ in range(10)]):
             pass
 
@@ -71,9 +74,14 @@ def signal_to(server: LiveServer, number: signal.Signals) -> None:
     server.process.send_signal(number)
 
 
+def stalls_of(server: LiveServer) -> Stalls:
+    assert server.process is not None
+    return Stalls(server.process.pid)
+
+
 async def ended(server: LiveServer) -> bool:
     assert server.process is not None
-    return await asyncio.to_thread(server.process.wait, 12) in {0, -signal.SIGTERM, -signal.SIGINT, 130}
+    return await asyncio.to_thread(server.process.wait, 30) in {0, -signal.SIGTERM, -signal.SIGINT, 130}
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ async def connection() -> AsyncIterator[Callable[[LiveServer], httpx.AsyncClient
     clients: list[httpx.AsyncClient] = []
 
     def make(server: LiveServer) -> httpx.AsyncClient:
-        clients.append(httpx.AsyncClient(base_url=server.url))
+        clients.append(httpx.AsyncClient(base_url=server.url, verify=False))
         return clients[-1]
 
     yield make
@@ -94,7 +102,7 @@ async def connection() -> AsyncIterator[Callable[[LiveServer], httpx.AsyncClient
 async def test_it_serves_on_while_it_drains_and_then_ends(
     start: Start, connection: Callable[[LiveServer], httpx.AsyncClient], alice: Person, workers: int
 ) -> None:
-    server = start(workers, drain_seconds=3)
+    server = start(workers, drain_seconds=DRAIN_SECONDS)
     kept = connection(server)
     kept.headers.update(bearer(alice.token))
     assert "Connection" not in (await kept.get("/livez")).headers
@@ -108,9 +116,11 @@ async def test_it_serves_on_while_it_drains_and_then_ends(
         assert (await client.get("/livez")).status_code == 200
     refused = await kept.get("/nothing", headers={"Origin": "http://localhost:3000"})
     assert (refused.status_code, refused.headers["Connection"]) == (404, "close")
-    assert time.monotonic() - asked < 3
-    assert await ended(server)
-    assert 3 <= time.monotonic() - asked < 5
+    assert time.monotonic() - asked < DRAIN_SECONDS
+    async with stalls_of(server) as stalls:
+        assert await ended(server)
+        assert time.monotonic() - asked >= DRAIN_SECONDS
+        assert stalls.seconds(asked) < DRAIN_SECONDS + 2
     with pytest.raises(httpx.ConnectError):
         await kept.get("/livez")
     assert server.log.read_text().count('"event": "draining"') == workers
@@ -129,7 +139,7 @@ async def test_a_request_that_is_open_at_the_end_is_finished(start: Start, alice
     await writer.drain()
     signal_to(server, signal.SIGTERM)
     # When the workers take no connections any more, their parent must not hold them in a queue either.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while True:
             try:
                 _, probe = await asyncio.open_connection("127.0.0.1", server.port)
@@ -156,24 +166,26 @@ async def test_a_second_signal_ends_the_drain(start: Start, number: signal.Signa
     await asyncio.sleep(2.5)
     await until_draining(server.url)
     assert await is_draining(server.url)
-    asked = time.monotonic()
-    signal_to(server, number)
-    assert await ended(server)
-    assert time.monotonic() - asked < 3
+    async with stalls_of(server) as stalls:
+        asked = time.monotonic()
+        signal_to(server, number)
+        assert await ended(server)
+        assert stalls.seconds(asked) < 3
 
 
 async def test_without_a_drain_it_ends_at_once(start: Start) -> None:
     server = start(1, drain_seconds=0)
-    asked = time.monotonic()
-    assert server.stop() == -signal.SIGTERM
-    assert time.monotonic() - asked < 2
+    async with stalls_of(server) as stalls:
+        asked = time.monotonic()
+        assert await asyncio.to_thread(server.stop) == -signal.SIGTERM
+        assert stalls.seconds(asked) < 2
     assert "draining" not in server.log.read_text()
 
 
 async def test_restarts_in_turn_fail_no_request(
     alice: Person, database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    outcome = await restart_in_turn(database_url, alice.token, tmp_path, restarts=2)
+    outcome = await restart_in_turn(database_url, alice.token, tmp_path, restarts=2, pause_seconds=0.1)
     assert outcome.failures == []
     assert outcome.restarts == 2
     assert outcome.statuses.total() > 100

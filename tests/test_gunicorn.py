@@ -45,7 +45,7 @@ async def gunicorn(folder: Path, **settings: str) -> AsyncIterator[tuple[asyncio
 
 
 async def until_ready(process: asyncio.subprocess.Process, url: str) -> None:
-    async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient(base_url=url) as client:
+    async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient(base_url=url, verify=False) as client:
         while True:
             assert process.returncode is None
             try:
@@ -71,7 +71,9 @@ async def test_gunicorn_serves_and_stops(database_url: str, database: Database, 
     async with gunicorn(tmp_path, DATABASE_URL=database_url, SECRET_KEY=SECRET, DRAIN_SECONDS="2") as (process, url):
         await until_ready(process, url)
         output = await read_until(process, b"Application startup complete", times=2)
-        async with httpx.AsyncClient(base_url=f"{url}/api/v1", headers={"X-Forwarded-For": "203.0.113.7"}) as client:
+        async with httpx.AsyncClient(
+            base_url=f"{url}/api/v1", headers={"X-Forwarded-For": "203.0.113.7"}, verify=False
+        ) as client:
             person = {"username": "alice", "email": "alice@example.com", "password": "a long password"}
             assert (await client.post("/users", json=person)).status_code == 201
             login = await client.post("/token", data={"username": "alice", "password": "a long password"})
@@ -104,7 +106,10 @@ async def test_its_workers_share_their_metrics(database_url: str, database: Data
     async with gunicorn(tmp_path, DATABASE_URL=database_url, DATABASE_POOL_SIZE="3", **settings) as (process, url):
         await until_ready(process, url)
         headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
-        async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient(base_url=url, headers=headers) as client:
+        async with (
+            asyncio.timeout(_START_SECONDS),
+            httpx.AsyncClient(base_url=url, headers=headers, verify=False) as client,
+        ):
             for _ in range(20):
                 assert (await client.get("/livez")).status_code == 200
             # The worker that is not asked may tell a second later.

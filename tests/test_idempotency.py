@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from taskmanager.database import Database
 from taskmanager.idempotency import RequestIdentity
 from taskmanager.main import create_app
+from taskmanager.settings import Settings
 from tests.applications import started
 from tests.conftest import PASSWORD, Person, SignUp, make_settings
 from tests.credentials import API, log_in, new_key
@@ -573,8 +574,18 @@ class TestOneTransaction:
 class TestStorm:
     """Parallel copies of many requests; the large one is under tests/long."""
 
-    async def test_20_keys_with_50_copies_have_one_effect_each(self, alice: Person, database: Database) -> None:
-        report = await send_copies(alice, keys=20, copies=50)
+    async def test_20_keys_with_50_copies_have_one_effect_each(
+        self, alice: Person, database: Database, settings: Settings
+    ) -> None:
+        # Patient, so that a busy machine does not make it a test of time-outs.
+        patience = {
+            "database_pool_wait_seconds": 20.0,
+            "database_statement_timeout_ms": 20_000,
+            "database_command_timeout_seconds": 25.0,
+        }
+        async with started(create_app(settings.model_copy(update=patience))) as client:
+            client.headers.update(alice.client.headers)
+            report = await send_copies(replace(alice, client=client), keys=20, copies=50)
         print(report)
         assert report.differing == await effects_missing_or_repeated(database, keys=20) == []
         assert report.statuses.keys() <= {201, 409}

@@ -374,7 +374,7 @@ class TestTasks:
                 ids = [task["id"] for task in whole["tasks"]]
                 assert ids == stock.in_order(set(ids), sort_by, order)
                 assert (whole["total"], whole["next_cursor"]) == (len(ids), None)
-                assert await walk(alice, path, "tasks", query, limit=4) == whole["tasks"], query
+                assert await walk(alice, path, "tasks", query, limit=6) == whole["tasks"], query
                 nonempty += bool(ids)
         assert nonempty == 2 * len(FILTERS)
 

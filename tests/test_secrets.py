@@ -177,7 +177,7 @@ async def test_no_secret_leaves_by_log_answer_or_database(
     settings = {"API_KEY": CONFIGURED_KEY, "SECRET_KEY_PREVIOUS": PREVIOUS_SECRET, "DEBUG": debug}
     async with (
         serving(database_url, tmp_path, **settings) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=20) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=20, verify=False) as client,
     ):
         session = Session(client)
         session.secrets |= {SECRET, PREVIOUS_SECRET, CONFIGURED_KEY, FIRST, FIRST[:7], SECOND, WRONG}
@@ -210,7 +210,7 @@ async def test_answers_that_issue_a_secret_issue_no_other(
 ) -> None:
     async with (
         serving(database_url, tmp_path, API_KEY=CONFIGURED_KEY) as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, verify=False) as client,
     ):
         session = Session(client)
         await typical_requests(session)

@@ -206,7 +206,7 @@ async def test_spans_reach_a_collector(
     server = LiveServer(environment, tmp_path / "log")
     await asyncio.to_thread(server.start)
     try:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, verify=False) as client:
             assert (await client.get("/api/v1/tasks", headers=TRACEPARENT)).status_code == 401
     finally:
         await asyncio.to_thread(server.stop)
