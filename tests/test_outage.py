@@ -25,7 +25,7 @@ from tests.credentials import API
 from tests.live_server import LiveServer
 from tests.stalls import Stalls
 
-CLIENTS = 40  # four times what the pool holds
+CLIENTS = 40  # eight times what the pool holds
 _PATIENCE_SECONDS = 30
 
 
