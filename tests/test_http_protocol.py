@@ -85,10 +85,14 @@ async def answer(kind: type[RequestResponseCycle], head: dict[str, Any], body: b
         (200, [*PLAIN, (b"x-delete", b"a\x7fb")], b"{}"),
         (200, [*PLAIN, (b"x split", b"a")], b"{}"),
         (200, [*PLAIN, (b"x:split", b"a")], b"{}"),
+        (200, [*PLAIN[:-1], (b"content-length", b"x")], b"{}"),
+        (200, [*PLAIN[:-1], (b"content-length", b"-1")], b"{}"),
+        (200, [list(header) for header in PLAIN], b"{}"),
+        (200, [], b"{}"),
     ],
 )
 async def test_an_answer_is_the_same_as_uvicorns(
-    status: int, headers: list[tuple[bytes, bytes]], body: bytes, method: str, keep_alive: bool
+    status: int, headers: list[Any], body: bytes, method: str, keep_alive: bool
 ) -> None:
     head = {"status": status, "headers": headers}
     expected = await answer(RequestResponseCycle, head, body, method=method, keep_alive=keep_alive)
@@ -145,7 +149,7 @@ async def connection() -> AsyncIterator[Connection]:
 
     async def app(scope: Any, _receive: Any, send: Any) -> None:
         await asyncio.sleep(float(scope["path"][1:]))
-        await send({"type": "http.response.start", "status": 200, "headers": PLAIN})
+        await send({"type": "http.response.start", "status": 200, "headers": [*PLAIN, (b"x-path", scope["raw_path"])]})
         await send({"type": "http.response.body", "body": b"{}"})
 
     config = uvicorn.Config(app, http=CorkedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=1)
@@ -178,9 +182,9 @@ async def test_a_connection_with_a_request_is_not_idle(connection: Connection) -
 
 
 async def test_requests_that_come_together_are_answered_in_turn(connection: Connection) -> None:
-    request = b"GET /0.05 HTTP/1.1\r\nHost: x\r\n\r\n"
-    connection.writer.write(request * 3)
-    answers = await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
-    for _ in range(2):
-        answers += await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
-    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    for seconds in (0.2, 0.1, 0.0):
+        connection.writer.write(f"GET /{seconds} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    for path in (b"/0.2", b"/0.1", b"/0.0"):
+        answer = await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"x-path: " + path in answer

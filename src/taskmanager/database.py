@@ -22,7 +22,7 @@ from taskmanager.settings import DatabaseSettings
 
 MINIMUM_SERVER_VERSION = 18
 # The newest migration. Alembic would tell, but takes a fifth of the whole start to import.
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0004"
 _FAREWELL_SECONDS = 0.3
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
@@ -385,8 +385,9 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int, **serve
             # As on a solid disk. With the default, made for one that turns, a bitmap and a sort of all that is there
             # seem as cheap as reading the page in the order of its index, and are not once a project has grown.
             "random_page_cost": "1.1",
-            # Who finds the search index's list of new entries full sorts it in with this much memory: with too little
-            # it takes several passes, and ten times as long. Nothing else here needs more than a fraction of it.
+            # Whoever finds the search index's list of new entries full sorts it in: seldom with a long list, and at one
+            # go with so much memory, where little takes several passes and three times as long.
+            "gin_pending_list_limit": "16MB",
             "work_mem": "64MB",
             "statement_timeout": str(statement_timeout_ms),
             "lock_timeout": str(settings.database_lock_timeout_ms),

@@ -71,17 +71,21 @@ class LeanCycle(RequestResponseCycle):
     def _head(self, message: Any) -> bytes | None:
         if self.response_started or self.disconnected or self.flow.write_paused or self.access_log:
             return None
-        headers = [*self.default_headers, *message["headers"]]
-        names, values = zip(*headers, strict=True)
+        headers = [*self.default_headers, *message.get("headers", ())]
+        names = [name for name, _ in headers]
         if b"content-length" not in names or not _STEERING.isdisjoint(names):
             return None
+        values = [value for _, value in headers]
+        length = values[names.index(b"content-length")]
         if b"".join(names).translate(None, _NAME_BYTES) or b"".join(values).translate(None, _VALUE_BYTES):
             return None
-        self.chunked_encoding = False
-        self.expected_content_length = int(values[names.index(b"content-length")])
-        lines = [b"%b: %b\r\n" % header for header in headers]
+        if not length.isdigit():
+            return None
+        lines = [b"%b: %b\r\n" % (name, value) for name, value in headers]
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
+        self.chunked_encoding = False
+        self.expected_content_length = int(length)
         return b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join(lines))
 
 

@@ -120,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings)
     app.state.shared_tasks = SharedTasks(app.state.database)
-    app.state.search_index_upkeep = SearchIndexUpkeep(app.state.database, lambda: app.state.shared_tasks.rows_written)
+    app.state.search_index_upkeep = SearchIndexUpkeep(app.state.database, lambda: app.state.shared_tasks.write_requests)
     app.state.drain = Drain(settings.drain_seconds)
     app.state.readiness = Readiness(settings, app.state.drain)
     app.state.rate_limiter = RateLimiter(settings)
@@ -128,7 +128,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
     app.state.cursor_signer = CursorSigner(settings.signing_secrets)
     app.state.password_hasher = PasswordHasher(
-        threads=settings.password_hash_threads, queue=settings.password_hash_queue
+        threads=settings.password_hash_threads,
+        queue=settings.password_hash_queue,
+        # So a crowd of logins never has all connections.
+        turns=min(settings.password_hash_threads + 1, settings.database_pool_size - 1),
     )
     app.state.metrics = _metrics(
         app.state.database, app.state.shared_tasks, app.state.password_hasher, app.state.rate_limiter

@@ -1,4 +1,4 @@
-"""The search index is kept in order beside the writers."""
+"""The search index is kept in order in quiet moments."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database import Database
 from taskmanager.tasks import search_index
@@ -76,12 +77,14 @@ class RefusedError(Exception):
 
 @pytest.fixture
 async def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """A database, for an upkeep without patience."""
     monkeypatch.setattr(search_index, "_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(search_index, "_MANY_ROWS", 10)
+    monkeypatch.setattr(search_index, "_MANY_WRITES", 10)
+    monkeypatch.setattr(search_index, "_QUIET_WRITES", 100)
     return Told()
 
 
-async def test_it_is_done_after_many_rows_or_a_long_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_done_after_many_writes_or_a_long_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 0
     running = asyncio.create_task(SearchIndexUpkeep(cast("Database", told), lambda: rows).run())
     await asyncio.sleep(0.05)
@@ -101,7 +104,7 @@ async def test_it_is_done_after_many_rows_or_a_long_time(told: Told, monkeypatch
 
 
 async def test_it_is_left_to_the_writers_while_there_are_many(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_index, "_QUIET_ROWS", 5)
+    monkeypatch.setattr(search_index, "_QUIET_WRITES", 5)
     rows, many = 0, 5
 
     def write() -> int:
@@ -118,12 +121,21 @@ async def test_it_is_left_to_the_writers_while_there_are_many(told: Told, monkey
     running.cancel()
 
 
-async def test_it_tries_again_but_not_with_what_belongs_to_others(told: Told) -> None:
+@pytest.mark.parametrize("refusal", ["42501", "42P01"])
+async def test_it_tries_again_later_but_not_what_is_refused(told: Told, refusal: str) -> None:
     told.failures = [
-        DBAPIError("", None, cast("BaseException", RefusedError("42501"))),
+        DBAPIError("", None, cast("BaseException", RefusedError(refusal))),
+        DBAPIError("", None, cast("BaseException", RefusedError("57014"))),
+        PoolTimeoutError(),
         OSError("gone"),
-        DBAPIError("", None, cast("BaseException", RefusedError("57P01"))),
     ]
+    rows = 0
+
+    def write() -> int:
+        nonlocal rows
+        rows += 10
+        return rows
+
     async with asyncio.timeout(5):
-        await SearchIndexUpkeep(cast("Database", told), lambda: 10).run()
-    assert told.used == 3
+        await SearchIndexUpkeep(cast("Database", told), write).run()
+    assert told.used == 4

@@ -27,20 +27,24 @@ def _yield_to_requests() -> None:
 
 
 class PasswordHasher:
-    """Hashes and verifies passwords off the event loop, with a bounded queue."""
+    """Hashes and verifies passwords off the event loop, with a bounded queue.
 
-    def __init__(self, *, threads: int, queue: int) -> None:
+    Of `turns` to log in, all may be taken at once; by default one more than there are threads.
+    """
+
+    def __init__(self, *, threads: int, queue: int, turns: int | None = None) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password", initializer=_yield_to_requests)
         self._capacity = threads + queue
         self._free = self._capacity
-        self._turns = asyncio.Semaphore(threads + 1)
-        self._entrance = asyncio.Lock()
+        self._turns = asyncio.Semaphore(turns or threads + 1)
         self._free_turns = self._capacity
+        self._entrance = asyncio.Lock()
+        self._at_entrance = 0
         self._dummy_hash = _ARGON2.hash("never anyone's password")
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn to log in: one more may be under way than there are threads.
+        """Wait for one's turn to log in.
 
         The statements around the hashing wait too, so that a crowd of logins never takes all connections.
 
@@ -57,9 +61,19 @@ class PasswordHasher:
             self._free_turns += 1
 
     async def enter(self) -> None:
-        """Let one login begin in each turn of the event loop, so that other requests come in between of a crowd."""
-        async with self._entrance:
-            await asyncio.sleep(0)
+        """Let one login begin in every other turn of the event loop, so that other requests come in between of a crowd.
+
+        Raises:
+            OverloadedError: There are as many as may wait for their turn.
+        """
+        if self._at_entrance >= self._free_turns:
+            raise OverloadedError("logins")
+        self._at_entrance += 1
+        try:
+            async with self._entrance:
+                await asyncio.sleep(0)
+        finally:
+            self._at_entrance -= 1
 
     async def hash(self, password: str) -> str:
         """Return a salted hash of the password.

@@ -74,7 +74,6 @@ class Task(Base):
             "description",
             postgresql_using="gin",
             postgresql_ops={"title": "gin_trgm_ops", "description": "gin_trgm_ops"},
-            postgresql_with={"gin_pending_list_limit": 16_384},
         ),
     )
 

@@ -16,16 +16,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database import Database, sqlstate_of
+from taskmanager.database import Database, is_transient
 
 # The list holds some 6,000 tasks.
-_MANY_ROWS = 500
+_MANY_WRITES = 500
 _LONGEST_SECONDS = 30.0
 _PAUSE_SECONDS = 1.0
-_QUIET_ROWS = 50  # in a pause
-_INSUFFICIENT_PRIVILEGE = "42501"
-# What was sorted in until then stays so.
-_BOUND = text("SET LOCAL statement_timeout = '5s'")
+_QUIET_WRITES = 10  # in a pause, by each of several processes
+# In pieces, so that what was sorted in before the time is up stays so; nobody waits long for the connection.
+_BOUNDS = text("SELECT set_config('statement_timeout', '1s', true), set_config('maintenance_work_mem', '16MB', true)")
 # One process is enough.
 _SORT_IN = text(
     "SELECT gin_clean_pending_list('tasks_search_idx')"
@@ -34,50 +33,52 @@ _SORT_IN = text(
 
 
 class SearchIndexUpkeep:
-    """Sorts new entries in when this process has written many rows, or some and long ago, and now writes few."""
+    """Sorts new entries in when `count_writes` has risen much, or some time ago, and rises slowly now.
 
-    def __init__(self, database: Database, rows_written: Callable[[], int]) -> None:
+    It need not count every write: entries that are not counted are sorted in with the next ones.
+    """
+
+    def __init__(self, database: Database, count_writes: Callable[[], int]) -> None:
         self._database = database
-        self._rows_written = rows_written
-        self._rows_sorted_in = 0
-        self._rows_before = 0
+        self._count_writes = count_writes
+        self._writes_before = 0
+        self._writes_sorted_in = 0
         self._sorted_in_at = time.monotonic()
 
     async def run(self) -> None:
-        """Look after the index for ever, or until it turns out to belong to somebody else."""
+        """Look after the index for ever, or until the server refuses."""
         while True:
             await asyncio.sleep(_PAUSE_SECONDS)
             if not self._is_due():
                 continue
             try:
                 await self.sort_in()
-            except DBAPIError as error:
-                if sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE:
-                    # Then it is done by autovacuum, and by writers.
-                    structlog.stdlib.get_logger("taskmanager.tasks").warning("the search index is not ours to keep")
+            except (DBAPIError, PoolTimeoutError, OSError) as error:
+                # Out of reach, out of time, or a large project is being deleted: there is no hurry.
+                if not is_transient(error):
+                    # The index may belong to another role. Then autovacuum does it, and writers do.
+                    log = structlog.stdlib.get_logger("taskmanager.tasks")
+                    log.warning("the search index is left alone", cause=f"{type(error).__name__}: {error}"[:300])
                     return
-            except (PoolTimeoutError, OSError):
-                pass  # the database is out of reach, or a large project is being deleted; there is no hurry
 
     async def sort_in(self) -> None:
         """Sort in what is there now.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: The server refused, or the connection was lost.
+            sqlalchemy.exc.DBAPIError: The server refused, the time was up, or the connection was lost.
             sqlalchemy.exc.TimeoutError: The connection is in use.
             OSError: The server cannot be reached.
         """
-        rows = self._rows_written()
-        async with self._database.long_transaction() as session:
-            await session.execute(_BOUND)
-            await session.execute(_SORT_IN)
-        self._rows_sorted_in = rows
+        self._writes_sorted_in = self._count_writes()
         self._sorted_in_at = time.monotonic()
+        async with self._database.long_transaction() as session:
+            await session.execute(_BOUNDS)
+            await session.execute(_SORT_IN)
 
     def _is_due(self) -> bool:
-        written = self._rows_written()
-        is_quiet = written - self._rows_before < _QUIET_ROWS
-        self._rows_before = written
-        rows = written - self._rows_sorted_in
+        writes = self._count_writes()
+        is_quiet = writes - self._writes_before < _QUIET_WRITES
+        self._writes_before = writes
+        new = writes - self._writes_sorted_in
         is_long_ago = time.monotonic() - self._sorted_in_at >= _LONGEST_SECONDS
-        return is_quiet and (rows >= _MANY_ROWS or (rows > 0 and is_long_ago))
+        return is_quiet and (new >= _MANY_WRITES or (new > 0 and is_long_ago))

@@ -1,7 +1,7 @@
 """The commonest reads and writes of tasks, run for many requests by one statement.
 
 Each statement does a whole request: it checks the login, the membership and the role, and answers with the task as the
-text that is sent. Whatever is not a plain success, such as a login that has ended, a task that may not be seen, a
+bytes that are sent. Whatever is not a plain success, such as a login that has ended, a task that may not be seen, a
 version that is stale or a row that somebody else has locked, gives no answer: that request is run alone, by the
 statements of `repository` and `list_repository`, and is told there what is wrong.
 
@@ -107,14 +107,16 @@ CROSS JOIN LATERAL (
     SELECT string_agg({task_as_json("t")}, ',') FILTER (WHERE t.place < k.size) AS tasks, count(*) AS found,
            (array_agg(t.created_at))[k.size - 1] AS last_time, (array_agg(t.id))[k.size - 1] AS last_id
     FROM (
-        SELECT t.*, row_number() OVER (ORDER BY t.created_at DESC, t.id DESC) AS place
-        FROM project_members m CROSS JOIN LATERAL (
-            SELECT * FROM tasks t
-            WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
+        -- Numbered behind the limit, so that no more than the page is ever sorted.
+        SELECT t.*, row_number() OVER (ORDER BY t.created_at DESC, t.id DESC) AS place FROM (
+            SELECT t.* FROM project_members m CROSS JOIN LATERAL (
+                SELECT * FROM tasks t
+                WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
+                ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
+            ) AS t
+            WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
             ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
         ) AS t
-        WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
-        ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
     ) AS t
 ) AS page
 WHERE {_GOOD_LOGIN}
@@ -248,8 +250,8 @@ class SharedTasks:
         return self.finds, self.pages, self.counted_pages, self.creations, self.changes
 
     @property
-    def rows_written(self) -> int:
-        """How many tasks were created or changed together, since the start."""
+    def write_requests(self) -> int:
+        """How many requests to create or to change a task shared statements, since the start."""
         return self.creations.requests + self.changes.requests
 
     async def close(self) -> None:
