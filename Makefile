@@ -4,8 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
-# Processes that run tests: one more than there are processors, because many tests wait
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS ?= auto
 # What the benchmarks are given, such as BENCH_OPTIONS='--servers taskmanager,fastify --works mix'
 BENCH_OPTIONS ?=
 PEERS := fastify express

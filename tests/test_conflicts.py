@@ -230,6 +230,7 @@ async def test_32_writers_who_get_in_each_others_way_see_no_failure_and_break_no
 ) -> None:
     # Patient, so that a busy machine does not make it a test of time-outs.
     patience = {
+        "database_connect_timeout_seconds": 20.0,
         "database_pool_wait_seconds": 5.0,
         "database_lock_timeout_ms": 20_000,
         "database_statement_timeout_ms": 20_000,

@@ -579,7 +579,8 @@ class TestStorm:
     ) -> None:
         # Patient, so that a busy machine does not make it a test of time-outs.
         patience = {
-            "database_pool_wait_seconds": 20.0,
+            "database_connect_timeout_seconds": 20.0,
+            "database_pool_wait_seconds": 5.0,
             "database_statement_timeout_ms": 20_000,
             "database_command_timeout_seconds": 25.0,
         }
