@@ -94,6 +94,27 @@ async def test_the_event_loop_goes_on_while_a_password_is_hashed(hasher: Passwor
     assert turns > 50
 
 
+async def test_a_crowd_enters_one_by_one_and_no_more_than_may_wait() -> None:
+    hasher = PasswordHasher(threads=1, queue=9)
+    entered: list[int] = []
+    turn = 0
+
+    async def enter() -> None:
+        await hasher.enter()
+        entered.append(turn)
+
+    crowd = [asyncio.create_task(enter()) for _ in range(12)]
+    while len(entered) < 10:
+        await asyncio.sleep(0)
+        turn += 1
+    # Others have a turn of the event loop before each of them.
+    assert len(set(entered)) == 10
+    outcomes = await asyncio.gather(*crowd, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [OverloadedError] * 2
+    await hasher.enter()
+    hasher.close()
+
+
 async def test_logins_beyond_the_queue_are_503_and_the_others_are_answered(database_url: str) -> None:
     settings = make_settings(database_url=database_url, password_hash_threads=1, password_hash_queue=1)
     form = {"username": "nobody", "password": "wrong password"}

@@ -4,11 +4,17 @@ The same with 1,000,000 tasks is under tests/long.
 """
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from tests.plans import EXECUTIONS, NEEDLES, LargeProject, large_project
+from taskmanager.accounts.tokens import AccessClaims
+from taskmanager.field_types import MAXIMUM_ID
+from taskmanager.tasks import shared_repository
+from taskmanager.tasks.shared_repository import PageKey
+from tests.plans import EXECUTIONS, NEEDLES, LargeProject, Plan, large_project
 
 SIZE = 30_000
 # Four projects may each give a page and one more; those who sort by due time read two parts of each.
@@ -128,3 +134,28 @@ async def test_a_filter_that_finds_much_stops_when_the_page_is_full(
     plan = await large.plan({**COMMON[name], "sort_by": sort_by, "count": "none"})
     assert "Seq Scan" not in plan.task_scans
     assert plan.most_rows <= SIZE / 10
+
+
+async def test_a_shared_page_of_many_projects_is_never_sorted_as_a_whole(large: LargeProject) -> None:
+    async with large.database.transaction() as session:
+        # Bob is a member of all 201.
+        login = await session.execute(
+            text("INSERT INTO sessions (user_id) SELECT id FROM users WHERE username = 'bob' RETURNING id, user_id")
+        )
+        session_id, user_id = login.one()
+    caller = AccessClaims(user_id=user_id, session_id=session_id, expires_at=0)
+    connection = await large.database.connect_shared()
+    try:
+        key = PageKey(caller, None, datetime.max.replace(tzinfo=UTC), MAXIMUM_ID, 21)
+        (page,) = await shared_repository._list(connection, [key])
+        assert page is not None
+        assert page.found == 21
+        values = ([session_id], [user_id], [None], [key.after_time], [key.after_id], [key.size])
+        (answer,) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {shared_repository._LIST}", *values)
+    finally:
+        await connection.close()
+    (plan,) = answer[0]
+    nodes = Plan(plan["Plan"], plan["Execution Time"]).nodes
+    assert {node["Sort Method"] for node in nodes if node["Node Type"] == "Sort"} == {"top-N heapsort"}
+    (numbered,) = (node for node in nodes if node["Node Type"] == "WindowAgg")
+    assert numbered["Actual Rows"] == 21

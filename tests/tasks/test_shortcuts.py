@@ -158,7 +158,12 @@ async def test_bodies(both: Both, method: str, path: str, body: Any) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b'{"title": NaN}', b'{"title": "x", "title": "y"}', '{"title": "x"}'.encode("utf-16")],
+    [
+        *(b"", b"{", b'{"title": NaN}', b'{"title": "x", "title": "y"}', '{"title": "x"}'.encode("utf-16")),
+        *(b'{"title": NaN, "title": "x"}', b'{"title": "x", "priority": -Infinity, "priority": 3}'),
+        *(b'\xef\xbb\xbf{"title": "x"}', b'{"title": "x"} ', b'{"title": "x"}{}', b'{"title": "x", "priority": 1.0}'),
+        b'{"title": "NaN and Infinity are words, too"}',
+    ],
     ids=str,
 )
 async def test_bodies_that_are_no_json(both: Both, content: bytes) -> None:

@@ -110,8 +110,8 @@ def update_statement(keys: str, result: str, *, lock: str = "", notifies: bool =
 
     Only at one of the `versions`, unless they are NULL. `result` selects from `access` (n, project_id, id, archived,
     role), `found` (n, old), which has only those that the user may write, and `changed` (n, t), which has those that
-    differ now. `lock` may be SKIP LOCKED. Unless it `notifies`, nobody is told, whatever `notify`
-    says: for changes that assign nobody.
+    differ now. `lock` may be SKIP LOCKED. Unless it `notifies`, nobody is told, whatever `notify` says: for changes
+    that assign nobody.
     """
     notified = f", notified AS ({_TELL_PEOPLE})" if notifies else ""
     return f"""
