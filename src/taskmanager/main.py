@@ -131,7 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
         threads=settings.password_hash_threads,
         queue=settings.password_hash_queue,
         # So a crowd of logins never has all connections.
-        turns=min(settings.password_hash_threads + 1, settings.database_pool_size - 1),
+        turns=min(settings.password_hash_threads, settings.database_pool_size - 1),
     )
     app.state.metrics = _metrics(
         app.state.database, app.state.shared_tasks, app.state.password_hasher, app.state.rate_limiter

@@ -131,5 +131,5 @@ async def test_200_logins_leave_the_p99_of_readers_at_most_twice_idle(
             print(f"p99 {idle:.1f} -> {busy:.1f} ms: {ratios[-1]:.2f} times; load {os.getloadavg()[0]:.1f}")
     finally:
         server.stop()
-    # The best of a few: any other process on the machine only makes it worse.
-    assert min(ratios) <= 2, ratios
+    # The median: any other process on the machine makes one of them worse.
+    assert sorted(ratios)[ATTEMPTS // 2] <= 2, ratios

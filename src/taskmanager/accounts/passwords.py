@@ -29,14 +29,15 @@ def _yield_to_requests() -> None:
 class PasswordHasher:
     """Hashes and verifies passwords off the event loop, with a bounded queue.
 
-    Of `turns` to log in, all may be taken at once; by default one more than there are threads.
+    So many logins as there are `turns` may be under way, by default as many as there are threads: one more would keep
+    the threads busier, and readers waiting.
     """
 
     def __init__(self, *, threads: int, queue: int, turns: int | None = None) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password", initializer=_yield_to_requests)
         self._capacity = threads + queue
         self._free = self._capacity
-        self._turns = asyncio.Semaphore(turns or threads + 1)
+        self._turns = asyncio.Semaphore(turns or threads)
         self._free_turns = self._capacity
         self._entrance = asyncio.Lock()
         self._at_entrance = 0
