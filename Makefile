@@ -53,8 +53,8 @@ migration: .venv/.synced ## Start a new migration: make migration NAME="add labe
 openapi: .venv/.synced ## Write docs/openapi.json; refuses what breaks clients unless ALLOW_BREAKING=1
 	$(BIN)/python -m tests.openapi_compatibility
 
-fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (about 15 minutes)
-	FUZZ_EXAMPLES=480 $(BIN)/pytest -s -q tests/test_fuzz.py
+fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (15 to 40 minutes)
+	FUZZ_EXAMPLES=480 $(BIN)/pytest -q -n 2 -rP tests/test_fuzz.py
 
 ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 times and 200 backends die
 	$(BIN)/pytest -s -q tests/long/test_ledger.py
