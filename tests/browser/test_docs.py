@@ -19,6 +19,9 @@ from taskmanager.database import Database
 from tests.conftest import PASSWORD, Person
 from tests.live_server import LiveServer
 
+# Redoc takes seconds to draw its page, many on a busy machine.
+expect.set_options(timeout=30_000)
+
 PICTURES = Path(__file__).parents[2] / ".screenshots"
 NOTE_VIOLATIONS = """
 window.violations = [];
