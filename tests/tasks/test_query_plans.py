@@ -159,3 +159,6 @@ async def test_a_shared_page_of_many_projects_is_never_sorted_as_a_whole(large: 
     assert {node["Sort Method"] for node in nodes if node["Node Type"] == "Sort"} == {"top-N heapsort"}
     (numbered,) = (node for node in nodes if node["Node Type"] == "WindowAgg")
     assert numbered["Actual Rows"] == 21
+    # Of 201 projects the newest task each, and the newest 21 of the 21 projects in which the page must lie.
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes if node.get("Relation Name") == "tasks")
+    assert read <= 201 + 21 * 21

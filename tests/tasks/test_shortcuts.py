@@ -309,3 +309,22 @@ async def test_long_lists_are_counted_alone(alice: Person, app: FastAPI, monkeyp
         assert (await alice.get("/tasks")).json()["total"] == 3
         counted.append(shared_statements(app) - before)
     assert counted == [1, 0]
+
+
+async def test_a_page_of_more_projects_than_it_has_tasks(alice: Person) -> None:
+    projects = [await alice.new_project(f"Project {number}") for number in range(7)]
+    # Some projects lie wholly before others, some between them.
+    for project_id in (*projects, projects[0], projects[0], projects[0], *reversed(projects), *projects[2:5] * 2):
+        await alice.new_task(project_id)
+    # A filter is none of the shortcuts' business.
+    expected = [task["id"] for task in (await alice.get("/tasks?limit=100&priority=1")).json()["tasks"]]
+    for limit in (1, 2, 3, 6, 7, 20):
+        found: list[int] = []
+        query = f"/tasks?limit={limit}&count=none"
+        page = (await alice.get(query)).json()
+        found += [task["id"] for task in page["tasks"]]
+        while page["next_cursor"]:
+            page = (await alice.get(f"{query}&cursor={page['next_cursor']}")).json()
+            found += [task["id"] for task in page["tasks"]]
+        assert found == expected
+    assert len(expected) == 23

@@ -97,7 +97,8 @@ FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), CA
 
 
 def _list_statement(total: str) -> str:
-    # The newest of each project are read from an index, which stops early; merged and cut to the page.
+    # The newest of a project are read from an index, which stops early; merged and cut to the page. They lie in as many
+    # projects as the page is long, those whose newest task is newest: of the others one index entry each is read.
     return f"""
 SELECT k.n, page.*, {total} AS total
 FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS timestamptz[]),
@@ -109,12 +110,19 @@ CROSS JOIN LATERAL (
     FROM (
         -- Numbered behind the limit, so that no more than the page is ever sorted.
         SELECT t.*, row_number() OVER (ORDER BY t.created_at DESC, t.id DESC) AS place FROM (
-            SELECT t.* FROM project_members m CROSS JOIN LATERAL (
+            SELECT t.* FROM (
+                SELECT m.project_id FROM project_members m CROSS JOIN LATERAL (
+                    SELECT t.created_at, t.id FROM tasks t
+                    WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
+                    ORDER BY t.created_at DESC, t.id DESC LIMIT 1
+                ) AS newest
+                WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
+                ORDER BY newest.created_at DESC, newest.id DESC LIMIT k.size
+            ) AS m CROSS JOIN LATERAL (
                 SELECT * FROM tasks t
                 WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
                 ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
             ) AS t
-            WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
             ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
         ) AS t
     ) AS t
