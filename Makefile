@@ -76,7 +76,7 @@ proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with the nginx of 
 	$(BIN)/pytest -q tests/proxy
 
 browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots
-	$(UV) run --frozen --all-extras --group browser pytest -q tests/browser
+	$(UV) run --frozen --all-extras --group browser --python $(shell command -v $(PYTHON)) pytest -q tests/browser
 
 image: ## Build the container image
 	DOCKER_BUILDKIT=$(BUILDKIT) $(DOCKER) build --file Containerfile --tag $(IMAGE) $(IMAGE_BUILD_FLAGS) .
