@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Self
 
 _INTERVAL_SECONDS = 0.02
+# Less is how busy a machine is under load, and the service's own doing.
+_STALL_SECONDS = 0.1
 
 
 class Stalls:
@@ -18,8 +20,8 @@ class Stalls:
     def __init__(self, pid: int | None = None) -> None:
         self._pid = pid
         self._due = time.monotonic()
-        self._late_seconds = 0.0
-        self._queued_seconds = 0.0
+        self._stalled_seconds = 0.0
+        self._queued_seconds: float | None = None
         self._noted: list[tuple[float, float]] = []
 
     async def __aenter__(self) -> Self:
@@ -48,11 +50,18 @@ class Stalls:
 
     def _note(self) -> None:
         now = time.monotonic()
-        self._late_seconds += max(0.0, now - self._due)
+        late = max(0.0, now - self._due)
         self._due = max(self._due, now)
+        stalled = max(late, self._newly_queued())  # both tell of the same moments
+        if stalled >= _STALL_SECONDS:
+            self._stalled_seconds += stalled
+        self._noted.append((now, self._stalled_seconds))
+
+    def _newly_queued(self) -> float:
+        # Of an ended process nothing is told any more.
         if self._pid is not None:
-            # Of an ended process the last figure stays.
             with suppress(OSError):
-                waited = Path(f"/proc/{self._pid}/schedstat").read_text().split()[1]
-                self._queued_seconds = int(waited) / 1e9
-        self._noted.append((now, self._late_seconds + self._queued_seconds))
+                queued = int(Path(f"/proc/{self._pid}/schedstat").read_text().split()[1]) / 1e9
+                before, self._queued_seconds = self._queued_seconds, queued
+                return 0.0 if before is None else queued - before
+        return 0.0
