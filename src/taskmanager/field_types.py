@@ -28,7 +28,9 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]", re.ASCII | re.IGNORECASE)
 
 def format_timestamp(moment: datetime) -> str:
     """Return a moment as every answer writes it: UTC, `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def _require_date_and_time(value: Any) -> Any:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import Field, StringConstraints
+from pydantic_core import to_json
 
 from taskmanager.errors import InvalidCursorError
 from taskmanager.field_types import DIGITS, RequestModel, format_timestamp
 
 _T = TypeVar("_T")
 _CODE_BYTES = 16
-_write_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 # A cursor may hold a title in lower case.
 CursorText = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Limit = Annotated[int, Field(ge=1, le=100), DIGITS]
@@ -39,7 +39,7 @@ class CursorSigner:
     def write(self, values: Sequence[Any], binding: str) -> str:
         """Return the cursor of an element's sort key; `binding` names list, filter, sort and user."""
         plain = [format_timestamp(value) if isinstance(value, datetime) else value for value in values]
-        payload = _write_json(plain).encode()
+        payload = to_json(plain)
         return _encode(_code(self._keys[0], payload, binding) + payload)
 
     def read(self, cursor: str, binding: str) -> list[Any]:

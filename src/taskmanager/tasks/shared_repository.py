@@ -85,9 +85,13 @@ class StoredPage(NamedTuple):
     total: int | None
 
 
+def _as_bytes(alias: str) -> str:
+    return f"convert_to({alias}.version || ' ' || {task_as_json(alias)}, 'UTF8')"
+
+
 _FIND = f"""
 SELECT k.n, k.task_id AS id, CASE WHEN {_GOOD_LOGIN} THEN (
-    SELECT convert_to(t.version || ' ', 'UTF8') || {task_as_json("t")}
+    SELECT {_as_bytes("t")}
     FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = k.user_id
     WHERE t.id = k.task_id AND (k.project_id IS NULL OR t.project_id = k.project_id)
 ) END AS task
@@ -105,8 +109,9 @@ FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), CA
             CAST($5 AS bigint[]), CAST($6 AS integer[]))
     WITH ORDINALITY AS k (session_id, user_id, project_id, after_time, after_id, size, n)
 CROSS JOIN LATERAL (
-    SELECT string_agg({task_as_json("t")}, ',') FILTER (WHERE t.place < k.size) AS tasks, count(*) AS found,
-           (array_agg(t.created_at))[k.size - 1] AS last_time, (array_agg(t.id))[k.size - 1] AS last_id
+    SELECT convert_to(string_agg({task_as_json("t")}, ',') FILTER (WHERE t.place < k.size), 'UTF8') AS tasks,
+           count(*) AS found, (array_agg(t.created_at))[k.size - 1] AS last_time,
+           (array_agg(t.id))[k.size - 1] AS last_id
     FROM (
         -- Numbered behind the limit, so that no more than the page is ever sorted.
         SELECT t.*, row_number() OVER (ORDER BY t.created_at DESC, t.id DESC) AS place FROM (
@@ -147,7 +152,7 @@ _CREATE = create_statement(
     )
     WHERE {_GOOD_LOGIN}
     """,
-    f"SELECT n, (t).id, convert_to((t).version || ' ', 'UTF8') || {task_as_json('(t)')} AS task FROM created",
+    f"SELECT n, (t).id, {_as_bytes('(t)')} AS task FROM created",
     lock="SKIP LOCKED",
     notifies=False,
 )
@@ -161,7 +166,7 @@ _UPDATE = update_statement(
     WHERE {_GOOD_LOGIN}
     """,
     f"""
-    SELECT f.n, t.id, convert_to(t.version || ' ', 'UTF8') || {task_as_json("t")} AS task
+    SELECT f.n, t.id, {_as_bytes("t")} AS task
     FROM found f JOIN keys k ON k.n = f.n LEFT JOIN changed c ON c.n = f.n
     CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
     WHERE k.versions IS NULL OR (f.old).version = ANY(k.versions)

@@ -6,11 +6,11 @@ request and many requests at once.
 
 from typing import get_args
 
-from taskmanager.events.statements import EVENT_COLUMNS, changed_fields, written_timestamp
+from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.tasks.schemas import TaskCreate, TaskRead
 
 TASK_FIELDS = tuple(TaskRead.model_fields)
-_WRITTEN_BY_USERS = frozenset({"title", "description", "tags"})
+_WRITTEN_BY_USERS = frozenset({"title", "description"})
 _GIVEN = ", ".join(TaskCreate.model_fields)
 _TELL_ASSIGNEE = """
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
@@ -41,25 +41,27 @@ def task_columns(alias: str) -> str:
 
 
 def task_as_json(alias: str) -> str:
-    """Return SQL for a task as the bytes of its JSON object, as every answer has it.
+    """Return SQL for a task as the text of its JSON object, as every answer has it, for connections of `Database`.
 
-    row_to_json looks the type of each column up for each row, which takes half as long again.
+    row_to_json looks the type of each column up for each row, which takes twice as long.
     """
     parts: list[str] = []
     for name, field in TaskRead.model_fields.items():
-        value = _json_value(alias, name)
+        value = _json_value(f"{alias}.{name}", name)
         if type(None) in get_args(field.annotation):
             value = f"COALESCE(CAST({value} AS text), 'null')"
         parts.append(f"""'{"," if parts else "{"}"{name}":', {value}""")
-    return f"convert_to(concat({', '.join(parts)}, '}}'), 'UTF8')"
+    return f"concat({', '.join(parts)}, '}}')"
 
 
-def _json_value(alias: str, name: str) -> str:
-    column = f"{alias}.{name}"
+def _json_value(column: str, name: str) -> str:
+    if name == "tags":
+        return f"array_to_json({column})"
     if name in _WRITTEN_BY_USERS:
         return f"to_json({column})"
     if name.endswith("_at"):
-        return f"""'"' || {written_timestamp(column)} || '"'"""
+        # In UTC, since the connection is.
+        return f"""to_char({column}, '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
     return f"""'"' || {column} || '"'""" if name == "status" else column
 
 
