@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from taskmanager.coalescing import Coalescer
+from taskmanager.coalescing import Coalescer, SharedConnections
 from taskmanager.database import Database, SharedConnection
 from taskmanager.errors import DatabaseUnavailableError
 from tests.conftest import make_settings
@@ -47,12 +47,13 @@ async def statements() -> Statements:
 @pytest.fixture
 async def doubled(own_database: Database, statements: Statements) -> AsyncIterator[Coalescer[int, int]]:
     """A coalescer that doubles numbers, at most four at a time; no statement has two of one last digit."""
+    connections = SharedConnections(own_database)
     coalescer = Coalescer[int, int](
-        "double", own_database, statements.run, max_batch=4, conflict_key=lambda number: number % 10
+        "double", connections, statements.run, max_batch=4, conflict_key=lambda number: number % 10
     )
     yield coalescer
     statements.go_on.set()
-    await coalescer.close()
+    await connections.close()
 
 
 def ask(coalescer: Coalescer[int, int], item: int) -> asyncio.Task[int | None]:
@@ -144,11 +145,12 @@ async def test_what_one_request_may_have_caused_sends_each_to_run_alone(own_data
         await connection.fetch(sql, *([0] if "$1" in sql else []))
         return items
 
-    coalescer = Coalescer[int, int]("wrong", own_database, run)
+    connections = SharedConnections(own_database)
+    coalescer = Coalescer[int, int]("wrong", connections, run)
     assert await asyncio.gather(*(ask(coalescer, number) for number in (1, 2))) == [None, None]
     # The connection is as good as before.
     assert own_database.shared_connections == 1
-    await coalescer.close()
+    await connections.close()
 
 
 async def test_a_mistake_in_the_statement_is_told_to_its_requests_only(own_database: Database) -> None:
@@ -157,11 +159,12 @@ async def test_a_mistake_in_the_statement_is_told_to_its_requests_only(own_datab
             await connection.fetch("SELECT no_such_column")
         return items
 
-    coalescer = Coalescer[int, int]("mistaken", own_database, run, max_batch=1)
+    connections = SharedConnections(own_database)
+    coalescer = Coalescer[int, int]("mistaken", connections, run, max_batch=1)
     first, second = await asyncio.gather(ask(coalescer, 1), ask(coalescer, 2), return_exceptions=True)
     assert isinstance(first, asyncpg.UndefinedColumnError)
     assert second == 2
-    await coalescer.close()
+    await connections.close()
 
 
 class TestDatabaseGone:
@@ -177,7 +180,8 @@ class TestDatabaseGone:
             await connection.fetch("SELECT pg_sleep(10)" if len(runs) == 1 else "SELECT 1")
             return items
 
-        coalescer = Coalescer[int, int]("lost", own_database, run, max_batch=2)
+        connections = SharedConnections(own_database)
+        coalescer = Coalescer[int, int]("lost", connections, run, max_batch=2)
         asked = [ask(coalescer, number) for number in (1, 2, 3)]
         await until(lambda: runs == [[1, 2]])
         await asyncio.sleep(0.05)
@@ -193,7 +197,30 @@ class TestDatabaseGone:
         assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
         assert runs == [[1, 2]]
         assert await ask(coalescer, 4) == 4
-        await coalescer.close()
+        await connections.close()
+
+    async def test_requests_of_other_kinds_that_wait_are_told_too(self, own_database: Database) -> None:
+        connections = SharedConnections(own_database, limit=1)
+        go_on = asyncio.Event()
+
+        async def lose(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            await go_on.wait()
+            raise ConnectionResetError
+
+        async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            return items
+
+        lost, other = Coalescer[int, int]("lost", connections, lose), Coalescer[int, int]("other", connections, run)
+        asked = [ask(lost, 1)]
+        await until(lambda: lost.statements == 1)
+        asked += [ask(lost, 2), ask(other, 3)]
+        await asyncio.sleep(0.05)
+        go_on.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
+        assert other.statements == 0
+        assert await ask(other, 4) == 4
+        await connections.close()
 
     async def test_a_silent_server_is_given_up(self, database_url: str) -> None:
         settings = make_settings(
@@ -206,12 +233,13 @@ class TestDatabaseGone:
             await connection.fetch("SELECT pg_sleep(10)")
             return items
 
-        coalescer = Coalescer[int, int]("silent", database, run)
+        connections = SharedConnections(database)
+        coalescer = Coalescer[int, int]("silent", connections, run)
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailableError):
             await ask(coalescer, 1)
         assert time.monotonic() - begun < 5
-        await coalescer.close()
+        await connections.close()
         await database.dispose()
 
     @pytest.mark.parametrize(
@@ -227,11 +255,12 @@ class TestDatabaseGone:
                 await connection.fetch(sql)
             return items
 
-        coalescer = Coalescer[int, int]("slow", database, run, max_batch=1)
+        connections = SharedConnections(database)
+        coalescer = Coalescer[int, int]("slow", connections, run, max_batch=1)
         first, second = await asyncio.gather(ask(coalescer, 1), ask(coalescer, 2), return_exceptions=True)
         assert isinstance(first, DatabaseUnavailableError)
         assert second == 2
-        await coalescer.close()
+        await connections.close()
         await database.dispose()
 
     async def test_where_nobody_listens_all_are_told_at_once(self) -> None:
@@ -240,7 +269,8 @@ class TestDatabaseGone:
         async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
             return items
 
-        coalescer = Coalescer[int, int]("nowhere", database, run, max_batch=1)
+        connections = SharedConnections(database)
+        coalescer = Coalescer[int, int]("nowhere", connections, run, max_batch=1)
         answers = await asyncio.gather(*(ask(coalescer, number) for number in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
         await database.dispose()
@@ -252,14 +282,70 @@ async def test_a_connection_that_was_idle_and_died_meanwhile_is_replaced(
     async def run(connection: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
         return [(await connection.fetch("SELECT pg_backend_pid()"))[0][0] for _ in items]
 
-    coalescer = Coalescer[int, int]("idle", own_database, run)
+    connections = SharedConnections(own_database)
+    coalescer = Coalescer[int, int]("idle", connections, run)
     pid = await ask(coalescer, 1)
     assert await ask(coalescer, 1) == pid
     async with own_database.reader() as reader:
         await reader.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
     monkeypatch.setattr("taskmanager.coalescing._TRUSTED_SECONDS", 0)
     assert await ask(coalescer, 1) not in {None, pid}
-    await coalescer.close()
+    await connections.close()
+
+
+async def test_kinds_take_turns_at_few_connections_and_what_comes_meanwhile_shares_the_next_statement(
+    own_database: Database,
+) -> None:
+    connections = SharedConnections(own_database, limit=2)
+    under_way: list[str] = []
+    go_on = asyncio.Semaphore(0)
+
+    def kind(name: str) -> Coalescer[int, int]:
+        async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            under_way.append(f"{name} {len(items)}")
+            await go_on.acquire()
+            return items
+
+        return Coalescer[int, int](name, connections, run)
+
+    kinds = [kind(name) for name in "abcd"]
+    asked = []
+    for _ in range(3):
+        asked += [ask(coalescer, 1) for coalescer in kinds]
+        await until(lambda: len(under_way) == 2)
+    assert under_way == ["a 1", "b 1"]
+    go_on.release()
+    # The kind whose statement has ended asks again, behind the others.
+    await until(lambda: under_way == ["a 1", "b 1", "c 3"])
+    for _ in range(10):
+        go_on.release()
+    assert await asyncio.gather(*asked) == [1] * 12
+    assert under_way[3:] == ["d 3", "a 2", "b 2"]
+    assert own_database.shared_connections == 2
+    await connections.close()
+
+
+async def test_who_gets_no_turn_in_time_is_refused_and_the_next_try_succeeds(database_url: str) -> None:
+    database = Database(make_settings(database_url=database_url, database_pool_wait_seconds=0.2))
+    connections = SharedConnections(database, limit=1)
+    go_on = asyncio.Event()
+
+    async def wait(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        await go_on.wait()
+        return items
+
+    async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        return items
+
+    slow, other = Coalescer[int, int]("slow", connections, wait), Coalescer[int, int]("other", connections, run)
+    slow_one = ask(slow, 1)
+    await until(lambda: slow.statements == 1)
+    answers = await asyncio.gather(ask(other, 2), ask(other, 3), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 2
+    go_on.set()
+    assert list(await asyncio.gather(slow_one, ask(other, 4))) == [1, 4]
+    await connections.close()
+    await database.dispose()
 
 
 async def test_what_was_committed_before_a_request_came_is_seen(own_database: Database) -> None:
@@ -271,7 +357,8 @@ async def test_what_was_committed_before_a_request_came_is_seen(own_database: Da
         )
         return [user_id for _, user_id in rows]
 
-    coalescer = Coalescer[int, int]("see", own_database, run)
+    connections = SharedConnections(own_database)
+    coalescer = Coalescer[int, int]("see", connections, run)
 
     async def write_then_read(number: int) -> None:
         async with own_database.transaction() as session:
@@ -287,4 +374,4 @@ async def test_what_was_committed_before_a_request_came_is_seen(own_database: Da
     assert coalescer.statements < coalescer.requests == 100
     async with own_database.transaction() as session:
         await session.execute(text("DELETE FROM users WHERE username LIKE 'seen%'"))
-    await coalescer.close()
+    await connections.close()

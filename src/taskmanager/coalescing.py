@@ -1,25 +1,29 @@
 """Concurrent requests of one kind share a statement, so that throughput rises with load and few connections serve many.
 
+The kinds take turns at very few connections. While a kind waits for its turn more of its requests come together, so the
+fewer the connections, the fewer and larger the statements: two keep the database busy while answers are handed out.
+
 Why it is correct. A statement is sent only after all of its requests have arrived, so each of them sees whatever was
 committed before it came (read-your-writes). The statement is run by a task of its own: a request that is cancelled or
 that gives up leaves the others alone. What goes wrong with one request goes wrong with that one only: an answer of None
 means that the request must be run alone, and so it is for all of them when the server refuses the shared statement
 for something that a single request may have caused; PostgreSQL has then rolled it back as a whole. A statement whose
 outcome is unknown (connection lost, time-out) is never repeated: it may have been committed. All its requests are
-refused, and with them those that wait, since no database answers them either. Only what reads is run again, each
-request alone, when its connection turns out to be lost: a server that closed one may be there for the next.
+refused, and with them those of all kinds that wait, since no database answers them either. Only what reads is run
+again, each request alone, when its connection turns out to be lost: a server that closed one may be there for the next.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from taskmanager.database import Database, SharedConnection, is_transient
+from taskmanager.database import SHARED_CONNECTIONS, Database, SharedConnection, is_transient
 from taskmanager.errors import DatabaseUnavailableError
 
 _Item = TypeVar("_Item")
@@ -38,6 +42,59 @@ _CONNECTION_LOST = (
 )
 # A connection that was idle for longer is looked at before it is used.
 _TRUSTED_SECONDS = 1.0
+
+
+class SharedConnections:
+    """Lends a few connections to all kinds of shared statements, to each in the order in which they asked."""
+
+    def __init__(self, database: Database, limit: int = SHARED_CONNECTIONS) -> None:
+        self.kinds: list[Coalescer[Any, Any]] = []
+        self._database = database
+        self._turns = asyncio.Semaphore(limit)
+        self._idle: list[SharedConnection] = []
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold one of the turns; a connection may be had meanwhile, by `connect`.
+
+        Raises:
+            TimeoutError: The others did not end in time.
+        """
+        async with asyncio.timeout(self._database.wait_seconds):
+            await self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def connect(self) -> SharedConnection:
+        """Return a connection that is not known to be lost, to be given to `put_back` or discarded.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: The server refused a new connection.
+            OSError: The server cannot be reached.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_lost:
+                await connection.discard()
+            elif time.monotonic() - connection.used_at <= _TRUSTED_SECONDS:
+                return connection
+            else:
+                # The pool looks at what it lends.
+                await connection.close()
+        return await self._database.connect_shared()
+
+    def put_back(self, connection: SharedConnection) -> None:
+        """Take back a connection that is in order."""
+        self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Let the statements under way finish, and those for requests that wait, then close the connections."""
+        for kind in self.kinds:
+            await kind.finish()
+        while self._idle:
+            await self._idle.pop().close()
 
 
 class Ticket(Generic[_Item, _Result]):
@@ -64,7 +121,7 @@ class Coalescer(Generic[_Item, _Result]):
     def __init__(
         self,
         name: str,
-        database: Database,
+        connections: SharedConnections,
         run: Callable[[SharedConnection, Sequence[_Item]], Awaitable[Sequence[_Result | None]]],
         *,
         max_batch: int = 64,
@@ -74,14 +131,14 @@ class Coalescer(Generic[_Item, _Result]):
         self.name = name
         self.statements = 0
         self.requests = 0
-        self._database = database
+        self._connections = connections
         self._run = run
         self._max_batch = max_batch
         self._conflict_key = conflict_key
         self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._connection: SharedConnection | None = None
+        connections.kinds.append(self)
 
     async def submit(self, item: _Item) -> Ticket[_Item, _Result]:
         """Return the request's ticket once `ticket.answer` is there: its result, or None if it must be run alone.
@@ -100,21 +157,26 @@ class Coalescer(Generic[_Item, _Result]):
         await ticket.answer
         return ticket
 
-    async def close(self) -> None:
-        """Let the statement under way finish, then give the connection back."""
+    async def finish(self) -> None:
+        """Wait until there is no statement under way and no request that waits."""
         if self._worker is not None:
             await self._worker
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+
+    def refuse_waiting(self, failure: Exception) -> None:
+        """Let the requests that wait for the next statement fail."""
+        _refuse(self._waiting, failure)
+        self._waiting.clear()
 
     async def _work(self) -> None:
         try:
             while self._waiting:
                 # Requests that the event loop has read, and will begin with next, may still come along.
                 await asyncio.sleep(0)
-                if batch := self._next_batch():
-                    await self._serve(batch)
+                async with self._connections.turn():
+                    if batch := self._next_batch():
+                        await self._serve(batch)
+        except TimeoutError as error:
+            self.refuse_waiting(error)
         finally:
             self._worker = None
 
@@ -140,48 +202,56 @@ class Coalescer(Generic[_Item, _Result]):
         results: Sequence[_Result | None] = [None] * len(batch)
         self.statements += 1
         self.requests += len(batch)
+        connection: SharedConnection | None = None
+        failure: Exception | None = None
         try:
-            connection = await self._connected()
+            connection = await self._connections.connect()
             sent = time.perf_counter()
             for ticket in batch:
                 ticket.waited = sent - ticket.arrived
             results = await self._run(connection, [ticket.item for ticket in batch])
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
-            state = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
-            if self._reads and sent and isinstance(error, _CONNECTION_LOST):
-                await self._discard()
-            elif not state.startswith(_CAUSED_BY_ONE):
-                await self._fail(batch, error)
-                return
+            failure = error
         took = time.perf_counter() - sent
+        if connection is not None:
+            if _is_harmless(failure):
+                self._connections.put_back(connection)
+            else:
+                await connection.discard()
+        if failure is not None and not self._is_to_be_run_again(failure, is_sent=sent > 0):
+            self._fail(batch, failure)
+            return
         for ticket, result in zip(batch, results, strict=True):
             ticket.took = took
             if not ticket.answer.done():
                 ticket.answer.set_result(result)
 
-    async def _connected(self) -> SharedConnection:
-        if self._connection is not None and self._connection.is_lost:
-            await self._discard()
-        if self._connection is None or time.monotonic() - self._connection.used_at > _TRUSTED_SECONDS:
-            if self._connection is not None:
-                connection, self._connection = self._connection, None
-                await connection.close()
-            self._connection = await self._database.connect_shared()
-        return self._connection
+    def _is_to_be_run_again(self, failure: Exception, *, is_sent: bool) -> bool:
+        if self._reads and is_sent and isinstance(failure, _CONNECTION_LOST):
+            return True
+        return _sqlstate(failure).startswith(_CAUSED_BY_ONE)
 
-    async def _fail(self, batch: Sequence[Ticket[_Item, _Result]], error: Exception) -> None:
-        state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
-        if state not in _TIMED_OUT_ON_THE_SERVER:
-            await self._discard()
-            if is_transient(error):
-                batch = [*batch, *self._waiting]
-                self._waiting.clear()
-        for ticket in batch:
-            if not ticket.answer.done():
-                cause = f"{type(error).__name__}: {error}"
-                ticket.answer.set_exception(DatabaseUnavailableError(cause) if is_transient(error) else error)
+    def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
+        _refuse(batch, failure)
+        if is_transient(failure) and _sqlstate(failure) not in _TIMED_OUT_ON_THE_SERVER:
+            for kind in self._connections.kinds:
+                kind.refuse_waiting(failure)
 
-    async def _discard(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.discard()
+
+def _refuse(tickets: Iterable[Ticket[Any, Any]], failure: Exception) -> None:
+    cause = f"{type(failure).__name__}: {failure}"
+    for ticket in tickets:
+        if not ticket.answer.done():
+            ticket.answer.set_exception(DatabaseUnavailableError(cause) if is_transient(failure) else failure)
+
+
+def _sqlstate(failure: Exception) -> str:
+    return failure.sqlstate or "" if isinstance(failure, asyncpg.PostgresError) else ""
+
+
+def _is_harmless(failure: Exception | None) -> bool:
+    """Tell whether the connection is as good as before a failure."""
+    if failure is None:
+        return True
+    state = _sqlstate(failure)
+    return state in _TIMED_OUT_ON_THE_SERVER or state.startswith(_CAUSED_BY_ONE)

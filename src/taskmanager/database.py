@@ -28,7 +28,8 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
 # 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
-KINDS_OF_SHARED_STATEMENTS = 5
+# For statements that requests share; see `coalescing`.
+SHARED_CONNECTIONS = 2
 # Longer than a migration asks for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -196,11 +197,15 @@ class StatementMeter:
 
 
 class Database:
-    """One pool of connections with a session maker for reads and one for writes."""
+    """One pool of connections with a session maker for reads and one for writes.
+
+    `wait_seconds` is how long anybody waits for a connection.
+    """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         if settings.database_url is None:
             raise ValueError("DATABASE_URL is not set")
+        self.wait_seconds = settings.database_pool_wait_seconds
         self.engine: AsyncEngine = create_async_engine(
             settings.database_url,
             poolclass=MeasuredPool,
@@ -232,7 +237,7 @@ class Database:
         self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
         self._shared_engine = create_async_engine(
             settings.database_url,
-            pool_size=KINDS_OF_SHARED_STATEMENTS,
+            pool_size=SHARED_CONNECTIONS,
             max_overflow=0,
             pool_timeout=settings.database_pool_wait_seconds,
             pool_pre_ping=True,

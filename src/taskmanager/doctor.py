@@ -15,9 +15,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from taskmanager.database import (
-    KINDS_OF_SHARED_STATEMENTS,
     MINIMUM_SERVER_VERSION,
     SCHEMA_REVISION,
+    SHARED_CONNECTIONS,
     Database,
     ReadSession,
     SchemaError,
@@ -205,7 +205,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
 
 def _connections_of_worker(settings: DatabaseSettings) -> int:
     shares = not isinstance(settings, Settings) or settings.share_statements
-    return settings.database_pool_size + _BESIDE_POOL + (KINDS_OF_SHARED_STATEMENTS if shares else 0)
+    return settings.database_pool_size + _BESIDE_POOL + (SHARED_CONNECTIONS if shares else 0)
 
 
 async def _server(session: ReadSession, where: str) -> Finding:

@@ -44,7 +44,7 @@ class DatabaseSettings(BaseSettings):
         default=5,
         ge=2,
         le=200,
-        description="Connections per worker for requests that run alone, never exceeded; eight more do the rest.",
+        description="Connections per worker for requests that run alone, never exceeded; five more do the rest.",
     )
     # A request may wait for a connection twice, for who calls and for what is asked, then for a dead connection to be
     # found out and a new one to be refused, or for a lock: the defaults keep either below five seconds in all.

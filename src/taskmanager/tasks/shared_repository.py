@@ -18,7 +18,7 @@ import asyncpg
 
 from taskmanager.accounts.statements import good_session
 from taskmanager.accounts.tokens import AccessClaims
-from taskmanager.coalescing import Coalescer, Ticket
+from taskmanager.coalescing import Coalescer, SharedConnections, Ticket
 from taskmanager.database import Database, SharedConnection
 from taskmanager.tasks.statements import create_statement, task_as_json, update_statement
 
@@ -245,22 +245,23 @@ class SharedTasks:
     """
 
     def __init__(self, database: Database) -> None:
-        self.finds = Coalescer[TaskKey, StoredTask]("find task", database, _find, reads=True)
-        self.pages = Coalescer[PageKey, StoredPage]("list tasks", database, _list, max_batch=32, reads=True)
+        self._connections = shared = SharedConnections(database)
+        self.finds = Coalescer[TaskKey, StoredTask]("find task", shared, _find, reads=True)
+        self.pages = Coalescer[PageKey, StoredPage]("list tasks", shared, _list, max_batch=32, reads=True)
         self.counted_pages = Coalescer[PageKey, StoredPage](
-            "list and count tasks", database, _list_counted, max_batch=32, reads=True
+            "list and count tasks", shared, _list_counted, max_batch=32, reads=True
         )
-        self.creations = Coalescer[NewTask, StoredTask]("create task", database, _create)
+        self.creations = Coalescer[NewTask, StoredTask]("create task", shared, _create)
         # Of two changes to one row in a statement PostgreSQL would make one and silently drop the other.
         self.changes = Coalescer[ChangedTask, StoredTask](
-            "update task", database, _update, conflict_key=lambda task: task.task_id
+            "update task", shared, _update, conflict_key=lambda task: task.task_id
         )
         self._long_lists = OrderedDict[tuple[int, int | None], None]()
 
     @property
     def coalescers(self) -> Sequence[Coalescer[Any, Any]]:
         """All kinds of shared statements."""
-        return self.finds, self.pages, self.counted_pages, self.creations, self.changes
+        return self._connections.kinds
 
     @property
     def write_requests(self) -> int:
@@ -269,8 +270,7 @@ class SharedTasks:
 
     async def close(self) -> None:
         """Let the statements under way finish, then give the connections back."""
-        for coalescer in self.coalescers:
-            await coalescer.close()
+        await self._connections.close()
 
     async def list_page(self, key: PageKey, *, counted: bool) -> Ticket[PageKey, StoredPage] | None:
         """Return the ticket of a page, or None for a list that is so long that it is counted alone.
