@@ -212,19 +212,20 @@ class Coalescer(Generic[_Item, _Result]):
             results = await self._run(connection, [ticket.item for ticket in batch])
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
             failure = error
-        took = time.perf_counter() - sent
+        if failure is None or self._is_to_be_run_again(failure, is_sent=sent > 0):
+            took = time.perf_counter() - sent
+            for ticket, result in zip(batch, results, strict=True):
+                ticket.took = took
+                if not ticket.answer.done():
+                    ticket.answer.set_result(result)
+        else:
+            self._fail(batch, failure)
         if connection is not None:
             if _is_harmless(failure):
                 self._connections.put_back(connection)
             else:
+                # Only now, since to take leave of a lost connection may take a moment.
                 await connection.discard()
-        if failure is not None and not self._is_to_be_run_again(failure, is_sent=sent > 0):
-            self._fail(batch, failure)
-            return
-        for ticket, result in zip(batch, results, strict=True):
-            ticket.took = took
-            if not ticket.answer.done():
-                ticket.answer.set_result(result)
 
     def _is_to_be_run_again(self, failure: Exception, *, is_sent: bool) -> bool:
         if self._reads and is_sent and isinstance(failure, _CONNECTION_LOST):
