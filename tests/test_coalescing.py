@@ -65,6 +65,11 @@ def ask(coalescer: Coalescer[int, int], item: int) -> asyncio.Task[int | None]:
     return asyncio.create_task(answer())
 
 
+async def echo(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+    """Answer each item with itself."""
+    return items
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(20):
@@ -207,10 +212,7 @@ class TestDatabaseGone:
             await go_on.wait()
             raise ConnectionResetError
 
-        async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
-            return items
-
-        lost, other = Coalescer[int, int]("lost", connections, lose), Coalescer[int, int]("other", connections, run)
+        lost, other = Coalescer[int, int]("lost", connections, lose), Coalescer[int, int]("other", connections, echo)
         asked = [ask(lost, 1)]
         await until(lambda: lost.statements == 1)
         asked += [ask(lost, 2), ask(other, 3)]
@@ -266,11 +268,8 @@ class TestDatabaseGone:
     async def test_where_nobody_listens_all_are_told_at_once(self) -> None:
         database = Database(make_settings(database_url="postgresql://nobody@127.0.0.1:1/nothing"))
 
-        async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
-            return items
-
         connections = SharedConnections(database)
-        coalescer = Coalescer[int, int]("nowhere", connections, run, max_batch=1)
+        coalescer = Coalescer[int, int]("nowhere", connections, echo, max_batch=1)
         answers = await asyncio.gather(*(ask(coalescer, number) for number in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
         await database.dispose()
@@ -334,10 +333,7 @@ async def test_who_gets_no_turn_in_time_is_refused_and_the_next_try_succeeds(dat
         await go_on.wait()
         return items
 
-    async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
-        return items
-
-    slow, other = Coalescer[int, int]("slow", connections, wait), Coalescer[int, int]("other", connections, run)
+    slow, other = Coalescer[int, int]("slow", connections, wait), Coalescer[int, int]("other", connections, echo)
     slow_one = ask(slow, 1)
     await until(lambda: slow.statements == 1)
     answers = await asyncio.gather(ask(other, 2), ask(other, 3), return_exceptions=True)

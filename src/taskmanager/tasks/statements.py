@@ -43,7 +43,7 @@ def task_columns(alias: str) -> str:
 def task_as_json(alias: str) -> str:
     """Return SQL for a task as the text of its JSON object, as every answer has it, for connections of `Database`.
 
-    row_to_json looks the type of each column up for each row, which takes twice as long.
+    row_to_json looks the type of each column up for each row, which takes half as long again.
     """
     parts: list[str] = []
     for name, field in TaskRead.model_fields.items():
