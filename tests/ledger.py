@@ -122,8 +122,7 @@ async def _verify(url: str, ledger: Ledger) -> None:
 async def _run(
     server: LiveServer, postgres: EmbeddedPostgres, url: str, *, writes: int, restarts: int, kills: int
 ) -> Ledger:
-    assert server.process is not None
-    ledger = Ledger(Stalls(server.process.pid))
+    ledger = Ledger(Stalls(server.pid))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(ledger.stalls)
         # One each: the connections of a shared one are not handed out in turn, and waiting for one counts as slow.

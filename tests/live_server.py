@@ -1,14 +1,16 @@
-"""The service as its own process, on a socket."""
+"""The service as a process of its own, on a socket; forked, so that what it imports is imported once."""
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 RATE_LIMITS = (
@@ -17,6 +19,29 @@ RATE_LIMITS = (
     "rate_limit_login_per_minute",
     "rate_limit_login_address_per_minute",
 )
+_PROCESSES = multiprocessing.get_context("forkserver")
+# All but the modules that need prometheus_client, which looks at the environment when it is imported.
+_PROCESSES.set_forkserver_preload(
+    [
+        "uvloop",
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.auto",
+        "taskmanager.cli",
+        "taskmanager.http_protocol",
+        "taskmanager.accounts.routes",
+        "taskmanager.activity.routes",
+        "taskmanager.administration.routes",
+        "taskmanager.comments.routes",
+        "taskmanager.documentation.pages",
+        "taskmanager.notifications.routes",
+        "taskmanager.observability",
+        "taskmanager.projects.member_routes",
+        "taskmanager.rate_limits.limiter",
+        "taskmanager.tasks.bulk_routes",
+        "taskmanager.tasks.shortcuts",
+        "taskmanager.tracing",
+    ]
+)
 
 
 def free_port() -> int:
@@ -24,6 +49,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _run_command(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+    from taskmanager.cli import main  # only in the process that becomes the service
+
+    descriptors = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for number, descriptor in enumerate((descriptors[0], descriptors[1], descriptors[1])):
+        os.dup2(descriptor, number)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["taskmanager", *arguments]
+    main()
 
 
 class LiveServer:
@@ -37,30 +74,63 @@ class LiveServer:
         unlimited = {name.upper(): "0" for name in RATE_LIMITS}
         defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0"}
         self._environment = {**os.environ, **defaults, **environment}
-        self._command = [sys.executable, "-m", "taskmanager", "serve", "--workers", str(workers)]
-        self.process: subprocess.Popen[bytes] | None = None
+        self._arguments = ["serve", "--workers", str(workers)]
+        self._process: BaseProcess | None = None
 
     def start(self, seconds: float = 30) -> None:
         """Start, and wait until it is ready."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+        self._process = _PROCESSES.Process(
+            target=_run_command, args=(self._arguments, self._environment, str(self.log))
+        )
+        self._process.start()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=2):
                     return
             except (OSError, urllib.error.URLError):
-                if self.process.poll() is not None:
+                if not self.is_running:
                     break
                 time.sleep(0.05)
-        self.stop(signal.SIGKILL)
+        self.kill()
         raise RuntimeError(f"the server did not get ready:\n{self.log.read_text()[-2000:]}")
+
+    @property
+    def pid(self) -> int:
+        """Its process, which with several workers is their parent."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.is_alive()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.is_running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 20) -> int:
+        """Wait for its end and return the exit code, which is the negative number of the signal that ended it.
+
+        Raises:
+            TimeoutError: It has not ended.
+        """
+        assert self._process is not None
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"still running after {seconds} s")
+        return self._process.exitcode
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
         """Send a signal and return the exit code."""
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(seconds)
+        self.send_signal(number)
+        return self.wait(seconds)
+
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        if self._process is not None:
+            self.stop(signal.SIGKILL)

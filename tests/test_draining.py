@@ -42,10 +42,7 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
 
     yield make
     for server in servers:
-        assert server.process is not None
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
+        server.kill()
 
 
 async def is_draining(url: str) -> bool:
@@ -69,19 +66,8 @@ async def until_draining(url: str) -> None:
             pass
 
 
-def signal_to(server: LiveServer, number: signal.Signals) -> None:
-    assert server.process is not None
-    server.process.send_signal(number)
-
-
-def stalls_of(server: LiveServer) -> Stalls:
-    assert server.process is not None
-    return Stalls(server.process.pid)
-
-
 async def ended(server: LiveServer) -> bool:
-    assert server.process is not None
-    return await asyncio.to_thread(server.process.wait, 30) in {0, -signal.SIGTERM, -signal.SIGINT, 130}
+    return await asyncio.to_thread(server.wait, 30) in {0, -signal.SIGTERM, -signal.SIGINT, 130}
 
 
 @pytest.fixture
@@ -107,7 +93,7 @@ async def test_it_serves_on_while_it_drains_and_then_ends(
     kept.headers.update(bearer(alice.token))
     assert "Connection" not in (await kept.get("/livez")).headers
     asked = time.monotonic()
-    signal_to(server, signal.SIGTERM)
+    server.send_signal(signal.SIGTERM)
     await until_draining(server.url)
     # One who knows nothing of it is served all the same, old connection or new, and asked to leave.
     for client in (kept, connection(server)):
@@ -117,7 +103,7 @@ async def test_it_serves_on_while_it_drains_and_then_ends(
     refused = await kept.get("/nothing", headers={"Origin": "http://localhost:3000"})
     assert (refused.status_code, refused.headers["Connection"]) == (404, "close")
     assert time.monotonic() - asked < DRAIN_SECONDS
-    async with stalls_of(server) as stalls:
+    async with Stalls(server.pid) as stalls:
         assert await ended(server)
         assert time.monotonic() - asked >= DRAIN_SECONDS
         assert stalls.seconds(asked) < DRAIN_SECONDS + 2
@@ -137,7 +123,7 @@ async def test_a_request_that_is_open_at_the_end_is_finished(start: Start, alice
     )
     writer.write(head.encode() + body[:5])
     await writer.drain()
-    signal_to(server, signal.SIGTERM)
+    server.send_signal(signal.SIGTERM)
     # When the workers take no connections any more, their parent must not hold them in a queue either.
     async with asyncio.timeout(10):
         while True:
@@ -147,8 +133,7 @@ async def test_a_request_that_is_open_at_the_end_is_finished(start: Start, alice
                 break
             probe.close()
             await asyncio.sleep(0.05)
-    assert server.process is not None
-    assert server.process.poll() is None
+    assert server.is_running
     writer.write(body[5:])
     assert (await reader.readline()).startswith(b"HTTP/1.1 201 ")
     await reader.read()
@@ -159,23 +144,23 @@ async def test_a_request_that_is_open_at_the_end_is_finished(start: Start, alice
 @pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
 async def test_a_second_signal_ends_the_drain(start: Start, number: signal.Signals, workers: int) -> None:
     server = start(workers, drain_seconds=60)
-    signal_to(server, signal.SIGTERM)
+    server.send_signal(signal.SIGTERM)
     # The same stop, arriving twice, as from a supervisor that signals all processes of a service.
     await asyncio.sleep(0.7)
-    signal_to(server, signal.SIGTERM)
+    server.send_signal(signal.SIGTERM)
     await asyncio.sleep(2.5)
     await until_draining(server.url)
     assert await is_draining(server.url)
-    async with stalls_of(server) as stalls:
+    async with Stalls(server.pid) as stalls:
         asked = time.monotonic()
-        signal_to(server, number)
+        server.send_signal(number)
         assert await ended(server)
         assert stalls.seconds(asked) < 3
 
 
 async def test_without_a_drain_it_ends_at_once(start: Start) -> None:
     server = start(1, drain_seconds=0)
-    async with stalls_of(server) as stalls:
+    async with Stalls(server.pid) as stalls:
         asked = time.monotonic()
         assert await asyncio.to_thread(server.stop) == -signal.SIGTERM
         assert stalls.seconds(asked) < 2

@@ -291,9 +291,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _workers(server: LiveServer) -> list[int]:
-    assert server.process is not None
-    children = _children(server.process.pid)
-    return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return _children(server.pid)
 
 
 async def _request(url: str, path: str, **options: Any) -> httpx.Response:

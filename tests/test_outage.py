@@ -125,8 +125,7 @@ async def _watch_liveness(client: httpx.AsyncClient, seen: Seen, until: asyncio.
 @asynccontextmanager
 async def under_load(place: Place) -> AsyncIterator[Seen]:
     """Have many clients read and write while the block runs, and the probe of liveness looked at."""
-    assert place.server.process is not None
-    seen, done = Seen(Stalls(place.server.process.pid)), asyncio.Event()
+    seen, done = Seen(Stalls(place.server.pid)), asyncio.Event()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(seen.stalls)
         # One each: the connections of a shared one are not handed out in turn.
@@ -228,8 +227,7 @@ async def test_a_stop_while_the_database_is_silent(place: Place, tmp_path: Path)
     server.start()
     place.signal_all(signal.SIGSTOP)
     try:
-        assert server.process is not None
-        async with Stalls(server.process.pid) as stalls:
+        async with Stalls(server.pid) as stalls:
             started = time.monotonic()
             assert await asyncio.to_thread(server.stop, seconds=60) == -signal.SIGTERM
             assert stalls.seconds(started) < 10

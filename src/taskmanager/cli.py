@@ -1,6 +1,8 @@
 """The command line: `taskmanager dev | serve | migrate | doctor | openapi | user | key`."""
 
 import asyncio
+import gc
+import multiprocessing
 import os
 import secrets
 import signal
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -18,7 +21,9 @@ import typer
 import uvicorn
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
+from uvicorn import _subprocess as uvicorn_subprocess
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
 
 from taskmanager import demo, doctor
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
@@ -31,8 +36,7 @@ from taskmanager.accounts.scopes import Scope
 from taskmanager.database import Database, SchemaError, sqlstate_of, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
-from taskmanager.metrics import FOLDER_VARIABLE
-from taskmanager.settings import DatabaseSettings, Settings
+from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings
 from taskmanager.supervisor import run_with_database
 
 CANNOT_START = 2
@@ -232,15 +236,17 @@ def _require_free_port(settings: Settings) -> None:
 @contextmanager
 def _metrics_folder() -> Iterator[None]:
     # Where the workers leave their numbers for each other, unless the operator has named a place.
-    if os.environ.get(FOLDER_VARIABLE):
+    if os.environ.get(METRICS_FOLDER_VARIABLE):
         yield
         return
     try:
         folder = TemporaryDirectory(prefix="taskmanager-metrics-", ignore_cleanup_errors=True)
     except OSError as error:
-        _refuse(f"there is no folder for the metrics of several workers, set {FOLDER_VARIABLE}: {error.strerror}")
+        _refuse(
+            f"there is no folder for the metrics of several workers, set {METRICS_FOLDER_VARIABLE}: {error.strerror}"
+        )
     with folder as path:
-        os.environ[FOLDER_VARIABLE] = path
+        os.environ[METRICS_FOLDER_VARIABLE] = path
         yield
 
 
@@ -393,6 +399,29 @@ class _Supervisor(Multiprocess):
                     self.terminate_all()
 
 
+def _fork_workers() -> None:
+    """Import what workers need once, for all of them: they start at once and have its memory in common.
+
+    uvicorn would start each as a new interpreter.
+    """
+    import_module(_APP.partition(":")[0])
+    gc.freeze()
+    uvicorn_subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    # A worker must not note its signals for the supervisor that it was, nor lose one meanwhile.
+    signals = tuple(SIGNALS)
+
+    def in_worker() -> None:
+        for number in signals:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signals),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, signals),
+        after_in_child=in_worker,
+    )
+
+
 def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> None:
     options: dict[str, Any] = {
         "factory": True,
@@ -417,6 +446,9 @@ def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, b
         typer.echo(f"\n{banner}\n")
     if workers > 1:
         config = uvicorn.Config(_APP, workers=workers, **options)
-        _Supervisor(config, sockets=[config.bind_socket()]).run()
+        supervisor = _Supervisor(config, sockets=[config.bind_socket()])
+        if sys.platform == "linux":
+            _fork_workers()
+        supervisor.run()
         return
     uvicorn.run(_APP, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options)

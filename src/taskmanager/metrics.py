@@ -17,8 +17,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from taskmanager.settings import METRICS_FOLDER_VARIABLE
+
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX: Final = "taskmanager_"
 _PUBLISH_SECONDS: Final = 1.0
 # From what a read takes to what a request may take at most, in seconds.
@@ -34,7 +35,7 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()
-        folder = os.environ.get(FOLDER_VARIABLE)
+        folder = os.environ.get(METRICS_FOLDER_VARIABLE)
         self._folder = Path(folder) if folder else None
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MINIMUM_SECRET_BYTES = 32
+# The Prometheus client looks for it when it is imported, which is why it is no field.
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _ASYNC_DRIVER = "postgresql+asyncpg"
 _DATABASE_SCHEMES = ("postgresql", "postgres", _ASYNC_DRIVER)
 _MOST_PER_MINUTE = 1_000_000_000
