@@ -13,9 +13,11 @@ import httpx
 import pytest
 import structlog
 from alembic import command
+from argon2 import PasswordHasher as Argon2
 from fastapi import FastAPI
 from sqlalchemy import event, text
 
+from taskmanager.accounts import passwords
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database import Database
 from taskmanager.main import create_app
@@ -26,8 +28,11 @@ from tests.server import database_on, execute_on, find_server
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
 PASSWORD = "correct horse battery"
-# argon2id of PASSWORD with the service's parameters, so that most tests need not spend the time.
-PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$0ufw9zLnhjI33rDKtf1+0g$nPxMrbf+LsNfxrVIBqCuH2EnDsY0wxCIVvD5ncNoUbI"
+_ARGON2 = "taskmanager.accounts.passwords._ARGON2"
+_SERVICE_ARGON2 = passwords._ARGON2  # put aside, for the tests that are about it
+# Of a password in a test nothing depends on how long it takes to guess.
+_CHEAP_ARGON2 = Argon2(time_cost=1, memory_cost=8, parallelism=1)
+PASSWORD_HASH = _CHEAP_ARGON2.hash(PASSWORD)
 SECRET = "a secret for tests only, of more than 32 bytes"
 METRICS_TOKEN = "a token for metrics in tests, of more than 32 bytes"
 _TABLES = (
@@ -68,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the server in the process that distributes the tests."""
     drop_log_lines()
     keep_bytecode()
+    _resources.enter_context(pytest.MonkeyPatch.context()).setattr(_ARGON2, _CHEAP_ARGON2)
     # httpx looks for it with every request, which takes longer than not to find it.
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
     if hasattr(config, "workerinput") or config.option.collectonly:
@@ -246,15 +252,16 @@ async def sign_up(app: FastAPI, database: Database) -> AsyncIterator[SignUp]:
     clients: list[httpx.AsyncClient] = []
 
     async def make(username: str, *, is_admin: bool = False) -> Person:
+        password_hash = passwords._ARGON2.hash(PASSWORD)  # as costly as the test wants it
         async with database.transaction() as session:
             writer = AccountWriter(session)
             account = await writer.create(
                 username=username,
                 email=f"{username}@example.com".lower(),
-                password_hash=PASSWORD_HASH,
+                password_hash=password_hash,
                 is_admin=is_admin,
             )
-            session_id = await writer.start_session(StoredLogin(account.id, PASSWORD_HASH), "tests")
+            session_id = await writer.start_session(StoredLogin(account.id, password_hash), "tests")
             inbox_id = (
                 await session.execute(text("SELECT id FROM projects WHERE inbox_of = :id"), {"id": account.id})
             ).scalar_one()
@@ -278,6 +285,12 @@ async def alice(sign_up: SignUp) -> Person:
 async def bob(sign_up: SignUp) -> Person:
     """Another person, a stranger to the first."""
     return await sign_up("bob")
+
+
+@pytest.fixture
+def costly_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let hashes of passwords cost what they cost in the service."""
+    monkeypatch.setattr(_ARGON2, _SERVICE_ARGON2)
 
 
 @pytest.fixture

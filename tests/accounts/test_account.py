@@ -136,6 +136,7 @@ class TestMe:
 class TestPassword:
     """POST /users/me/password: what is refused; what it ends is told in test_revocation."""
 
+    @pytest.mark.usefixtures("costly_hashes")
     async def test_the_new_password_replaces_the_old_one(
         self, alice: Person, client: httpx.AsyncClient, database: Database
     ) -> None:

@@ -170,6 +170,7 @@ class TestLogin:
         assert response.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.usefixtures("costly_hashes")
 class TestRehash:
     """A hash with older parameters is replaced when its password is known: at login."""
 

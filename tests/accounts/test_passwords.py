@@ -18,6 +18,8 @@ from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import PASSWORD, PASSWORD_HASH, Person, make_settings
 
+pytestmark = pytest.mark.usefixtures("costly_hashes")
+
 
 @pytest.fixture
 def hasher() -> Iterator[PasswordHasher]:

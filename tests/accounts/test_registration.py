@@ -40,6 +40,7 @@ async def test_answers_the_account_without_its_password(client: httpx.AsyncClien
     }
 
 
+@pytest.mark.usefixtures("costly_hashes")
 async def test_stores_an_argon2id_hash_and_no_password(client: httpx.AsyncClient, database: Database) -> None:
     await register(client)
     (user,) = await stored_users(database)

@@ -17,6 +17,7 @@ from tests.rows import digests, execute
 TRIES = 400
 WRONG = "not the right password"
 PER_REQUEST = {"x-request-id", "x-process-time", "server-timing", "date"}
+pytestmark = pytest.mark.usefixtures("costly_hashes")
 
 
 @pytest.fixture
