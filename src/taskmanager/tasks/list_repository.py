@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,8 +12,8 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -20,7 +21,8 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.types import BigInteger, Integer, Text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import BigInteger, Integer, Text, TypeEngine
 
 from taskmanager.database import ReadSession
 from taskmanager.pagination import CursorSigner
@@ -29,7 +31,9 @@ from taskmanager.tasks.models import Task
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList, TaskRead, TaskSort, TaskStatus
 from taskmanager.tasks.statements import TASK_FIELDS
 
-_TASK = Task.__table__.c
+_TASKS = Task.__table__
+_TASK = _TASKS.c
+_MEMBER = ProjectMember.__table__.c
 _COLUMNS = [_TASK[name] for name in TASK_FIELDS]
 _SORT_KEYS: dict[TaskSort, ColumnElement[Any]] = {
     TaskSort.UPDATED_AT: _TASK.updated_at,
@@ -37,21 +41,38 @@ _SORT_KEYS: dict[TaskSort, ColumnElement[Any]] = {
     TaskSort.TITLE: func.lower(_TASK.title).collate("C"),
     TaskSort.DUE_AT: _TASK.due_at,
 }
+_TIMES = (_TASK.created_at, _TASK.updated_at, _TASK.due_at)
+_USER = bindparam("user_id", type_=BigInteger())
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "status": _TASK.status.in_(bindparam("status", expanding=True)),
+    "priority": _TASK.priority.in_(bindparam("priority", expanding=True)),
+    "tag": Task.tags.overlap(bindparam("tag", type_=ARRAY(Text))),
+    "assignee": _TASK.assignee_id.in_(bindparam("assignee", expanding=True)),
+    "due_after": _TASK.due_at >= bindparam("due_after"),
+    "due_before": _TASK.due_at < bindparam("due_before"),
+    "overdue": and_(
+        _TASK.due_at.is_not(None),
+        _TASK.due_at < func.now(),
+        _TASK.status.not_in((TaskStatus.COMPLETED, TaskStatus.CANCELLED)),
+    ),
+    "search": or_(_TASK.title.ilike(bindparam("search")), _TASK.description.ilike(bindparam("search"))),
+}
+_CONDITIONS["not overdue"] = not_(_CONDITIONS["overdue"])
 
 
 class _Order:
     """The order of a list: a sort key, then time of creation and id, all in one direction."""
 
-    def __init__(self, query: ProjectTaskQuery) -> None:
-        self.sort_by = query.sort_by
-        self.ascending = query.order == "asc"
+    def __init__(self, sort_by: TaskSort, *, ascending: bool) -> None:
+        self.sort_by = sort_by
+        self._ascending = ascending
         self._keys: list[ColumnElement[Any]] = [_TASK.created_at, _TASK.id]
-        if query.sort_by is not TaskSort.CREATED_AT:
-            self._keys.insert(0, _SORT_KEYS[query.sort_by])
+        if sort_by is not TaskSort.CREATED_AT:
+            self._keys.insert(0, _SORT_KEYS[sort_by])
 
     def clauses(self, keys: Sequence[ColumnElement[Any]] | None = None) -> list[ColumnElement[Any]]:
         """Return the ORDER BY clauses of an index, for rows whose keys are not NULL."""
-        return [key.asc() if self.ascending else key.desc() for key in (self._keys if keys is None else keys)]
+        return [key.asc() if self._ascending else key.desc() for key in (self._keys if keys is None else keys)]
 
     def clauses_nulls_last(self, keys: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
         """Return the ORDER BY clauses for any rows; NULL sorts last both ways."""
@@ -66,118 +87,99 @@ class _Order:
         """Return the columns of a subquery that hold the sort keys."""
         return [source.c[f"key_{number}"] for number in range(len(self._keys))]
 
+    def after(self, *, skip_first: bool = False) -> ColumnElement[bool]:
+        """Return the condition that a row comes behind the values `seen_0` and so on, which must not be NULL."""
+        keys = list(enumerate(self._keys))[1 if skip_first else 0 :]
+        row = tuple_(*(key for _, key in keys))
+        seen = tuple_(*(bindparam(f"seen_{number}", type_=_type_of(key)) for number, key in keys))
+        return row > seen if self._ascending else row < seen
+
+    def seen_values(self, cursor_values: Sequence[Any]) -> dict[str, Any]:
+        """Return the parameters of `after`, from what a cursor holds."""
+        return {
+            f"seen_{number}": datetime.fromisoformat(value) if key in _TIMES and value is not None else value
+            for number, (key, value) in enumerate(zip(self._keys, cursor_values, strict=True))
+        }
+
     def cursor_values(self, row: RowMapping) -> list[Any]:
         """Return the sort key of a row of the result."""
         return [row[f"key_{number}"] for number in range(len(self._keys))]
 
-    def after(self, values: Sequence[Any], *, skip_first: bool = False) -> ColumnElement[bool]:
-        """Return the condition that a row comes behind these values, which must not be NULL."""
-        pairs = list(zip(self._keys, values, strict=True))[1 if skip_first else 0 :]
-        row = tuple_(*(key for key, _ in pairs))
-        seen = tuple_(*(_typed(key, value) for key, value in pairs))
-        return row > seen if self.ascending else row < seen
+
+def _type_of(key: ColumnElement[Any]) -> TypeEngine[Any]:
+    if key is _TASK.priority:
+        return Integer()
+    if key is _TASK.id:
+        return BigInteger()
+    return _TASK.created_at.type if key in _TIMES else Text()
 
 
-def _typed(key: ColumnElement[Any], value: Any) -> ColumnElement[Any]:
-    if isinstance(value, int):
-        return literal(value, Integer() if key is _TASK.priority else BigInteger())
-    if key in (_TASK.created_at, _TASK.updated_at, _TASK.due_at):
-        return literal(datetime.fromisoformat(value), _TASK.created_at.type)
-    return literal(value, Text())
+class _Shape(NamedTuple):
+    """All of a list that its statement depends on; the rest are parameters.
 
+    `projects` is how many are named, 2 for several. `seen` are the keys of the last task seen that are not NULL.
+    """
 
-def _conditions(query: ProjectTaskQuery, *, user_id: int) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if query.status:
-        conditions.append(_TASK.status.in_(query.status))
-    if query.priority:
-        conditions.append(_TASK.priority.in_(query.priority))
-    if query.tag:
-        conditions.append(Task.tags.overlap(query.tag))
-    if query.assignee:
-        conditions.append(_TASK.assignee_id.in_([user_id if who == "me" else who for who in query.assignee]))
-    if query.due_after:
-        conditions.append(_TASK.due_at >= query.due_after)
-    if query.due_before:
-        conditions.append(_TASK.due_at < query.due_before)
-    if query.overdue is not None:
-        overdue = and_(
-            _TASK.due_at.is_not(None),
-            _TASK.due_at < func.now(),
-            _TASK.status.not_in((TaskStatus.COMPLETED, TaskStatus.CANCELLED)),
-        )
-        conditions.append(overdue if query.overdue else not_(overdue))
-    if query.search is not None:
-        escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        pattern = f"%{escaped}%"
-        conditions.append(or_(_TASK.title.ilike(pattern), _TASK.description.ilike(pattern)))
-    return conditions
+    sort_by: TaskSort
+    ascending: bool
+    filters: tuple[str, ...]
+    projects: int
+    seen: tuple[bool, ...]
+    with_total: bool
 
 
 def _candidates(
-    query: ProjectTaskQuery,
-    order: _Order,
-    member: FromClause,
-    seen: Sequence[Any] | None,
-    *,
-    user_id: int,
-    project_id: ColumnElement[int],
+    shape: _Shape, order: _Order, member: FromClause, project_id: ColumnElement[int]
 ) -> Select[Any] | CompoundSelect[Any]:
     """Return the first tasks of one project, as many as the page could need, each part in the order of an index."""
     source = (
         select(*_COLUMNS, *order.labelled_keys())
-        .where(_TASK.project_id == project_id, *_conditions(query, user_id=user_id))
+        .where(_TASK.project_id == project_id, *(_CONDITIONS[name] for name in shape.filters))
         .correlate(member)
     )
-    needed = query.skip + query.limit + 1
+    needed = bindparam("needed", type_=Integer())
     if order.sort_by is not TaskSort.DUE_AT:
-        if seen is not None:
-            source = source.where(order.after(seen))
+        if shape.seen:
+            source = source.where(order.after())
         return source.order_by(*order.clauses()).limit(needed)
     # Tasks without a due time come last both ways, which no one index gives: two ordered parts do.
     dated = source.where(_TASK.due_at.is_not(None)).order_by(*order.clauses()).limit(needed)
     undated = source.where(_TASK.due_at.is_(None)).order_by(*order.clauses([_TASK.created_at, _TASK.id])).limit(needed)
-    if seen is not None and seen[0] is None:
-        return undated.where(order.after(seen, skip_first=True))
-    if seen is not None:
-        dated = dated.where(order.after(seen))
-    if query.due_after or query.due_before or query.overdue:
+    if shape.seen and not shape.seen[0]:
+        return undated.where(order.after(skip_first=True))
+    if shape.seen:
+        dated = dated.where(order.after())
+    if not {"due_after", "due_before", "overdue"}.isdisjoint(shape.filters):
         return dated  # PostgreSQL would read the whole project to find that nothing else is left
     return union_all(dated, undated)
 
 
-def _page(
-    query: ProjectTaskQuery,
-    order: _Order,
-    seen: Sequence[Any] | None,
-    *,
-    user_id: int,
-    project_ids: Sequence[int],
-    with_total: bool,
-) -> Select[Any]:
-    memberships = select(ProjectMember.project_id).where(ProjectMember.user_id == user_id)
-    if project_ids:
-        memberships = memberships.where(ProjectMember.project_id.in_(project_ids))
+# To put a statement together takes longer than to run it.
+@lru_cache(maxsize=500)
+def _page(shape: _Shape) -> Select[Any]:
+    order = _Order(shape.sort_by, ascending=shape.ascending)
+    memberships = select(_MEMBER.project_id).where(_MEMBER.user_id == _USER)
+    if shape.projects:
+        memberships = memberships.where(_MEMBER.project_id.in_(bindparam("project_ids", expanding=True)))
     member = memberships.subquery("member")
     # A project that is named is named here too: PostgreSQL then knows how large that one is.
-    named = set(project_ids)
-    project_id = literal(named.pop(), BigInteger()) if len(named) == 1 else member.c.project_id
+    project_id = bindparam("project_id", type_=BigInteger()) if shape.projects == 1 else member.c.project_id
     # Limited per project, so that each part is read from an index and stops early; merged and cut to the page.
-    found = _candidates(query, order, member, seen, user_id=user_id, project_id=project_id).lateral("found")
+    found = _candidates(shape, order, member, project_id).lateral("found")
     page = (
         select(*(found.c[name] for name in TASK_FIELDS), *order.keys_of(found))
         .select_from(member.join(found, true()))
         .order_by(*order.clauses_nulls_last(order.keys_of(found)))
-        .offset(query.skip)
-        .limit(query.limit + 1)
+        .offset(bindparam("skip", type_=Integer()))
+        .limit(bindparam("size", type_=Integer()))
         .subquery("page")
     )
-    if not with_total:
+    if not shape.with_total:
         return select(page).order_by(*order.clauses_nulls_last(order.keys_of(page)))
     counted = (
         select(func.count().label("total"))
-        .select_from(member.join(Task, _TASK.project_id == project_id))
-        .where(*_conditions(query, user_id=user_id))
+        .select_from(member.join(_TASKS, _TASK.project_id == project_id))
+        .where(*(_CONDITIONS[name] for name in shape.filters))
         .subquery("counted")
     )
     # The outer join keeps the total when the page is empty.
@@ -186,6 +188,25 @@ def _page(
         .outerjoin_from(counted, page, true())
         .order_by(*order.clauses_nulls_last(order.keys_of(page)))
     )
+
+
+def _filters(query: ProjectTaskQuery, user_id: int) -> dict[str, Any]:
+    """Return the filters that are given, by their names in `_CONDITIONS`, and their values."""
+    values: dict[str, Any] = {
+        "status": query.status,
+        "priority": query.priority,
+        "tag": query.tag,
+        "assignee": [user_id if who == "me" else who for who in query.assignee],
+        "due_after": query.due_after,
+        "due_before": query.due_before,
+    }
+    given = {name: value for name, value in values.items() if value}
+    if query.overdue is not None:
+        given["overdue" if query.overdue else "not overdue"] = True
+    if query.search is not None:
+        escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        given["search"] = f"%{escaped}%"
+    return given
 
 
 def list_name(query: ProjectTaskQuery, project_ids: Sequence[int]) -> str:
@@ -211,18 +232,36 @@ class TaskListReader:
         Raises:
             InvalidCursorError: The cursor belongs to another list, filter, sort or user.
         """
-        order = _Order(query)
         binding = cursor_binding(list_name(query, project_ids), user_id=user_id)
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
-        with_total = query.count == "exact" or (query.count is None and seen is None)
-        statement = _page(query, order, seen, user_id=user_id, project_ids=project_ids, with_total=with_total)
-        if _conditions(query, user_id=user_id):
+        filters = _filters(query, user_id)
+        named = sorted(set(project_ids))
+        shape = _Shape(
+            query.sort_by,
+            ascending=query.order == "asc",
+            filters=tuple(filters),
+            projects=min(len(named), 2),
+            seen=tuple(value is not None for value in seen or ()),
+            with_total=query.count == "exact" or (query.count is None and seen is None),
+        )
+        order = _Order(query.sort_by, ascending=shape.ascending)
+        parameters = {
+            **filters,
+            **(order.seen_values(seen) if seen else {}),
+            "user_id": user_id,
+            "project_ids": named,
+            "project_id": named[0] if named else None,
+            "needed": query.skip + query.limit + 1,
+            "size": query.limit + 1,
+            "skip": query.skip,
+        }
+        if filters:
             await self._session.plan_by_value()
-        rows = (await self._session.execute(statement)).mappings().all()
+        rows = (await self._session.execute(_page(shape), parameters)).mappings().all()
         tasks = [row for row in rows if row["id"] is not None]
         page = tasks[: query.limit]
         return TaskList(
-            total=rows[0]["total"] if with_total else None,
+            total=rows[0]["total"] if shape.with_total else None,
             skip=query.skip,
             limit=query.limit,
             tasks=[TaskRead.model_validate({name: row[name] for name in TASK_FIELDS}) for row in page],
