@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -163,17 +164,18 @@ class DocumentedStatuses:
     """Fails a test whose request is answered with a status that the API's description does not name."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._operations: list[tuple[re.Pattern[str], str, set[int]]] = []
+        self._operations = defaultdict[str, list[tuple[re.Pattern[str], set[int]]]](list)
         for path, item in app.openapi()["paths"].items():
             pattern = re.compile(re.sub(r"\\{\w+\\}", "(?!bulk$)[^/]+", re.escape(path)))
             for method, operation in item.items():
-                self._operations.append((pattern, method.upper(), {int(status) for status in operation["responses"]}))
+                statuses = {int(status) for status in operation["responses"]}
+                self._operations[method.upper()].append((pattern, statuses))
 
     async def __call__(self, response: httpx.Response) -> None:
         """Check one answer."""
         method = response.request.method.replace("HEAD", "GET")
-        for pattern, documented_method, statuses in self._operations:
-            if documented_method == method and pattern.fullmatch(response.request.url.path):
+        for pattern, statuses in self._operations[method]:
+            if pattern.fullmatch(response.request.url.path):
                 assert response.status_code in statuses | {500}, f"undocumented: {method} {response.request.url}"
 
 
