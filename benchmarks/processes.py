@@ -49,6 +49,5 @@ def allow_many_connections() -> None:
 
 
 def worker_processes(root: int) -> list[int]:
-    """Return the processes of a server that answer requests: its spawned workers, or itself if there are none."""
-    spawned = [pid for pid in process_tree(root) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return spawned or [root]
+    """Return the processes of the service that answer requests: its workers, or itself if there are none."""
+    return process_tree(root)[1:] or [root]

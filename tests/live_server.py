@@ -103,6 +103,16 @@ class LiveServer:
         return self._process.pid
 
     @property
+    def worker_pids(self) -> list[int]:
+        """The processes below it, which with several workers are these."""
+        pids = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has just ended
+                if int(status.read_text().rpartition(")")[2].split()[1]) == self.pid:
+                    pids.append(int(status.parent.name))
+        return sorted(pids)
+
+    @property
     def is_running(self) -> bool:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.is_alive()

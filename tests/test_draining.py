@@ -158,6 +158,22 @@ async def test_a_second_signal_ends_the_drain(start: Start, number: signal.Signa
         assert stalls.seconds(asked) < 3
 
 
+async def test_a_hangup_puts_new_workers_in_the_place_of_the_old(start: Start, alice: Person) -> None:
+    server = start(2, drain_seconds=0)
+    old = server.worker_pids
+    assert len(old) == 2
+    server.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(20), httpx.AsyncClient(base_url=server.url, verify=False) as client:
+        while not set(server.worker_pids).isdisjoint(old) or len(server.worker_pids) < 2:
+            # One after the other, so there is always somebody.
+            answer = await client.get(f"{API}/tasks", headers={**bearer(alice.token), "Connection": "close"})
+            assert answer.status_code == 200
+            await asyncio.sleep(0.05)
+    # The new ones know their signals too.
+    assert await asyncio.to_thread(server.stop) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 async def test_without_a_drain_it_ends_at_once(start: Start) -> None:
     server = start(1, drain_seconds=0)
     async with Stalls(server.pid) as stalls:

@@ -278,22 +278,6 @@ async def test_the_table_in_the_documentation_names_what_is_exported(client: htt
         assert labels.get(name.removeprefix("taskmanager_"), told) == told, name
 
 
-def _children(pid: int) -> list[int]:
-    children = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            children.append(int(status.parent.name))
-    return children
-
-
-def _workers(server: LiveServer) -> list[int]:
-    return _children(server.pid)
-
-
 async def _request(url: str, path: str, **options: Any) -> httpx.Response:
     # Over a connection of its own, so that any of the processes may answer.
     async with httpx.AsyncClient(base_url=url, verify=False) as client:
@@ -333,7 +317,7 @@ async def test_several_processes_are_counted_as_one(database_url: str, tmp_path:
         await _until(server.url, "http_requests_total", 40, **refused)
         assert len({file.name for file in folder.glob("histogram_*.db")}) == 2
 
-        victim = _workers(server)[0]
+        victim = server.worker_pids[0]
         os.kill(victim, signal.SIGKILL)
         # One is left, whose metrics are those of both but for what the dead one was doing; then another comes.
         samples = await _until(server.url, "database_pool_size", 3)
