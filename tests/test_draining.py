@@ -70,6 +70,10 @@ async def ended(server: LiveServer) -> bool:
     return await asyncio.to_thread(server.wait, 30) in {0, -signal.SIGTERM, -signal.SIGINT, 130}
 
 
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 @pytest.fixture
 async def connection() -> AsyncIterator[Callable[[LiveServer], httpx.AsyncClient]]:
     """Open clients, each with a connection that it keeps."""
@@ -169,7 +173,9 @@ async def test_a_hangup_puts_new_workers_in_the_place_of_the_old(start: Start, a
             answer = await client.get(f"{API}/tasks", headers={**bearer(alice.token), "Connection": "close"})
             assert answer.status_code == 200
             await asyncio.sleep(0.05)
-    # The new ones know their signals too.
+    # Forked, like the old ones: what all need is not imported again.
+    assert not any("spawn_main" in command_line(pid) for pid in server.worker_pids)
+    # They know their signals too.
     assert await asyncio.to_thread(server.stop) == 0
     assert "Traceback" not in server.log.read_text()
 

@@ -154,8 +154,8 @@ def _candidates(
     return union_all(dated, undated)
 
 
-# To put a statement together takes longer than to run it.
-@lru_cache(maxsize=500)
+# To put a statement together takes longer than to run it. Each takes 200 KB, SQLAlchemy's own memory of it included.
+@lru_cache(maxsize=64)
 def _page(shape: _Shape) -> Select[Any]:
     order = _Order(shape.sort_by, ascending=shape.ascending)
     memberships = select(_MEMBER.project_id).where(_MEMBER.user_id == _USER)
