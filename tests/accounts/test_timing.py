@@ -14,7 +14,7 @@ from tests.conftest import Person, make_settings
 from tests.credentials import API
 from tests.rows import digests, execute
 
-TRIES = 240
+TRIES = 400
 WRONG = "not the right password"
 PER_REQUEST = {"x-request-id", "x-process-time", "server-timing", "date"}
 pytestmark = pytest.mark.usefixtures("costly_hashes")
