@@ -99,6 +99,76 @@ async def test_who_comes_while_a_statement_runs_waits_for_the_next_one(
     assert statements.batches == [[1], [2, 3]]
 
 
+async def test_who_comes_while_a_statement_takes_long_does_not_wait_for_its_end(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 0.01)
+    connections = SharedConnections(own_database, limit=2)
+    begun: list[list[int]] = []
+    go_on = {item: asyncio.Event() for item in range(1, 8)}
+
+    async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        begun.append(list(items))
+        await go_on[items[0]].wait()
+        return items
+
+    kind = Coalescer[int, int]("slow", connections, run)
+    asked = [ask(kind, 1), ask(kind, 2)]
+    await until(lambda: begun == [[1, 2]])
+    asked += [ask(kind, 3)]  # waits already when the statement turns out to take long
+    await until(lambda: begun[1:] == [[3]])
+    await asyncio.sleep(0.05)
+    asked += [ask(kind, 4), ask(kind, 5)]  # come later, but there are two turns only
+    await asyncio.sleep(0.05)
+    assert begun == [[1, 2], [3]]
+    go_on[3].set()
+    await until(lambda: begun[2:] == [[4, 5]])
+    go_on[4].set()
+    assert await asyncio.gather(*asked[2:]) == [3, 4, 5]
+    # The first is still under way, and whoever closes waits for it and for those who come meanwhile.
+    assert not asked[0].done()
+    closing = asyncio.create_task(connections.close())
+    asked += [ask(kind, 6)]
+    await until(lambda: begun[3:] == [[6]])
+    go_on[6].set()
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go_on[1].set()
+    await closing
+    assert await asyncio.gather(*asked) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_statement_that_took_long_leaves_the_next_ones_to_one_worker(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 0.01)
+    connections = SharedConnections(own_database, limit=2)
+    begun: list[list[int]] = []
+    go_on = asyncio.Semaphore(0)
+
+    async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        begun.append(list(items))
+        await go_on.acquire()
+        return items
+
+    kind = Coalescer[int, int]("slow", connections, run, max_batch=1)
+    asked = [ask(kind, 1), ask(kind, 2)]
+    await until(lambda: begun == [[1], [2]])
+    # No other takes long from here on.
+    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 60)
+    await asyncio.sleep(0.05)
+    asked += [ask(kind, number) for number in range(3, 7)]
+    for _ in range(2):
+        go_on.release()
+    await until(lambda: len(begun) == 3)
+    await asyncio.sleep(0.05)
+    assert begun == [[1], [2], [3]]  # the two that took long have ended, and neither has taken another
+    for _ in range(4):
+        go_on.release()
+    assert await asyncio.gather(*asked) == [1, 2, 3, 4, 5, 6]
+    await connections.close()
+
+
 async def test_a_statement_has_only_so_many_and_they_keep_their_order(
     doubled: Coalescer[int, int], statements: Statements
 ) -> None:
@@ -185,7 +255,7 @@ class TestDatabaseGone:
             await connection.fetch("SELECT pg_sleep(10)" if len(runs) == 1 else "SELECT 1")
             return items
 
-        connections = SharedConnections(own_database)
+        connections = SharedConnections(own_database, limit=1)
         coalescer = Coalescer[int, int]("lost", connections, run, max_batch=2)
         asked = [ask(coalescer, number) for number in (1, 2, 3)]
         await until(lambda: runs == [[1, 2]])

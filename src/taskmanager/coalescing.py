@@ -2,6 +2,7 @@
 
 The kinds take turns at very few connections. While a kind waits for its turn more of its requests come together, so the
 fewer the connections, the fewer and larger the statements: two keep the database busy while answers are handed out.
+A kind has one statement under way, so that they stay large; only behind one that takes long goes another.
 
 Why it is correct. A statement is sent only after all of its requests have arrived, so each of them sees whatever was
 committed before it came (read-your-writes). The statement is run by a task of its own: a request that is cancelled or
@@ -42,6 +43,8 @@ _CONNECTION_LOST = (
 )
 # A connection that was idle for longer is looked at before it is used.
 _TRUSTED_SECONDS = 1.0
+# Several times what a statement takes; one that sorts the search index in takes half a second.
+_LONG_SECONDS = 0.05
 
 
 class SharedConnections:
@@ -113,6 +116,7 @@ class Ticket(Generic[_Item, _Result]):
 class Coalescer(Generic[_Item, _Result]):
     """Runs one statement for all requests of a kind that arrived while the one before was under way.
 
+    Requests that arrive behind a statement that takes long are not kept waiting for its end, if there is a turn.
     `run` takes a connection and the items and returns a result for each, in their order; None for one that must be run
     alone. Items with the same `conflict_key` never share a statement: the later one waits for the next. With `reads`
     the statement changes nothing.
@@ -138,6 +142,7 @@ class Coalescer(Generic[_Item, _Result]):
         self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._workers = set[asyncio.Task[None]]()  # the others finish a statement that took long
         connections.kinds.append(self)
 
     async def submit(self, item: _Item) -> Ticket[_Item, _Result]:
@@ -150,35 +155,51 @@ class Coalescer(Generic[_Item, _Result]):
         ticket: Ticket[_Item, _Result] = Ticket(item, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
         if self._worker is None:
-            # In a context of its own, since its work belongs to no single request.
-            self._worker = asyncio.get_running_loop().create_task(
-                self._work(), name=f"shared statements: {self.name}", context=Context()
-            )
+            self._start_worker()
         await ticket.answer
         return ticket
 
     async def finish(self) -> None:
         """Wait until there is no statement under way and no request that waits."""
-        if self._worker is not None:
-            await self._worker
+        while self._workers:
+            await asyncio.wait(self._workers)
 
     def refuse_waiting(self, failure: Exception) -> None:
         """Let the requests that wait for the next statement fail."""
         _refuse(self._waiting, failure)
         self._waiting.clear()
 
+    def _start_worker(self) -> None:
+        # In a context of its own, since its work belongs to no single request.
+        self._worker = asyncio.get_running_loop().create_task(
+            self._work(), name=f"shared statements: {self.name}", context=Context()
+        )
+        self._workers.add(self._worker)
+        self._worker.add_done_callback(self._workers.discard)
+
+    def _leave_to_another_worker(self) -> None:
+        self._worker = None
+        if self._waiting:
+            self._start_worker()
+
     async def _work(self) -> None:
+        worker = asyncio.current_task()
         try:
-            while self._waiting:
+            while self._waiting and self._worker is worker:
                 # Requests that the event loop has read, and will begin with next, may still come along.
                 await asyncio.sleep(0)
                 async with self._connections.turn():
                     if batch := self._next_batch():
-                        await self._serve(batch)
+                        takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
+                        try:
+                            await self._serve(batch)
+                        finally:
+                            takes_long.cancel()
         except TimeoutError as error:
             self.refuse_waiting(error)
         finally:
-            self._worker = None
+            if self._worker is worker:
+                self._worker = None
 
     def _next_batch(self) -> list[Ticket[_Item, _Result]]:
         batch: list[Ticket[_Item, _Result]] = []

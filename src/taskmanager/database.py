@@ -390,8 +390,8 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int, **serve
             # As on a solid disk. With the default, made for one that turns, a bitmap and a sort of all that is there
             # seem as cheap as reading the page in the order of its index, and are not once a project has grown.
             "random_page_cost": "1.1",
-            # Whoever finds the search index's list of new entries full sorts it in: seldom with a long list, and at one
-            # go with so much memory, where little takes several passes and three times as long.
+            # Whoever finds the search index's list of new entries full sorts it in: no request, unless `search_index`
+            # falls behind. At one go with so much memory; little takes several passes and three times as long.
             "gin_pending_list_limit": "16MB",
             "work_mem": "64MB",
             "statement_timeout": str(statement_timeout_ms),

@@ -91,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         for task in in_background:
             task.cancel()
+        await asyncio.gather(*in_background, return_exceptions=True)
         app.state.metrics.close()
         app.state.password_hasher.close()
         await app.state.shared_tasks.close()

@@ -1,10 +1,12 @@
-"""Keeps the search index in order in quiet moments, so that writers seldom have to stop for it.
+"""Keeps the search index in order in the background, so that writers seldom have to stop for it.
 
 A GIN index collects new entries in a list, and whoever finds the list full sorts them in: a request, which takes some
-hundred milliseconds longer, and with it all others that share its statement. Sorted in before, over a connection of
-its own, the list is not full (PostgreSQL's manual, "GIN Fast Update Technique"). The function that does it goes on
-until the list is empty, which under many writes it never is: then a full list is left to a writer, who does it at far
-less cost.
+hundred milliseconds longer, and with it all others that share its statement. Each connection decides what a full list
+is (PostgreSQL's manual, "GIN Fast Update Technique"): for requests it is long and here it is shorter, so that it is one
+of our own connections that finds it full.
+
+The function that PostgreSQL has for it goes on until the list is empty, which under many writes it never is. A new
+entry has what was there before it sorted in, and no more.
 """
 
 import asyncio
@@ -18,22 +20,28 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database import Database, is_transient
 
-# The list holds some 6,000 tasks.
-_MANY_WRITES = 500
+_MANY_WRITES = 1_000
 _LONGEST_SECONDS = 30.0
-_PAUSE_SECONDS = 1.0
-_QUIET_WRITES = 10  # in a pause, by each of several processes
-# In pieces, so that what was sorted in before the time is up stays so; nobody waits long for the connection.
-_BOUNDS = text("SELECT set_config('statement_timeout', '1s', true), set_config('maintenance_work_mem', '16MB', true)")
-# One process is enough.
-_SORT_IN = text(
-    "SELECT gin_clean_pending_list('tasks_search_idx')"
-    " WHERE pg_try_advisory_xact_lock(hashtextextended('tasks_search_idx', 0))"
-)
+_PAUSE_SECONDS = 0.25
+# Some 3,000 tasks. A longer list makes a pass cheaper for each of them, and a search that must look through it slower.
+_LONG_LIST = "8MB"
+_SHORT_LIST = "64kB"  # the least there is
+_FULL_LIST = text("SELECT set_config('gin_pending_list_limit', :full, true)")
+# The row goes into the index, and is then refused, since there is no such project: it is never there for anybody. One
+# process at a time is enough.
+_SORT_IN = text("""
+DO $$ BEGIN
+    IF pg_try_advisory_xact_lock(hashtextextended('tasks_search_idx', 0)) THEN
+        INSERT INTO tasks (project_id, id, title) VALUES (0, 0, 'sorts in what was there before it');
+    END IF;
+EXCEPTION WHEN foreign_key_violation THEN
+    NULL;
+END $$
+""")
 
 
 class SearchIndexUpkeep:
-    """Sorts new entries in when `count_writes` has risen much, or some time ago, and rises slowly now.
+    """Sorts new entries in when `count_writes` has risen much, or a little some time ago.
 
     It need not count every write: entries that are not counted are sorted in with the next ones.
     """
@@ -41,44 +49,42 @@ class SearchIndexUpkeep:
     def __init__(self, database: Database, count_writes: Callable[[], int]) -> None:
         self._database = database
         self._count_writes = count_writes
-        self._writes_before = 0
+        self._writes_at_last_try = 0
         self._writes_sorted_in = 0
-        self._sorted_in_at = time.monotonic()
+        self._tried_at = time.monotonic()
 
     async def run(self) -> None:
         """Look after the index for ever, or until the server refuses."""
         while True:
             await asyncio.sleep(_PAUSE_SECONDS)
-            if not self._is_due():
-                continue
             try:
-                await self.sort_in()
+                if self._count_writes() - self._writes_at_last_try >= _MANY_WRITES:
+                    await self.sort_in(_LONG_LIST)
+                elif self._count_writes() > self._writes_sorted_in and self._is_long_ago():
+                    await self.sort_in()
             except (DBAPIError, PoolTimeoutError, OSError) as error:
                 # Out of reach, out of time, or a large project is being deleted: there is no hurry.
                 if not is_transient(error):
-                    # The index may belong to another role. Then autovacuum does it, and writers do.
+                    # Then autovacuum does it, and writers do.
                     log = structlog.stdlib.get_logger("taskmanager.tasks")
                     log.warning("the search index is left alone", cause=f"{type(error).__name__}: {error}"[:300])
                     return
 
-    async def sort_in(self) -> None:
-        """Sort in what is there now.
+    async def sort_in(self, full: str = _SHORT_LIST) -> None:
+        """Sort in what is there now, if it fills a list of this size.
 
         Raises:
             sqlalchemy.exc.DBAPIError: The server refused, the time was up, or the connection was lost.
             sqlalchemy.exc.TimeoutError: The connection is in use.
             OSError: The server cannot be reached.
         """
-        self._writes_sorted_in = self._count_writes()
-        self._sorted_in_at = time.monotonic()
+        self._writes_at_last_try = self._count_writes()
+        self._tried_at = time.monotonic()
+        if full == _SHORT_LIST:
+            self._writes_sorted_in = self._writes_at_last_try
         async with self._database.long_transaction() as session:
-            await session.execute(_BOUNDS)
+            await session.execute(_FULL_LIST, {"full": full})
             await session.execute(_SORT_IN)
 
-    def _is_due(self) -> bool:
-        writes = self._count_writes()
-        is_quiet = writes - self._writes_before < _QUIET_WRITES
-        self._writes_before = writes
-        new = writes - self._writes_sorted_in
-        is_long_ago = time.monotonic() - self._sorted_in_at >= _LONGEST_SECONDS
-        return is_quiet and (new >= _MANY_WRITES or (new > 0 and is_long_ago))
+    def _is_long_ago(self) -> bool:
+        return time.monotonic() - self._tried_at >= _LONGEST_SECONDS
