@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.database import Postgres, embedded_postgres, execute, fill_service
 from benchmarks.load_generator import measure, send
 from benchmarks.machine import describe
-from benchmarks.processes import allow_many_connections, resident_megabytes, worker_processes
+from benchmarks.processes import allow_many_connections, end_on_sigterm, resident_megabytes, worker_processes
 from benchmarks.run import RESULTS
 from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, missing_tools
 
@@ -361,4 +361,5 @@ def _write(results: Results, machine: dict[str, Any], output: Path, seconds: flo
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.database import embedded_postgres
+from benchmarks.processes import end_on_sigterm
 from benchmarks.servers import REPOSITORY, SERVICE, RunningServer, ServerKind
 
 _REPORTS = Path(__file__).parent / "reports"
@@ -57,4 +58,5 @@ def _run_locust(host: str) -> int:
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())

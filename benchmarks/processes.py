@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -51,3 +52,8 @@ def allow_many_connections() -> None:
 def worker_processes(root: int) -> list[int]:
     """Return the processes of the service that answer requests: its workers, or itself if there are none."""
     return process_tree(root)[1:] or [root]
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end the program like Ctrl-C, so that what it started is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.database import Postgres, embedded_postgres, execute
 from benchmarks.load_generator import WORKS, measure, send
 from benchmarks.machine import describe, revision
-from benchmarks.processes import allow_many_connections
+from benchmarks.processes import allow_many_connections, end_on_sigterm
 from benchmarks.servers import PEER_NAMES, REPOSITORY, SERVICE, RunningServer, ServerError, ServerKind, missing_tools
 from benchmarks.summary import Sample, summarise, table
 from benchmarks.verification import VerificationError
@@ -263,4 +263,5 @@ def _report(
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())

@@ -2,6 +2,9 @@
 
 import asyncio
 import math
+import signal
+import subprocess
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -153,3 +156,22 @@ def test_ratios_are_of_the_same_round() -> None:
     assert (base.lowest_ratio, base.ratio, base.highest_ratio) == (1, 1, 1)
     assert "| mix | 64 | taskmanager | 150 | 2 | 0.500 + 0.250 | 5 | **1.50** (0.90-2.00) |" in table([ours], "fastify")
     assert math.isnan(summarise(samples, ["taskmanager", "fastify"], "another")[0].ratio)
+
+
+def test_whoever_is_told_to_stop_stops_what_it_started() -> None:
+    program = """
+from contextlib import ExitStack
+from signal import pause
+from benchmarks.processes import end_on_sigterm
+end_on_sigterm()
+with ExitStack() as stack:
+    stack.callback(print, "stopped")
+    print("started", flush=True)
+    pause()
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert process.stdout.readline() == b"started\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == b"stopped\n"
