@@ -27,13 +27,14 @@ _PAUSE_SECONDS = 0.25
 _LONG_LIST = "8MB"
 _SHORT_LIST = "64kB"  # the least there is
 _FULL_LIST = text("SELECT set_config('gin_pending_list_limit', :full, true)")
-# The row goes into the index, and is then refused, since there is no such project: it is never there for anybody. One
-# process at a time is enough.
+# The row goes into the index, and is then taken back: there is no such project, and if there were, nobody would see it.
+# One process at a time is enough.
 _SORT_IN = text("""
 DO $$ BEGIN
     IF pg_try_advisory_xact_lock(hashtextextended('tasks_search_idx', 0)) THEN
         INSERT INTO tasks (project_id, id, title) VALUES (0, 0, 'sorts in what was there before it');
     END IF;
+    RAISE foreign_key_violation;
 EXCEPTION WHEN foreign_key_violation THEN
     NULL;
 END $$
