@@ -30,6 +30,12 @@ class Statements:
         return [None if item < 0 else 2 * item for item in items]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No statement takes long, however slow the machine is."""
+    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 60)
+
+
 @pytest.fixture
 async def own_database(database_url: str) -> AsyncIterator[Database]:
     """A database with pools of its own."""
