@@ -16,7 +16,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak bench bench-growth load proxy-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger soak bench bench-growth bench-start load proxy-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ bench: .venv/.synced-bench $(PEERS:%=benchmarks/peers/%/node_modules) ## Measure
 
 bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 16 minutes)
 	$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
+
+bench-start: .venv/.synced-bench ## Measure how long the service takes to start, and its memory (about 3 minutes)
+	$(BIN)/python -m benchmarks.start $(BENCH_OPTIONS)
 
 load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error
 	$(BIN)/python -m benchmarks.load

@@ -37,10 +37,16 @@ def cpu_seconds(root: int) -> float:
 
 def resident_megabytes(pid: int) -> float:
     """Return the resident memory of one process, shared pages included, in MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    return _megabytes(Path(f"/proc/{pid}/status"), "VmRSS:")
+
+
+def proportional_megabytes(pid: int) -> float:
+    """Return the memory of one process in MiB, of shared pages its share only (PSS, proc_pid_smaps(5))."""
+    return _megabytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
+
+
+def _megabytes(file: Path, name: str) -> float:
+    return next(int(line.split()[1]) / 1024 for line in file.read_text().splitlines() if line.startswith(name))
 
 
 def allow_many_connections() -> None:

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--checkout",
-        type=_checkout,
+        type=parse_checkout,
         action="append",
         default=[],
         metavar="LABEL:PATH",
@@ -132,7 +132,12 @@ def _variant(text: str) -> tuple[str, dict[str, str]]:
     return label, dict(_variable(variable) for variable in rest.split(",") if variable)
 
 
-def _checkout(text: str) -> tuple[str, Path]:
+def parse_checkout(text: str) -> tuple[str, Path]:
+    """Return the label and the folder of LABEL:PATH.
+
+    Raises:
+        argparse.ArgumentTypeError: The label is malformed or that of a server.
+    """
     label, path = _label(text)
     return label, Path(path).absolute()
 

@@ -76,9 +76,13 @@ class ServerKind:
         return [sys.executable, "-m", "uvicorn", application, "--app-dir", str(REPOSITORY), *options]
 
     @property
+    def python(self) -> Path:
+        """The interpreter that the service runs on."""
+        return Path(sys.executable) if self.checkout is None else self.checkout / ".venv" / "bin" / "python"
+
+    @property
     def _service_command(self) -> Path:
-        folder = Path(sys.executable).parent if self.checkout is None else self.checkout / ".venv" / "bin"
-        return folder / "taskmanager"
+        return self.python.with_name("taskmanager")
 
     def prepare_database(self, postgres: Postgres, number: int, *, users: int, tasks: int) -> str:
         """Create and fill a database for this server alone, and return its URL."""
@@ -138,8 +142,8 @@ class RunningServer:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, processes: int) -> None:
-        """Start from so many processes, and wait until it answers.
+    def start(self, processes: int) -> float:
+        """Start from so many processes, wait until all are idle, and return the seconds until the first answer.
 
         Raises:
             ServerError: It ends or does not answer in time.
@@ -158,6 +162,7 @@ class RunningServer:
             **(_SERVICE_ENVIRONMENT if self.kind.is_service else {}),
             **self.kind.environment,
         }
+        started = time.monotonic()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self.kind.command(processes, port),
@@ -168,14 +173,15 @@ class RunningServer:
                 stderr=log,
                 start_new_session=True,  # a group of its own, workers included
             )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = started + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                    answered = time.monotonic()
                     self._wait_until_idle(deadline)
-                    return
+                    return answered - started
             except (OSError, urllib.error.URLError):
-                time.sleep(0.05)
+                time.sleep(0.01)
         self.stop()
         raise ServerError(f"{self.kind.name} does not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from sqlalchemy import make_url
 from benchmarks.database import fetch
 from benchmarks.load_generator import Measurement
 from benchmarks.person import Answer, Person, Team
+from benchmarks.processes import proportional_megabytes, resident_megabytes
 from benchmarks.summary import Sample, summarise, table
 from benchmarks.verification import Caller, VerificationError, verify
 from taskmanager.database import Database
@@ -156,6 +158,21 @@ def test_ratios_are_of_the_same_round() -> None:
     assert (base.lowest_ratio, base.ratio, base.highest_ratio) == (1, 1, 1)
     assert "| mix | 64 | taskmanager | 150 | 2 | 0.500 + 0.250 | 5 | **1.50** (0.90-2.00) |" in table([ours], "fastify")
     assert math.isnan(summarise(samples, ["taskmanager", "fastify"], "another")[0].ratio)
+
+
+def test_of_shared_memory_a_process_has_its_share_only() -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        assert 0 < proportional_megabytes(child) < resident_megabytes(child) / 1.5
+    finally:
+        os.write(write, b"x")
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
 
 
 def test_whoever_is_told_to_stop_stops_what_it_started() -> None:

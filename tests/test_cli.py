@@ -1,5 +1,6 @@
 """The command line as a person meets it: exit codes, one-line errors, the two ways to serve."""
 
+import gc
 import json
 import os
 import signal
@@ -18,11 +19,20 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 
+from taskmanager import cli
+from taskmanager.__main__ import main
 from taskmanager.database import Database
 from tests.command_line import run
 from tests.conftest import SECRET
 from tests.live_server import free_port
 from tests.server import execute_on
+
+
+def test_garbage_is_collected_once_all_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    collecting: list[bool] = []
+    monkeypatch.setattr(cli, "main", lambda: collecting.append(gc.isenabled()))
+    main()
+    assert collecting == [True]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -50,6 +51,18 @@ async def test_only_the_password_itself_matches(hasher: PasswordHasher) -> None:
 async def test_without_a_stored_hash_nothing_matches(hasher: PasswordHasher) -> None:
     for password in ("", PASSWORD, "never anyone's password"):
         assert not await hasher.verify(password, None)
+
+
+async def test_without_a_stored_hash_no_takes_as_long_as_with_one(hasher: PasswordHasher) -> None:
+    async def shortest(stored: str | None) -> float:
+        took = []
+        for _ in range(5):
+            started = time.process_time()
+            await hasher.verify("wrong", stored)
+            took.append(time.process_time() - started)
+        return min(took)
+
+    assert 0.5 < await shortest(None) / await shortest(await hasher.hash(PASSWORD)) < 2
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,6 @@ class PasswordHasher:
         self._free_turns = self._capacity
         self._entrance = asyncio.Lock()
         self._at_entrance = 0
-        self._dummy_hash = _ARGON2.hash("never anyone's password")
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -90,7 +89,7 @@ class PasswordHasher:
         Raises:
             OverloadedError: The queue is full.
         """
-        return await self._run(lambda: self._matches(password, stored or self._dummy_hash)) and stored is not None
+        return await self._run(lambda: self._matches(password, stored))
 
     @property
     def pending(self) -> int:
@@ -106,7 +105,10 @@ class PasswordHasher:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @staticmethod
-    def _matches(password: str, stored: str) -> bool:
+    def _matches(password: str, stored: str | None) -> bool:
+        if stored is None:
+            _ARGON2.hash(password)
+            return False
         try:
             return _ARGON2.verify(stored, password)
         except (VerificationError, InvalidHashError):
