@@ -5,11 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import make_url
 
 from taskmanager import doctor
 from taskmanager.database import Database
 from taskmanager.doctor import Finding, Level, examine_database, examine_settings
+from taskmanager.schema_migrations import alembic_config
 from tests.command_line import run
 from tests.conftest import SECRET, make_settings
 from tests.databases import refusing_url, silent_url, temporary_database
@@ -147,6 +149,13 @@ class TestDatabase:
         async with temporary_database(database_url) as url:
             finding = told(await examine_database(make_settings(database_url=url), 1), "schema is at revision none")
         assert finding.level is Level.PROBLEM
+
+    async def test_a_schema_of_a_newer_version(self, database_url: str) -> None:
+        async with temporary_database(database_url) as url:
+            await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
+            await asyncio.to_thread(execute_on, url, "UPDATE alembic_version SET version_num = 'next'")
+            finding = told(await examine_database(make_settings(database_url=url), 1), "revision next")
+        assert finding.level is Level.WARNING
 
     async def test_a_server_that_may_lose_what_it_stored(self, database_url: str, database: Database) -> None:
         name = make_url(database_url).database

@@ -1,6 +1,7 @@
 """What goes over the wire is what uvicorn would send."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
@@ -188,3 +190,19 @@ async def test_requests_that_come_together_are_answered_in_turn(connection: Conn
         answer = await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert b"x-path: " + path in answer
+
+
+async def test_what_is_not_http_is_refused_by_a_problem_document(connection: Connection) -> None:
+    connection.writer.write(b"GET / HTTP/9 nonsense\r\n\r\n")
+    with capture_logs() as logged:
+        async with asyncio.timeout(5):
+            head, _, body = (await connection.reader.read()).partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert headers["content-type"] == "application/problem+json"
+    assert (headers["connection"], headers["content-length"]) == ("close", str(len(body)))
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == ("urn:taskmanager:problem:malformed-request", 400)
+    assert problem["request_id"] == headers["x-request-id"]
+    assert [line["request_id"] for line in logged] == [headers["x-request-id"]]

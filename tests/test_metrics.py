@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.database import SHARED_CONNECTIONS, Database
 from taskmanager.main import create_app
 from taskmanager.metrics import Metrics
 from tests.applications import started
@@ -243,11 +245,62 @@ class TestDatabase:
         assert value(samples, "unavailable_total", cause="statement_timeout") == 1
 
 
+class TestCausesInSharedStatements:
+    """The commonest requests tell as exactly as the others what was out of reach."""
+
+    @staticmethod
+    async def refused(client: httpx.AsyncClient, person: Person) -> Samples:
+        answer = await client.get("/api/v1/tasks/1", headers={"Authorization": f"Bearer {person.token}"})
+        assert answer.status_code == 503
+        return await scrape(client)
+
+    @staticmethod
+    def app(database_url: str) -> FastAPI:
+        return create_app(
+            make_settings(
+                database_url=database_url,
+                metrics_token=METRICS_TOKEN,
+                database_statement_timeout_ms=100,
+                database_pool_wait_seconds=0.1,
+            )
+        )
+
+    async def test_a_statement_that_took_too_long(self, database_url: str, alice: Person, database: Database) -> None:
+        app = self.app(database_url)
+        async with started(app) as client, database.transaction() as session:
+            await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
+            assert value(await self.refused(client, alice), "unavailable_total", cause="statement_timeout") == 1
+
+    async def test_a_turn_that_did_not_come(self, database_url: str, alice: Person) -> None:
+        app = self.app(database_url)
+        async with started(app) as client, AsyncExitStack() as turns:
+            for _ in range(SHARED_CONNECTIONS):
+                await turns.enter_async_context(app.state.shared_tasks._connections.turn())
+            assert value(await self.refused(client, alice), "unavailable_total", cause="pool_timeout") == 1
+
+
 async def test_passwords_that_wait_are_counted(observer: httpx.AsyncClient, observed: FastAPI) -> None:
     hashing = [asyncio.create_task(observed.state.password_hasher.hash("a password")) for _ in range(5)]
     await asyncio.sleep(0)
     assert value(await scrape(observer), "password_hashes_pending") >= 3
     await asyncio.gather(*hashing)
+    assert value(await scrape(observer), "password_hashes_pending") == 0
+
+
+async def test_logins_that_wait_are_counted(observer: httpx.AsyncClient, observed: FastAPI) -> None:
+    hasher: PasswordHasher = observed.state.password_hasher
+    done = asyncio.Event()
+
+    async def log_in() -> None:
+        await hasher.enter()
+        async with hasher.turn():
+            await done.wait()
+
+    logins = [asyncio.create_task(log_in()) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    assert value(await scrape(observer), "password_hashes_pending") == 5
+    done.set()
+    await asyncio.gather(*logins)
     assert value(await scrape(observer), "password_hashes_pending") == 0
 
 

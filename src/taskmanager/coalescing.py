@@ -23,8 +23,9 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 import asyncpg
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database import SHARED_CONNECTIONS, Database, SharedConnection, is_transient
+from taskmanager.database import SHARED_CONNECTIONS, Database, SharedConnection, is_transient, sqlstate_of
 from taskmanager.errors import DatabaseUnavailableError
 
 _Item = TypeVar("_Item")
@@ -61,10 +62,13 @@ class SharedConnections:
         """Hold one of the turns; a connection may be had meanwhile, by `connect`.
 
         Raises:
-            TimeoutError: The others did not end in time.
+            sqlalchemy.exc.TimeoutError: The others did not end in time.
         """
-        async with asyncio.timeout(self._database.wait_seconds):
-            await self._turns.acquire()
+        try:
+            async with asyncio.timeout(self._database.wait_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError("no turn at the shared connections") from None
         try:
             yield
         finally:
@@ -195,7 +199,7 @@ class Coalescer(Generic[_Item, _Result]):
                             await self._serve(batch)
                         finally:
                             takes_long.cancel()
-        except TimeoutError as error:
+        except PoolTimeoutError as error:
             self.refuse_waiting(error)
         finally:
             if self._worker is worker:
@@ -251,29 +255,28 @@ class Coalescer(Generic[_Item, _Result]):
     def _is_to_be_run_again(self, failure: Exception, *, is_sent: bool) -> bool:
         if self._reads and is_sent and isinstance(failure, _CONNECTION_LOST):
             return True
-        return _sqlstate(failure).startswith(_CAUSED_BY_ONE)
+        return (sqlstate_of(failure) or "").startswith(_CAUSED_BY_ONE)
 
     def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
         _refuse(batch, failure)
-        if is_transient(failure) and _sqlstate(failure) not in _TIMED_OUT_ON_THE_SERVER:
+        if is_transient(failure) and sqlstate_of(failure) not in _TIMED_OUT_ON_THE_SERVER:
             for kind in self._connections.kinds:
                 kind.refuse_waiting(failure)
 
 
 def _refuse(tickets: Iterable[Ticket[Any, Any]], failure: Exception) -> None:
-    cause = f"{type(failure).__name__}: {failure}"
     for ticket in tickets:
         if not ticket.answer.done():
-            ticket.answer.set_exception(DatabaseUnavailableError(cause) if is_transient(failure) else failure)
-
-
-def _sqlstate(failure: Exception) -> str:
-    return failure.sqlstate or "" if isinstance(failure, asyncpg.PostgresError) else ""
+            error = failure
+            if is_transient(failure):
+                error = DatabaseUnavailableError(f"{type(failure).__name__}: {failure}")
+                error.__cause__ = failure
+            ticket.answer.set_exception(error)
 
 
 def _is_harmless(failure: Exception | None) -> bool:
     """Tell whether the connection is as good as before a failure."""
     if failure is None:
         return True
-    state = _sqlstate(failure)
+    state = sqlstate_of(failure) or ""
     return state in _TIMED_OUT_ON_THE_SERVER or state.startswith(_CAUSED_BY_ONE)

@@ -322,25 +322,26 @@ class Database:
         assert pooled.driver_connection is not None
         return SharedConnection(session, pooled.driver_connection, self.meter)
 
-    async def check_schema(self, *, allow_newer: bool = False) -> None:
-        """Make sure that server and schema fit this code.
+    async def check_schema(self) -> str:
+        """Make sure that server and schema fit this code, and return the schema's revision.
 
-        With `allow_newer` a revision that this code does not know is taken for one of a newer version, which only
-        adds to the schema: while that is rolled out the old one goes on.
+        One that this code does not know is taken for that of a newer version, which only adds to the schema: the old
+        version serves on while that is rolled out, and starts when it was taken back.
 
         Raises:
-            SchemaError: The server is older than PostgreSQL 18, or the schema is not at the newest revision.
+            SchemaError: The server is older than PostgreSQL 18, or the schema is behind the code.
         """
         async with self.reader() as session:
             version = int((await session.execute(text("SHOW server_version_num"))).scalar_one()) // 10_000
             if version < MINIMUM_SERVER_VERSION:
                 raise SchemaError(f"PostgreSQL {version} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
             found = await current_revision(session)
-        if found != SCHEMA_REVISION and not (allow_newer and found is not None and not is_known_revision(found)):
+        if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
             raise SchemaError(
                 f"the database schema is at revision {found or 'none'} and this version needs {SCHEMA_REVISION}: "
                 "run `taskmanager migrate`"
             )
+        return found
 
     async def dispose(self) -> None:
         """Close every connection."""
@@ -434,19 +435,17 @@ def unreachable(error: Exception) -> str:
     return f"the database cannot be reached: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
 
 
-def sqlstate_of(error: DBAPIError) -> str | None:
-    """Return the SQLSTATE that the server answered with, or None if it never answered."""
-    state: str | None = getattr(error.orig, "sqlstate", None)
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the SQLSTATE that the server answered with, to SQLAlchemy or the driver, or None if it never answered."""
+    state: str | None = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
     return state
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether an error comes from the state of the database rather than from what it was asked."""
-    if isinstance(error, DBAPIError):
+    if isinstance(error, (DBAPIError, asyncpg.PostgresError)):
         state = sqlstate_of(error)
         return state is None or state.startswith(_TRANSIENT_SQLSTATES)
-    if isinstance(error, asyncpg.PostgresError):
-        return error.sqlstate is None or error.sqlstate.startswith(_TRANSIENT_SQLSTATES)
     # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
     # An InternalClientError is what asyncpg says of a connection that got the server's farewell but is not closed yet.
     return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError))

@@ -192,8 +192,11 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
             if url.host and not _is_this_machine(url.host):
                 findings.append(await _encryption(session))
         try:
-            await database.check_schema()
-            findings.append(_ok(f"schema at revision {SCHEMA_REVISION}, as this version needs it"))
+            found = await database.check_schema()
+            if found == SCHEMA_REVISION:
+                findings.append(_ok(f"schema at revision {found}, as this version needs it"))
+            else:
+                findings.append(_warning(f"schema at revision {found}, of a newer version than this one"))
         except SchemaError as error:
             findings.append(_problem(str(error)))
     except (DBAPIError, OSError) as error:

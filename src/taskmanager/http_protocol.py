@@ -5,7 +5,11 @@ import string
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from taskmanager.problems import Answer, problem_response
+from taskmanager.request_context import RequestContext
 
 _MOST_HELD_BYTES: Final = 65_536
 # A token and a field value (RFC 9110, sections 5.6.2 and 5.5).
@@ -144,6 +148,16 @@ class CorkedHttpProtocol(HttpToolsProtocol):
             self._look_again_in(left)
         else:
             super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with a problem document, and close the connection."""
+        request_id = RequestContext(()).request_id
+        structlog.stdlib.get_logger("taskmanager.error").warning("not HTTP", request_id=request_id, client=self.client)
+        response = problem_response(Answer(400, "malformed-request", msg), {"state": {"request_id": request_id}})
+        headers = (*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode()))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[400], lines, _CLOSE, bytes(response.body)))
+        self.transport.close()
 
     def _look_again_in(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

@@ -178,7 +178,7 @@ def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, li
     kinds = shared.coalescers
     counter("shared_statements", "Those that requests can share.", lambda: sum(kind.statements for kind in kinds))
     counter("shared_statement_requests", "Requests in these.", lambda: sum(kind.requests for kind in kinds))
-    gauge("password_hashes_pending", "Passwords that are being hashed or wait for it.", lambda: hasher.pending)
+    gauge("password_hashes_pending", "Logins, and other passwords, under way or waiting.", lambda: hasher.pending)
     failures = limiter.failures
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])
     counter("rate_limits_failed_closed", "Logins refused for want of an answer.", lambda: failures["closed"])

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -179,13 +178,14 @@ _CAUSES = {"57014": "statement_timeout", "55P03": "lock_timeout", "40001": "conf
 
 def unavailable_cause(error: BaseException) -> str:
     """Name what an exception that is answered 503 found out of reach or overloaded; one of a few words."""
+    if isinstance(error, errors.DatabaseUnavailableError) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, errors.TaskManagerError):
-        is_database = isinstance(error, errors.DatabaseUnavailableError)
-        return "database" if is_database else answer_to(error).kind.replace("-", "_")
+        return answer_to(error).kind.replace("-", "_")
     if isinstance(error, PoolTimeoutError):
         return "pool_timeout"
-    if isinstance(error, DBAPIError):
-        return _CAUSES.get(sqlstate_of(error) or "", "database")
+    if (state := sqlstate_of(error)) is not None:
+        return _CAUSES.get(state, "database")
     return "command_timeout" if isinstance(error, TimeoutError) else "database"
 
 

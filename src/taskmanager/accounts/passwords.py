@@ -93,8 +93,8 @@ class PasswordHasher:
 
     @property
     def pending(self) -> int:
-        """How many passwords are being hashed or wait for it."""
-        return self._capacity - self._free
+        """How many logins, or other passwords if those are more, are under way or wait; at most as many as may."""
+        return self._capacity - min(self._free, self._free_turns - self._at_entrance)
 
     def needs_rehash(self, stored: str) -> bool:
         """Tell whether the hash was made with older parameters."""

@@ -45,7 +45,7 @@ class Readiness:
 
     async def _check(self) -> str | None:
         try:
-            await self._database.check_schema(allow_newer=True)
+            await self._database.check_schema()
         except SchemaError as error:
             return str(error)
         except (DBAPIError, OSError):
