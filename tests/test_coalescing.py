@@ -175,6 +175,36 @@ async def test_a_statement_that_took_long_leaves_the_next_ones_to_one_worker(
     await connections.close()
 
 
+async def test_behind_a_statement_that_takes_long_only_those_wait_that_conflict_with_it(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 0.01)
+    connections = SharedConnections(own_database, limit=2)
+    begun: list[list[int]] = []
+    go_on = asyncio.Event()
+
+    async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        begun.append(list(items))
+        if items[0] == 1:
+            await go_on.wait()
+        return items
+
+    kind = Coalescer[int, int]("slow", connections, run, conflict_key=lambda number: number % 10)
+    first = ask(kind, 1)
+    await until(lambda: begun == [[1]])
+    behind = [ask(kind, 11)]
+    await asyncio.sleep(0.05)
+    behind.append(ask(kind, 21))
+    assert list(await asyncio.gather(ask(kind, 2), ask(kind, 3))) == [2, 3]
+    await asyncio.sleep(0.05)
+    assert begun == [[1], [2, 3]]
+    closing = asyncio.create_task(connections.close())
+    go_on.set()
+    await closing
+    assert await asyncio.gather(first, *behind) == [1, 11, 21]
+    assert begun[2:] == [[11], [21]]
+
+
 async def test_a_statement_has_only_so_many_and_they_keep_their_order(
     doubled: Coalescer[int, int], statements: Statements
 ) -> None:
@@ -334,10 +364,11 @@ class TestDatabaseGone:
             return items
 
         connections = SharedConnections(database)
-        coalescer = Coalescer[int, int]("slow", connections, run, max_batch=1)
-        first, second = await asyncio.gather(ask(coalescer, 1), ask(coalescer, 2), return_exceptions=True)
-        assert isinstance(first, DatabaseUnavailableError)
-        assert second == 2
+        coalescer = Coalescer[int, int]("slow", connections, run, max_batch=2, conflict_key=lambda number: number % 10)
+        asked = [ask(coalescer, number) for number in (1, 2, 3, 11, 4)]
+        *refused, third, behind, fourth = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in (*refused, behind)] == [DatabaseUnavailableError] * 3
+        assert (third, fourth) == (3, 4)
         await connections.close()
         await database.dispose()
 
@@ -348,6 +379,7 @@ class TestDatabaseGone:
         coalescer = Coalescer[int, int]("nowhere", connections, echo, max_batch=1)
         answers = await asyncio.gather(*(ask(coalescer, number) for number in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
+        assert coalescer.statements == 1
         await database.dispose()
 
 

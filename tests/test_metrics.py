@@ -171,6 +171,48 @@ class TestRequests:
         assert value(samples, "http_requests_in_flight") == 1
         assert value(samples, "http_requests_total", method="GET", route="/wait", status="0") == 1
 
+    @pytest.mark.parametrize("path", ["/api/v1/tasks", "/api/v1/projects", "/api/v1/token"])
+    async def test_one_who_went_away_while_sending_is_no_failure_of_ours(
+        self, observer: httpx.AsyncClient, observed: FastAPI, alice: Person, path: str
+    ) -> None:
+        form = path.endswith("/token")
+        body = b"username=alice" if form else b'{"title": "x", "name": "x"}'
+        kind = b"application/x-www-form-urlencoded" if form else b"application/json"
+        parts = iter([{"type": "http.request", "body": body, "more_body": True}])
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return next(parts, {"type": "http.disconnect"})
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [
+                (b"host", b"test"),
+                (b"content-type", kind),
+                (b"content-length", b"%d" % (len(body) + 1)),
+                (b"authorization", f"Bearer {alice.token}".encode()),
+            ],
+            "client": ("127.0.0.1", 1),
+            "server": ("test", 80),
+        }
+        await observed(scope, receive, send)
+        assert sent == []
+        samples = await scrape(observer)
+        counted = {dict(labels)["status"] for name, labels in samples if name == "http_requests_total"}
+        assert counted == {"0"}
+        assert (await alice.get("/tasks")).json()["total"] == 0
+
 
 class TestDatabase:
     """The pool and the statements."""
@@ -252,7 +294,10 @@ class TestCausesInSharedStatements:
     async def refused(client: httpx.AsyncClient, person: Person) -> Samples:
         answer = await client.get("/api/v1/tasks/1", headers={"Authorization": f"Bearer {person.token}"})
         assert answer.status_code == 503
-        return await scrape(client)
+        samples = await scrape(client)
+        route = "/api/v1/tasks/{task_id}"
+        assert value(samples, "http_requests_total", method="GET", route=route, status="503") == 1
+        return samples
 
     @staticmethod
     def app(database_url: str) -> FastAPI:

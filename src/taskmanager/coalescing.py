@@ -122,8 +122,8 @@ class Coalescer(Generic[_Item, _Result]):
 
     Requests that arrive behind a statement that takes long are not kept waiting for its end, if there is a turn.
     `run` takes a connection and the items and returns a result for each, in their order; None for one that must be run
-    alone. Items with the same `conflict_key` never share a statement: the later one waits for the next. With `reads`
-    the statement changes nothing.
+    alone. Of items with the same `conflict_key` the later one waits until the statement of the earlier one has ended.
+    With `reads` the statement changes nothing.
     """
 
     def __init__(
@@ -145,6 +145,7 @@ class Coalescer(Generic[_Item, _Result]):
         self._conflict_key = conflict_key
         self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
+        self._keys_under_way = set[Hashable]()
         self._worker: asyncio.Task[None] | None = None
         self._workers = set[asyncio.Task[None]]()  # the others finish a statement that took long
         connections.kinds.append(self)
@@ -193,12 +194,17 @@ class Coalescer(Generic[_Item, _Result]):
                 # Requests that the event loop has read, and will begin with next, may still come along.
                 await asyncio.sleep(0)
                 async with self._connections.turn():
-                    if batch := self._next_batch():
-                        takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
-                        try:
-                            await self._serve(batch)
-                        finally:
-                            takes_long.cancel()
+                    batch = self._next_batch()
+                    if not batch:
+                        break  # what waits conflicts with a statement under way, whose worker sees to it
+                    takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
+                    try:
+                        await self._serve(batch)
+                    finally:
+                        takes_long.cancel()
+                        self._keys_under_way.difference_update(self._keys(batch))
+                if self._worker is None and self._waiting:
+                    self._start_worker()
         except PoolTimeoutError as error:
             self.refuse_waiting(error)
         finally:
@@ -208,19 +214,21 @@ class Coalescer(Generic[_Item, _Result]):
     def _next_batch(self) -> list[Ticket[_Item, _Result]]:
         batch: list[Ticket[_Item, _Result]] = []
         postponed: list[Ticket[_Item, _Result]] = []
-        keys = set[Hashable]()
         while self._waiting and len(batch) < self._max_batch:
             ticket = self._waiting.popleft()
             if ticket.answer.done():  # its request is gone
                 continue
             if self._conflict_key is not None:
-                if (key := self._conflict_key(ticket.item)) in keys:
+                if (key := self._conflict_key(ticket.item)) in self._keys_under_way:
                     postponed.append(ticket)
                     continue
-                keys.add(key)
+                self._keys_under_way.add(key)
             batch.append(ticket)
         self._waiting.extendleft(reversed(postponed))
         return batch
+
+    def _keys(self, batch: Sequence[Ticket[_Item, _Result]]) -> Iterable[Hashable]:
+        return () if self._conflict_key is None else (self._conflict_key(ticket.item) for ticket in batch)
 
     async def _serve(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
         sent = 0.0
@@ -259,7 +267,11 @@ class Coalescer(Generic[_Item, _Result]):
 
     def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
         _refuse(batch, failure)
-        if is_transient(failure) and sqlstate_of(failure) not in _TIMED_OUT_ON_THE_SERVER:
+        if sqlstate_of(failure) in _TIMED_OUT_ON_THE_SERVER:
+            # Who waits for these very items would only wait as long again, each after the other.
+            keys = set(self._keys(batch))
+            _refuse((ticket for ticket in self._waiting if not keys.isdisjoint(self._keys([ticket]))), failure)
+        elif is_transient(failure):
             for kind in self._connections.kinds:
                 kind.refuse_waiting(failure)
 

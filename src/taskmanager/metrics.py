@@ -42,7 +42,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             f"{_PREFIX}http_requests",
-            "Requests answered; status 0 is a client that went away before.",
+            "Requests answered; status 0 is a client that went away before its request was there.",
             ["method", "route", "status"],
             registry=self._registry,
         )

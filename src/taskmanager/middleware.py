@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -228,6 +229,8 @@ class ErrorBoundaryMiddleware:
 
         try:
             await self.app(scope, receive, watch)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except Exception as error:
             response = error_response(error, scope, self.metrics)
             if started:

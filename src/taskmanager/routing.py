@@ -112,10 +112,11 @@ class StrictRoute(APIRoute):
 
 async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await request.body()
     if content_type in accepted:
-        if accepted == (_JSON,) and await request.body():
+        if body and accepted == (_JSON,):
             await request.json()
-    elif await request.body():
+    elif body:
         raise UnsupportedContentTypeError(" or ".join(accepted))
 
 

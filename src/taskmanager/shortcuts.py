@@ -1,13 +1,14 @@
 """Answers the commonest requests before FastAPI is asked: the same answers, at a fraction of the cost.
 
-A shortcut only ever answers a request that it understands wholly and that succeeds. Anything else, a header that it
-does not know, a value that is not valid, a task that is not there, goes on to the ordinary route as if nothing had been
-tried. That one alone decides about errors, so there is one place that tells what a request means.
+A shortcut only ever answers a request that it understands wholly and that succeeds, or that the database was not there
+for. Anything else, a header that it does not know, a value that is not valid, a task that is not there, goes on to the
+ordinary route as if nothing had been tried. That one alone decides about a request's own errors, so there is one place
+that tells what a request means.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,14 +51,14 @@ class ShortcutRequest(Generic[_Caller]):
         timings: RequestTimings = self.scope["state"]["timings"]
         return timings
 
-    async def body(self) -> bytes:
-        """Return the whole body."""
-        message = await self.receive()
-        body: bytes = message.get("body", b"")
-        while message.get("more_body", False):
-            message = await self.receive()
-            body += message.get("body", b"")
-        return body
+    async def body(self) -> bytes | None:
+        """Return the whole body, or None if the client goes away before it is there."""
+        body = b""
+        while (message := await self.receive())["type"] == "http.request":
+            body += cast("bytes", message.get("body", b""))
+            if not message.get("more_body", False):
+                return body
+        return None
 
 
 @dataclass(slots=True)
@@ -130,6 +131,9 @@ class ShortcutMiddleware(Generic[_Caller]):
         state["rate_limit"] = decision
         answer = None
         if decision.admitted:
+            # What is answered here, be it that the database is gone, is logged and counted as the route's.
+            scope["route"] = shortcut.route
+            state["user_id"] = user_id
             try:
                 answer = await shortcut.answer(ShortcutRequest(scope, headers, caller, receive_and_keep))
             except Exception as error:  # noqa: BLE001  # all become answers, as in the error boundary
@@ -138,11 +142,9 @@ class ShortcutMiddleware(Generic[_Caller]):
                 await response(scope, receive, send)
                 return
         if answer is None:
-            self._forget(key, decision, state)
+            self._forget(key, decision, scope)
             await self.app(scope, _replay(received, receive), send)
             return
-        scope["route"] = shortcut.route
-        state["user_id"] = user_id
         answer.headers.append((b"content-type", b"application/json"))
         answer.headers.append((_LENGTH, b"%d" % len(answer.body)))
         answer.headers.extend(self._cors_headers(headers.get(_ORIGIN)))
@@ -153,10 +155,11 @@ class ShortcutMiddleware(Generic[_Caller]):
         length = headers.get(_LENGTH, b"0")
         return length.isdigit() and len(length) < 10 and int(length) <= self._max_body_bytes
 
-    def _forget(self, key: Key, decision: Decision, state: dict[str, Any]) -> None:
+    def _forget(self, key: Key, decision: Decision, scope: Scope) -> None:
         # The ordinary route takes its own permit, once it knows that the caller is who they say.
-        del state["rate_limit"]
+        del scope["state"]["rate_limit"]
         if decision.admitted:
+            del scope["route"], scope["state"]["user_id"]
             self._limiter.put_back(key, decision)
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from argon2 import PasswordHasher as Argon2
@@ -168,6 +169,26 @@ async def test_a_crowd_of_logins_leaves_connections_for_everybody_else(
     answers = await asyncio.gather(*(alice.client.post("/api/v1/token", data=form) for _ in range(30)))
     assert [answer.status_code for answer in answers] == [401] * 30
     assert most == app.state.settings.password_hash_threads
+
+
+async def test_all_who_bring_a_password_wait_in_one_line(alice: Person, app: FastAPI) -> None:
+    hasher: PasswordHasher = app.state.password_hasher
+    new = {"username": "newcomer", "email": "newcomer@example.com", "password": PASSWORD}
+    change = {"current_password": PASSWORD, "new_password": "another password", "confirm_password": "another password"}
+    async with AsyncExitStack() as turns:
+        for _ in range(app.state.settings.password_hash_threads):
+            await turns.enter_async_context(hasher.turn())
+        waiting = [
+            asyncio.create_task(alice.client.post("/api/v1/users", json=new)),
+            asyncio.create_task(alice.client.post("/api/v1/token", data={"username": "alice", "password": PASSWORD})),
+            asyncio.create_task(alice.post("/users/me/password", change, expect=204)),
+            asyncio.create_task(alice.post("/users/me/delete", {"password": "wrong"}, expect=403)),
+        ]
+        await asyncio.sleep(0.2)
+        assert not any(task.done() for task in waiting)
+        assert hasher.pending == len(waiting) + app.state.settings.password_hash_threads
+    answers = await asyncio.gather(*waiting)
+    assert [answer.status_code for answer in answers] == [201, 200, 204, 403]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads a priority of their own")

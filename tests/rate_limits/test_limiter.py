@@ -400,6 +400,25 @@ class TestReservations:
 class TestDatabaseDown:
     """Requests go on, logins do not; and a dead database is left in peace."""
 
+    async def test_a_permit_that_came_too_late_is_given_back(
+        self, new_limiter: NewLimiter, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take = PermitRepository.take
+
+        async def take_long(*arguments: Any, **options: Any) -> dict[str, Grant]:
+            grants = await take(*arguments, **options)
+            await asyncio.sleep(0.4)
+            return grants
+
+        monkeypatch.setattr(PermitRepository, "take", take_long)
+        limiter = new_limiter(login=10, login_address=30)
+        for answer in await asyncio.gather(*(limiter.reserve(LOGIN, LOGINS) for _ in range(3)), return_exceptions=True):
+            assert isinstance(answer, TimeoutError)
+        await settled(limiter)
+        rows = await fetch_all(database, "SELECT used FROM rate_limits")
+        assert [row["used"] for row in rows] == [0, 0]
+        assert limiter.failures["closed"] == 3
+
     async def test_open_for_requests_and_closed_for_reservations(
         self, new_limiter: NewLimiter, database_url: str
     ) -> None:

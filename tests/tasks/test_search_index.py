@@ -134,6 +134,23 @@ async def test_it_is_done_after_many_writes_or_a_long_time(told: Told, monkeypat
     running.cancel()
 
 
+async def test_what_failed_is_tried_again_though_nothing_has_come_since(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "_LONGEST_SECONDS", 0.0)
+    told.failures = [PoolTimeoutError(), OSError("gone")]
+    rows = 0
+    running = asyncio.create_task(SearchIndexUpkeep(cast("Database", told), lambda: rows).run())
+    await asyncio.sleep(0.01)
+    rows = 5
+    async with asyncio.timeout(5):
+        while not told.full_lists:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    assert (told.used, told.full_lists) == (3, ["64kB"])
+    running.cancel()
+
+
 @pytest.mark.parametrize("refusal", ["42501", "42P01"])
 async def test_it_tries_again_later_but_not_what_is_refused(told: Told, refusal: str) -> None:
     told.failures = [

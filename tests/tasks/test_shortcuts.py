@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -10,11 +10,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database import Database, SharedConnection
 from taskmanager.main import create_app
-from taskmanager.tasks.shared_repository import SharedTasks
+from taskmanager.tasks.shared_repository import PageKey, SharedTasks, StoredPage
 from tests.applications import started
 from tests.conftest import Person, SignUp, make_settings
+from tests.rows import execute
 
 API = "/api/v1"
 # What differs from one request to the next: of the request itself, and of the task that it made or changed.
@@ -278,12 +279,17 @@ async def test_a_locked_task_delays_nobody_else(alice: Person, database: Databas
 
 
 async def test_an_assignee_who_is_a_stranger_spoils_only_their_own_task(alice: Person, bob: Person) -> None:
+    me = {"assignee_id": alice.id}
     wrong, *right = await asyncio.gather(
         alice.post("/tasks", {"title": "Wrong", "assignee_id": bob.id}, expect=422),
-        *(alice.post("/tasks", {"title": f"Right {number}", "assignee_id": alice.id}) for number in range(5)),
+        *(
+            alice.post("/tasks", {"title": f"Right {number}"} | assignee)
+            for assignee in ({}, me)
+            for number in range(3)
+        ),
     )
     assert wrong.json()["errors"][0]["loc"] == ["body", "assignee_id"]
-    assert len({task.json()["id"] for task in right}) == 5
+    assert len({task.json()["id"] for task in right}) == 6
 
 
 async def test_a_login_that_has_ended_is_refused_with_the_next_request(alice: Person, app: FastAPI) -> None:
@@ -309,6 +315,48 @@ async def test_long_lists_are_counted_alone(alice: Person, app: FastAPI, monkeyp
         assert (await alice.get("/tasks")).json()["total"] == 3
         counted.append(shared_statements(app) - before)
     assert counted == [1, 0]
+
+
+async def test_a_shared_statement_counts_no_further_than_the_longest_list_that_it_counts(
+    alice: Person, app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(
+        database,
+        "INSERT INTO tasks (project_id, title, created_by)"
+        " SELECT :project, 'Task ' || n, :owner FROM generate_series(1, 10005) AS n",
+        project=alice.inbox_id,
+        owner=alice.id,
+    )
+    counted: list[int | None] = []
+    tasks: SharedTasks = app.state.shared_tasks
+    run = tasks.counted_pages._run
+
+    async def watch(connection: SharedConnection, keys: Sequence[PageKey]) -> Sequence[StoredPage | None]:
+        pages = await run(connection, keys)
+        counted.extend(page and page.total for page in pages)
+        return pages
+
+    monkeypatch.setattr(tasks.counted_pages, "_run", watch)
+    assert [(await alice.get("/tasks?limit=1")).json()["total"] for _ in range(2)] == [10_005, 10_005]
+    assert counted == [10_001]
+
+
+async def test_what_is_short_asks_the_database_once(alice: Person, app: FastAPI) -> None:
+    task = await alice.new_task()
+    for method, path, body, status in (
+        ("GET", f"/tasks/{task['id']}", None, 200),
+        ("GET", f"/projects/{alice.inbox_id}/tasks/{task['id']}", None, 200),
+        ("GET", "/tasks", None, 200),
+        ("GET", "/tasks?limit=5&count=none", None, 200),
+        ("GET", f"/projects/{alice.inbox_id}/tasks", None, 200),
+        ("POST", "/tasks", {"title": "x", "tags": ["y"]}, 201),
+        ("POST", f"/projects/{alice.inbox_id}/tasks", {"title": "x"}, 201),
+        ("PATCH", f"/tasks/{task['id']}", {"title": "x"}, 200),
+        ("PUT", f"/projects/{alice.inbox_id}/tasks/{task['id']}", {"status": "completed"}, 200),
+    ):
+        shared, all_statements = shared_statements(app), app.state.database.meter.statements
+        await alice.request(method, path, status, json=body)
+        assert (shared_statements(app) - shared, app.state.database.meter.statements - all_statements) == (1, 1), path
 
 
 async def test_a_page_of_more_projects_than_it_has_tasks(alice: Person) -> None:

@@ -41,7 +41,8 @@ async def change_password(
         email=account.email,
     )
     login = await _confirm(account.id, change.current_password, database=database, hasher=hasher)
-    new_hash = await hasher.hash(new)
+    async with hasher.turn():
+        new_hash = await hasher.hash(new)
     async with database.transaction() as transaction:
         if not await AccountWriter(transaction).replace_hash(login, new_hash):
             raise WrongPasswordError
@@ -70,10 +71,11 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
 
 
 async def _confirm(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> StoredLogin:
-    async with database.reader() as reader:
-        login = await AccountReader(reader).find_login_of(user_id)
     given = password.get_secret_value()
-    matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
+    async with hasher.turn():
+        async with database.reader() as reader:
+            login = await AccountReader(reader).find_login_of(user_id)
+        matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
     if login is None or not matches or len(given) > MAX_CHARACTERS:
         raise WrongPasswordError
     return login

@@ -29,8 +29,8 @@ def _yield_to_requests() -> None:
 class PasswordHasher:
     """Hashes and verifies passwords off the event loop, with a bounded queue.
 
-    So many logins as there are `turns` may be under way, by default as many as there are threads: one more would keep
-    the threads busier, and readers waiting.
+    So many requests with a password as there are `turns` may be under way, by default as many as there are threads: one
+    more would keep the threads busier, and readers waiting.
     """
 
     def __init__(self, *, threads: int, queue: int, turns: int | None = None) -> None:
@@ -44,9 +44,10 @@ class PasswordHasher:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn to log in.
+        """Wait for one's turn to hash a password.
 
-        The statements around the hashing wait too, so that a crowd of logins never takes all connections.
+        The statements around the hashing wait too, so that a crowd of logins never takes all connections; and all wait
+        in one line, so that nobody is overtaken by a crowd of others.
 
         Raises:
             OverloadedError: Too many are waiting.

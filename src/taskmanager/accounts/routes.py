@@ -66,7 +66,8 @@ async def register(
         username=new.username,
         email=new.email,
     )
-    password_hash = await hasher.hash(password)
+    async with hasher.turn():
+        password_hash = await hasher.hash(password)
     account = await AccountWriter(transaction).create(
         username=new.username, email=new.email, password_hash=password_hash
     )

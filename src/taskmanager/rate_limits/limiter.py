@@ -2,8 +2,8 @@
 
 The truth is one row per key in PostgreSQL. A process takes permits from it in leases, a fiftieth of the limit at a
 time, and spends them in memory. Permits that are leased count as spent, so no more than the limit is ever admitted;
-what processes hold unspent may make it less, by one lease each. Where the limit is small a lease is one permit, and the
-limit exact. That a key has nothing left is remembered too, so a caller over the limit costs no statement.
+what processes hold unspent may make it less, by one lease each and what was put back. Where the limit is small a lease
+is one permit, and the limit exact. That a key has nothing left is remembered too: nothing more is asked about it here.
 
 Requests that find no permit while a statement is under way wait for the next one, which is for all of them together.
 """
@@ -202,16 +202,17 @@ class RateLimiter:
             OSError: The database did not answer in time, so that nobody knows what is left.
         """
         limited = [key for key in keys if self._policies[key[0]].limit]
-        try:
-            decisions = await asyncio.gather(*(self._ask(key) for key in limited))
-        except OSError:
-            self.failures["closed"] += 1
-            raise
-        held = [(key, d.resets_at) for key, d in zip(limited, decisions, strict=True) if d.admitted and d.resets_at]
-        refusals = [decision for decision in decisions if not decision.admitted]
-        if not refusals:
+        answers = await asyncio.gather(*(self._ask(key) for key in limited), return_exceptions=True)
+        decisions = [(key, one) for key, one in zip(limited, answers, strict=True) if isinstance(one, Decision)]
+        held = [(key, one.resets_at) for key, one in decisions if one.admitted and one.resets_at]
+        refusals = [one for _, one in decisions if not one.admitted]
+        failure = next((one for one in answers if isinstance(one, BaseException)), None)
+        if failure is None and not refusals:
             return Reservation(held, None)
         await self.give_back(held)
+        if failure is not None:
+            self.failures["closed"] += 1
+            raise failure
         return Reservation([], max(refusals, key=lambda refusal: refusal.reset_seconds))
 
     async def give_back(self, held: Iterable[tuple[Key, datetime]]) -> None:
@@ -284,8 +285,10 @@ class RateLimiter:
             grants = await PermitRepository(session).take(list(demands.values()), window_seconds=self._window_seconds)
         self._asked_at = None
         self._ask_again_at = 0.0
+        unclaimed: list[tuple[Key, datetime]] = []
         for key, demand in demands.items():
-            self._hand_out(key, grants[demand.key], asked_at, batch[key])
+            unclaimed += self._hand_out(key, grants[demand.key], asked_at, batch[key])
+        await self.give_back(unclaimed)
         self._forget_ended(self._clock())
         if asked_at >= self._purge_at:
             await self._purge()
@@ -302,7 +305,8 @@ class RateLimiter:
         if purged < _PURGED_ROWS:
             self._purge_at = self._clock() + _PURGE_SECONDS
 
-    def _hand_out(self, key: Key, grant: Grant, asked_at: float, waiting: list[_Waiting]) -> None:
+    def _hand_out(self, key: Key, grant: Grant, asked_at: float, waiting: list[_Waiting]) -> list[tuple[Key, datetime]]:
+        """Return the permits that came too late for all who waited, unless they are kept here for the next ones."""
         lease = self._leases.get(key)
         if lease is None or lease.resets_at != grant.resets_at:
             policy = self._policies[key[0]]
@@ -317,6 +321,7 @@ class RateLimiter:
         for one in waiting:
             if not one.done():
                 one.set_result(lease.spend(now))
+        return [] if lease.policy.lease else [(key, grant.resets_at)] * lease.permits
 
     def _forget_ended(self, now: float) -> None:
         # One that is forgotten too early only loses its permits.

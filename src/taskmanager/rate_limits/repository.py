@@ -45,12 +45,14 @@ RETURNING key,
 _GIVE_BACK = statement(
     """
 WITH taken AS (
-    SELECT r.key
-    FROM rate_limits r JOIN unnest(:keys, :windows) AS given (key, resets_at) USING (key, resets_at)
+    SELECT r.key, given.permits
+    FROM rate_limits r JOIN (
+        SELECT key, resets_at, count(*) AS permits FROM unnest(:keys, :windows) AS one (key, resets_at) GROUP BY 1, 2
+    ) AS given USING (key, resets_at)
     ORDER BY r.key
     FOR UPDATE OF r
 )
-UPDATE rate_limits r SET used = greatest(r.used - 1, 0) FROM taken WHERE r.key = taken.key
+UPDATE rate_limits r SET used = greatest(r.used - taken.permits, 0) FROM taken WHERE r.key = taken.key
 """,
     keys=_KEYS,
     windows=ARRAY(TIMESTAMP(timezone=True)),
@@ -103,7 +105,7 @@ class PermitRepository:
         return {row.key: Grant(max(row.permits, 0), row.remaining, row.resets_at, row.seconds) for row in rows}
 
     async def give_back(self, permits: Collection[tuple[str, datetime]]) -> None:
-        """Return one permit of each key to the window that ends at the given time, if it still lasts."""
+        """Return permits, each to the window that ends at the given time, if it still lasts."""
         keys, windows = zip(*permits, strict=True)
         await self._session.execute(_GIVE_BACK, {"keys": list(keys), "windows": list(windows)})
 

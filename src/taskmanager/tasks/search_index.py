@@ -44,7 +44,8 @@ END $$
 class SearchIndexUpkeep:
     """Sorts new entries in when `count_writes` has risen much, or a little some time ago.
 
-    It need not count every write: entries that are not counted are sorted in with the next ones.
+    It need not count every write: other entries are sorted in with the next ones that are counted, by autovacuum,
+    or by the writer who finds the list full.
     """
 
     def __init__(self, database: Database, count_writes: Callable[[], int]) -> None:
@@ -79,13 +80,13 @@ class SearchIndexUpkeep:
             sqlalchemy.exc.TimeoutError: The connection is in use.
             OSError: The server cannot be reached.
         """
-        self._writes_at_last_try = self._count_writes()
+        self._writes_at_last_try = writes = self._count_writes()
         self._tried_at = time.monotonic()
-        if full == _SHORT_LIST:
-            self._writes_sorted_in = self._writes_at_last_try
         async with self._database.long_transaction() as session:
             await session.execute(_FULL_LIST, {"full": full})
             await session.execute(_SORT_IN)
+        if full == _SHORT_LIST:
+            self._writes_sorted_in = writes
 
     def _is_long_ago(self) -> bool:
         return time.monotonic() - self._tried_at >= _LONGEST_SECONDS

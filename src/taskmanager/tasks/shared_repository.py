@@ -137,9 +137,12 @@ WHERE {_GOOD_LOGIN}
 
 
 _LIST = _list_statement("CAST(NULL AS bigint)")
-_LIST_COUNTED = _list_statement("""(
-    SELECT count(*) FROM project_members m JOIN tasks t ON t.project_id = m.project_id
-    WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
+_LIST_COUNTED = _list_statement(f"""(
+    SELECT count(*) FROM (
+        SELECT FROM project_members m JOIN tasks t ON t.project_id = m.project_id
+        WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
+        LIMIT {_COUNTED_ALONE + 1}
+    ) AS counted
 )""")
 
 _CREATE = create_statement(
@@ -289,4 +292,5 @@ class SharedTasks:
             self._long_lists[counted_list] = None
             if len(self._long_lists) > _REMEMBERED:
                 self._long_lists.popitem(last=False)
+            return None
         return ticket

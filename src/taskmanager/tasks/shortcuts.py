@@ -187,6 +187,8 @@ async def _read_body(request: ShortcutRequest[AccessClaims], kind: type[_B]) -> 
     if request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
         return None
     body = await request.body()
+    if body is None:
+        return None
     # pydantic takes these for numbers, and may never look at what they are given for.
     if b"NaN" in body or b"Infinity" in body:
         return None
