@@ -158,7 +158,9 @@ async def test_success(world: World, method: str, path: str) -> None:
     if (method, path) == ("POST", "/users/me/delete"):
         await world.alice.put(f"/projects/{world.ids['project_id']}/members/{world.bob.id}", {"role": "owner"})
     documented = DESCRIPTION["paths"][API + path][method.lower()]["responses"]
-    response = await world.call(method, path)
+    # Where no 400 is documented, headers that mean nothing to the route are not even read.
+    meaningless = {} if "400" in documented else {"If-Match": "no quotes", "Idempotency-Key": ""}
+    response = await world.call(method, path, more=meaningless)
     assert str(response.status_code) in {status for status in documented if status.startswith("2")}, response.text
 
 

@@ -15,6 +15,22 @@ def current() -> dict[str, Any]:
     return describe()
 
 
+def test_headers_that_routes_read_are_described(current: dict[str, Any]) -> None:
+    def described(method: str, path: str) -> set[str]:
+        parameters = current["paths"][f"/api/v1{path}"][method].get("parameters", [])
+        return {parameter["name"] for parameter in parameters if parameter["in"] == "header"}
+
+    for path in ("/tasks/{task_id}", "/projects/{project_id}", "/tasks/{task_id}/comments/{comment_id}"):
+        assert described("get", path) == {"If-None-Match"}
+        for method in ("patch", "delete"):
+            assert described(method, path) == {"If-Match"}
+        answers = current["paths"][f"/api/v1{path}"]["patch"]["responses"]
+        assert (set(answers["200"]["headers"]), set(answers["429"]["headers"])) == ({"ETag"}, {"Retry-After"})
+    for path in ("/tasks", "/tasks/bulk", "/projects", "/projects/{project_id}/members", "/notifications/{notification_id}/read"):
+        assert described("post", path) == {"Idempotency-Key"}
+    assert described("post", "/users") == set()
+
+
 def test_no_change_breaks_a_client(current: dict[str, Any]) -> None:
     assert breaking_changes(json.loads(COMMITTED.read_text()), current) == []
 

@@ -1,12 +1,12 @@
 """What handlers of every feature ask for, as annotated aliases."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 
 from taskmanager.client_addresses import ClientAddresses, rate_limit_subject
 from taskmanager.database import Database, ReadSession, WriteSession
@@ -78,30 +78,39 @@ async def open_reader(database: AppDatabase) -> AsyncIterator[ReadSession]:
         yield session
 
 
-async def get_if_match(request: Request, settings: AppSettings) -> IfMatch:
+async def get_if_match(
+    settings: AppSettings,
+    if_match: Annotated[
+        str | None, Header(alias="If-Match", description="Change it at this version only, that of the ETag; else 412.")
+    ] = None,
+) -> IfMatch:
     """Return which versions the request may replace."""
-    return read_if_match(request.headers, required=settings.require_if_match)
+    return read_if_match(if_match, required=settings.require_if_match)
 
 
 @dataclass(frozen=True)
 class KnownVersions:
     """What the client has already (If-None-Match)."""
 
-    headers: Mapping[str, str]
+    tags: str | None
 
     @property
     def given(self) -> bool:
         """Whether the client says anything about it."""
-        return "if-none-match" in self.headers
+        return self.tags is not None
 
     def include(self, version: int) -> bool:
         """Tell whether the client has this version."""
-        return matches_known(self.headers, version)
+        return self.tags is not None and matches_known(self.tags, version)
 
 
-async def get_known_versions(request: Request) -> KnownVersions:
+async def get_known_versions(
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="Answer 304 if this is its version still.")
+    ] = None,
+) -> KnownVersions:
     """Return the versions that the client has."""
-    return KnownVersions(request.headers)
+    return KnownVersions(if_none_match)
 
 
 class Pager:
@@ -158,7 +167,14 @@ class IdempotentWrite:
 Transaction = Annotated[WriteSession, Depends(open_transaction, scope="function")]
 
 
-async def open_idempotent_transaction(request: Request, session: Transaction) -> IdempotentWrite:
+async def open_idempotent_transaction(
+    request: Request,
+    session: Transaction,
+    idempotency_key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="Sent again with this key, the request has one effect and answer."),
+    ] = None,
+) -> IdempotentWrite:
     """Return the request's transaction; a request that was answered before ends here.
 
     Must stand behind the caller in a handler's signature.
@@ -170,7 +186,7 @@ async def open_idempotent_transaction(request: Request, session: Transaction) ->
         NotFoundError: The caller may not see what was made any more.
         RoleTooLowError: The caller may not make it any more.
     """
-    key = read_idempotency_key(request.headers)
+    key = read_idempotency_key(idempotency_key)
     if key is None:
         return IdempotentWrite(session, None)
     fingerprint = sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()

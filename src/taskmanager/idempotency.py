@@ -114,13 +114,12 @@ class RequestIdentity:
         return int.from_bytes(sha256(identity.encode()).digest()[:8], signed=True)
 
 
-def read_idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """Return the key of a request: 1 to 255 printable ASCII characters, bare or as a quoted string; None without one.
+def read_idempotency_key(value: str | None) -> str | None:
+    """Return the key in an Idempotency-Key: 1 to 255 printable ASCII characters, bare or as a quoted string.
 
     Raises:
         MalformedHeaderError: The header holds something else.
     """
-    value = headers.get("idempotency-key")
     if value is None:
         return None
     if quoted := _QUOTED.fullmatch(value):

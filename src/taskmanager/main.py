@@ -60,6 +60,7 @@ from taskmanager.tasks.shortcuts import TaskShortcuts
 from taskmanager.tracing import TELEMETRY
 
 API_PREFIX = "/api/v1"
+_CONDITIONS = frozenset({"If-Match", "If-None-Match"})
 _EXPOSED_HEADERS = (
     "ETag",
     "Link",
@@ -297,11 +298,21 @@ def _with_shortcuts(inner: ProblemCORSMiddleware, app: FastAPI, settings: Settin
     )
 
 
+def _describe_etag(operation: dict[str, Any]) -> None:
+    if _CONDITIONS.isdisjoint(parameter["name"] for parameter in operation.get("parameters", ())):
+        return
+    for status, response in operation["responses"].items():
+        if status in {"200", "304"}:
+            response["headers"] = {"ETag": {"description": "The version", "schema": {"type": "string"}}}
+
+
 def _complete_openapi(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             schema["components"]["schemas"].update(problem_schemas())
+            for operation in (operation for path in schema["paths"].values() for operation in path.values()):
+                _describe_etag(operation)
             app.openapi_schema = schema
         return app.openapi_schema
 

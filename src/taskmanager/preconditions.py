@@ -1,7 +1,6 @@
 """Entity tags and the conditions on them (RFC 9110, sections 8.8.3 and 13.1)."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskmanager.errors import MalformedHeaderError, PreconditionRequiredError, StaleVersionError
@@ -40,13 +39,12 @@ class IfMatch:
 NO_CONDITION = IfMatch(None, given=False)
 
 
-def read_if_match(headers: Mapping[str, str], *, required: bool = False) -> IfMatch:
-    """Return the condition of a write; tags are compared strongly, so a weak one matches nothing.
+def read_if_match(value: str | None, *, required: bool = False) -> IfMatch:
+    """Return the condition of a write from its If-Match; tags are compared strongly, so a weak one matches nothing.
 
     Raises:
         MalformedHeaderError: The header is neither `*` nor a list of entity tags.
     """
-    value = headers.get("if-match")
     if value is None:
         return IfMatch([], given=False) if required else NO_CONDITION
     if value.strip() == "*":
@@ -56,9 +54,8 @@ def read_if_match(headers: Mapping[str, str], *, required: bool = False) -> IfMa
     return IfMatch([int(version) for version in _STRONG_VERSION.findall(value)], given=True)
 
 
-def matches_known(headers: Mapping[str, str], version: int) -> bool:
-    """Tell whether the client has this version already (If-None-Match, compared weakly; a malformed one is ignored)."""
-    value = headers.get("if-none-match", "")
+def matches_known(value: str, version: int) -> bool:
+    """Tell whether If-None-Match names this version, which is compared weakly; a malformed one is ignored."""
     if value.strip() == "*":
         return True
     return _TAGS.fullmatch(value) is not None and str(version) in _ANY_VERSION.findall(value)

@@ -207,9 +207,9 @@ def problem_response(answer: Answer, scope: Scope) -> Response:
 
 _DESCRIPTIONS = {
     304: "The client has this version already",
-    400: "The body cannot be read",
+    400: "The body, a header or the cursor cannot be read",
     401: "No valid credential",
-    403: "A member who may not do this",
+    403: "The caller may not do this",
     404: "No such thing, or not visible to the caller",
     409: "In conflict with what is there",
     412: "Changed since the version in If-Match",
@@ -224,11 +224,16 @@ _DESCRIPTIONS = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI `responses` of the given statuses, all but 304 with a problem document."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        status: {"description": _DESCRIPTIONS[status], **({"content": content} if status >= 400 else {})}
-        for status in statuses
-    }
+    return {status: _described(status) for status in statuses}
+
+
+def _described(status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": _DESCRIPTIONS[status]}
+    if status >= 400:
+        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if status in {429, 503}:
+        response["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+    return response
 
 
 def problem_schemas() -> dict[str, Any]:

@@ -69,7 +69,8 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """A route that answers a wrong content type (415) and a malformed body or header (400) before anything else.
 
-    It also stores the answer to a request with an Idempotency-Key, and gives the stored one.
+    Headers are read where the route documents a 400. It also stores the answer to a request with an Idempotency-Key,
+    and gives the stored one.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -79,12 +80,15 @@ class StrictRoute(APIRoute):
         if self.body_field is not None:
             accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (_JSON,)
 
+        reads_headers = 400 in self.responses
+
         async def handle_strictly(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
             if accepted:
                 await _check_body(strict, accepted)
-            read_if_match(strict.headers)
-            read_idempotency_key(strict.headers)
+            if reads_headers:
+                read_if_match(strict.headers.get("if-match"))
+                read_idempotency_key(strict.headers.get("idempotency-key"))
             try:
                 response = await handle(strict)
             except ReplayError as replay:

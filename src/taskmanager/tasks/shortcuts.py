@@ -165,7 +165,7 @@ class TaskShortcuts:
         if given is None:
             return None if self._require_if_match else NO_CONDITION
         try:
-            return read_if_match({"if-match": given.decode("latin-1")})
+            return read_if_match(given.decode("latin-1"))
         except MalformedHeaderError:
             return None
 
