@@ -26,7 +26,13 @@ def test_headers_that_routes_read_are_described(current: dict[str, Any]) -> None
             assert described(method, path) == {"If-Match"}
         answers = current["paths"][f"/api/v1{path}"]["patch"]["responses"]
         assert (set(answers["200"]["headers"]), set(answers["429"]["headers"])) == ({"ETag"}, {"Retry-After"})
-    for path in ("/tasks", "/tasks/bulk", "/projects", "/projects/{project_id}/members", "/notifications/{notification_id}/read"):
+    for path in (
+        "/tasks",
+        "/tasks/bulk",
+        "/projects",
+        "/projects/{project_id}/members",
+        "/notifications/{notification_id}/read",
+    ):
         assert described("post", path) == {"Idempotency-Key"}
     assert described("post", "/users") == set()
 
