@@ -324,14 +324,6 @@ class TestCausesInSharedStatements:
             assert value(await self.refused(client, alice), "unavailable_total", cause="pool_timeout") == 1
 
 
-async def test_passwords_that_wait_are_counted(observer: httpx.AsyncClient, observed: FastAPI) -> None:
-    hashing = [asyncio.create_task(observed.state.password_hasher.hash("a password")) for _ in range(5)]
-    await asyncio.sleep(0)
-    assert value(await scrape(observer), "password_hashes_pending") >= 3
-    await asyncio.gather(*hashing)
-    assert value(await scrape(observer), "password_hashes_pending") == 0
-
-
 async def test_logins_that_wait_are_counted(observer: httpx.AsyncClient, observed: FastAPI) -> None:
     hasher: PasswordHasher = observed.state.password_hasher
     done = asyncio.Event()

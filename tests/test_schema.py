@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -19,7 +20,8 @@ import taskmanager
 from taskmanager.database import SCHEMA_REVISION, Base, Database, SchemaError
 from taskmanager.main import create_app
 from taskmanager.schema_migrations import alembic_config, migrations_directory
-from tests.applications import started, without_lifespan
+from tests.applications import started
+from tests.command_line import run
 from tests.conftest import make_settings
 from tests.databases import temporary_database
 from tests.server import connect
@@ -221,8 +223,20 @@ class TestStart:
         connection = await connect(make_url(empty_url))
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
         await connection.close()
-        async with without_lifespan(create_app(make_settings(database_url=empty_url))) as client:
+        async with started(create_app(make_settings(database_url=empty_url))) as client:
             assert (await client.get("/readyz")).status_code == 200
+
+    async def test_the_database_of_another_application_is_refused(self, empty_url: str, tmp_path: Path) -> None:
+        connection = await connect(make_url(empty_url))
+        await connection.execute("CREATE TABLE alembic_version (version_num text)")
+        await connection.execute("INSERT INTO alembic_version VALUES ('ae1027a6acf')")
+        await connection.close()
+        with pytest.raises(SchemaError, match="another application, which left it at revision ae1027a6acf"):
+            async with started(create_app(make_settings(database_url=empty_url))):
+                pytest.fail("it started")
+        refused = await asyncio.to_thread(run, "migrate", environment={"DATABASE_URL": empty_url}, cwd=tmp_path)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+        assert "ae1027a6acf" in refused.stderr
 
     async def test_an_old_server_is_refused(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("taskmanager.database.MINIMUM_SERVER_VERSION", 99)

@@ -33,7 +33,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database import Database, SchemaError, sqlstate_of, unreachable
+from taskmanager.database import SCHEMA_REVISION, Database, SchemaError, sqlstate_of, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings
@@ -86,7 +86,7 @@ def dev_server(*, reload: bool = False) -> None:
 
 @cli.command()
 def serve(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to serve from.")] = 1) -> None:
-    """Serve for production, from the database at DATABASE_URL, whose schema must be up to date."""
+    """Serve for production, from the database at DATABASE_URL, whose schema must not be behind this version."""
     settings = _settings(Settings)
     _require_database(settings)
     _require_free_port(settings)
@@ -278,11 +278,14 @@ def _development_secret(data_dir: Path) -> str:
 def _migrate(settings: DatabaseSettings) -> None:
     # Alembic takes longer to import than `serve`, which has no use for it, takes to check its settings.
     from alembic import command  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     from taskmanager.schema_migrations import alembic_config  # noqa: PLC0415
 
     for tries_left in reversed(range(_MIGRATION_TRIES)):
         try:
+            if asyncio.run(_is_newer(settings)):
+                return
             command.upgrade(alembic_config(settings.database_url), "head")
         except DBAPIError as error:
             if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
@@ -292,8 +295,20 @@ def _migrate(settings: DatabaseSettings) -> None:
             time.sleep(_MIGRATION_PAUSE_SECONDS)
         except OSError as error:
             _refuse(unreachable(error))
+        except CommandError as error:
+            _refuse(str(error))
         else:
             return
+
+
+async def _is_newer(settings: DatabaseSettings) -> bool:
+    database = Database(settings)
+    try:
+        return await database.check_schema() != SCHEMA_REVISION
+    except SchemaError:
+        return False  # there is something to do, or Alembic says what is wrong
+    finally:
+        await database.dispose()
 
 
 async def _check_schema(settings: Settings) -> None:

@@ -329,13 +329,16 @@ class Database:
         version serves on while that is rolled out, and starts when it was taken back.
 
         Raises:
-            SchemaError: The server is older than PostgreSQL 18, or the schema is behind the code.
+            SchemaError: The server is older than PostgreSQL 18, or the schema is behind the code or not this service's.
         """
         async with self.reader() as session:
             version = int((await session.execute(text("SHOW server_version_num"))).scalar_one()) // 10_000
             if version < MINIMUM_SERVER_VERSION:
                 raise SchemaError(f"PostgreSQL {version} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
             found = await current_revision(session)
+            is_ours = (await session.execute(text("SELECT to_regclass('project_members') IS NOT NULL"))).scalar_one()
+        if found is not None and not is_ours and not is_known_revision(found):
+            raise SchemaError(f"the database belongs to another application, which left it at revision {found}")
         if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
             raise SchemaError(
                 f"the database schema is at revision {found or 'none'} and this version needs {SCHEMA_REVISION}: "

@@ -179,7 +179,7 @@ def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, li
     kinds = shared.coalescers
     counter("shared_statements", "Those that requests can share.", lambda: sum(kind.statements for kind in kinds))
     counter("shared_statement_requests", "Requests in these.", lambda: sum(kind.requests for kind in kinds))
-    gauge("password_hashes_pending", "Logins, and other passwords, under way or waiting.", lambda: hasher.pending)
+    gauge("password_hashes_pending", "Requests with a password under way or waiting.", lambda: hasher.pending)
     failures = limiter.failures
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])
     counter("rate_limits_failed_closed", "Logins refused for want of an answer.", lambda: failures["closed"])
@@ -302,8 +302,9 @@ def _describe_etag(operation: dict[str, Any]) -> None:
     if _CONDITIONS.isdisjoint(parameter["name"] for parameter in operation.get("parameters", ())):
         return
     for status, response in operation["responses"].items():
-        if status in {"200", "304"}:
-            response["headers"] = {"ETag": {"description": "The version", "schema": {"type": "string"}}}
+        if status in {"200", "304", "412"}:
+            etag = {"description": "The version that is there", "schema": {"type": "string"}}
+            response.setdefault("headers", {})["ETag"] = etag
 
 
 def _complete_openapi(app: FastAPI) -> None:

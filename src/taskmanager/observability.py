@@ -115,6 +115,11 @@ def _add_request(_logger: Any, _method: str, event: structlog.types.EventDict) -
     return event
 
 
+def _is_told_here_only(record: logging.LogRecord) -> bool:
+    # Of what is not HTTP `http_protocol` tells with the request's id.
+    return record.msg != "Invalid HTTP request received."
+
+
 def configure_logging(*, readable: bool) -> None:
     """Send every log line of the process, uvicorn's included, to standard output in one format."""
     shared: list[structlog.types.Processor] = [
@@ -152,6 +157,7 @@ def configure_logging(*, readable: bool) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers = []
+        logger.addFilter(_is_told_here_only)
         # Without any handler to reach, uvicorn does not even put its line of each request together.
         logger.propagate = name != "uvicorn.access"
     # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.

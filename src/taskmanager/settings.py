@@ -146,7 +146,7 @@ class Settings(DatabaseSettings):
         description="Threads of a worker that hash passwords, 19 MiB and about 35 ms of one core each time.",
     )
     password_hash_queue: int = Field(
-        default=200, ge=1, le=10_000, description="Logins that may wait for a hashing thread before the answer is 503."
+        default=200, ge=1, le=10_000, description="Requests with a password that may wait before the answer is 503."
     )
     share_statements: bool = Field(
         default=True,

@@ -40,8 +40,8 @@ async def change_password(
         username=account.username,
         email=account.email,
     )
-    login = await _confirm(account.id, change.current_password, database=database, hasher=hasher)
     async with hasher.turn():
+        login = await _confirm(account.id, change.current_password, database=database, hasher=hasher)
         new_hash = await hasher.hash(new)
     async with database.transaction() as transaction:
         if not await AccountWriter(transaction).replace_hash(login, new_hash):
@@ -57,7 +57,8 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
         OwnsSharedProjectsError: Projects with other members would be left without an owner.
         OverloadedError: Too many passwords are being checked.
     """
-    login = await _confirm(user_id, password, database=database, hasher=hasher)
+    async with hasher.turn():
+        login = await _confirm(user_id, password, database=database, hasher=hasher)
     async with database.long_transaction() as transaction:
         deleter = AccountDeleter(transaction)
         unshared, orphaned = await deleter.lock_projects(user_id=user_id)
@@ -72,10 +73,9 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
 
 async def _confirm(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> StoredLogin:
     given = password.get_secret_value()
-    async with hasher.turn():
-        async with database.reader() as reader:
-            login = await AccountReader(reader).find_login_of(user_id)
-        matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
+    async with database.reader() as reader:
+        login = await AccountReader(reader).find_login_of(user_id)
+    matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
     if login is None or not matches or len(given) > MAX_CHARACTERS:
         raise WrongPasswordError
     return login

@@ -94,8 +94,8 @@ class PasswordHasher:
 
     @property
     def pending(self) -> int:
-        """How many logins, or other passwords if those are more, are under way or wait; at most as many as may."""
-        return self._capacity - min(self._free, self._free_turns - self._at_entrance)
+        """How many requests with a password are under way or wait; with as many as may, logins are refused."""
+        return min(self._capacity, self._capacity - self._free_turns + self._at_entrance)
 
     def needs_rehash(self, stored: str) -> bool:
         """Tell whether the hash was made with older parameters."""
