@@ -93,7 +93,8 @@ def _report(
     lines = [
         f"{cores} cores ({processor}), Python {python}, revision {revised}",
         "",
-        f"A loop of five million additions takes {_with_span(loops, 2)} s.",
+        f"A loop of five million additions takes {_with_span(loops, 2)} s. The import is timed with the collector on.",
+        *(f"\n{name}: revision {revised}." for name, revised in machine["checkouts"].items()),
         "",
         "| Server | Workers | First answer, s | Import, s of processor time | Largest process, MiB | All (PSS), MiB |",
         "|---|---|---|---|---|---|",
