@@ -192,7 +192,9 @@ async def test_requests_that_come_together_are_answered_in_turn(connection: Conn
         assert b"x-path: " + path in answer
 
 
-async def test_what_is_not_http_is_refused_by_a_problem_document(connection: Connection) -> None:
+async def test_what_is_not_http_is_refused_by_a_problem_document(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     connection.writer.write(b"GET / HTTP/9 nonsense\r\n\r\n")
     with capture_logs() as logged:
         async with asyncio.timeout(5):
@@ -206,3 +208,4 @@ async def test_what_is_not_http_is_refused_by_a_problem_document(connection: Con
     assert (problem["type"], problem["status"]) == ("urn:taskmanager:problem:malformed-request", 400)
     assert problem["request_id"] == headers["x-request-id"]
     assert [line["request_id"] for line in logged] == [headers["x-request-id"]]
+    assert caplog.messages == ["Invalid HTTP request received."]  # uvicorn's own words, which the log leaves out

@@ -209,6 +209,7 @@ from taskmanager.request_context import CURRENT_REQUEST, RequestContext
 
 configure_logging(readable=False)
 logging.getLogger("uvicorn.error").info("outside")
+logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")  # told by http_protocol, with an id
 headers = [(b"x-request-id", b"the-id"), (b"traceparent", b"TRACEPARENT")]
 token = CURRENT_REQUEST.set(RequestContext(headers))
 structlog.stdlib.get_logger("taskmanager.error").warning("ours")

@@ -336,15 +336,17 @@ class Database:
             if version < MINIMUM_SERVER_VERSION:
                 raise SchemaError(f"PostgreSQL {version} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
             found = await current_revision(session)
-            is_ours = (await session.execute(text("SELECT to_regclass('project_members') IS NOT NULL"))).scalar_one()
-        if found is not None and not is_ours and not is_known_revision(found):
-            raise SchemaError(f"the database belongs to another application, which left it at revision {found}")
-        if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
-            raise SchemaError(
-                f"the database schema is at revision {found or 'none'} and this version needs {SCHEMA_REVISION}: "
-                "run `taskmanager migrate`"
-            )
-        return found
+            if found == SCHEMA_REVISION:
+                return found
+            if found is None or is_known_revision(found):
+                raise SchemaError(
+                    f"the database schema is at revision {found or 'none'} and this version needs {SCHEMA_REVISION}: "
+                    "run `taskmanager migrate`"
+                )
+            is_ours = await session.execute(text("SELECT to_regclass('project_members') IS NOT NULL"))
+            if not is_ours.scalar_one():
+                raise SchemaError(f"the database belongs to another application, which left it at revision {found}")
+            return found
 
     async def dispose(self) -> None:
         """Close every connection."""

@@ -115,7 +115,7 @@ class RequestIdentity:
 
 
 def read_idempotency_key(value: str | None) -> str | None:
-    """Return the key in an Idempotency-Key: 1 to 255 printable ASCII characters, bare or as a quoted string.
+    """Return the key in an Idempotency-Key, 1 to 255 printable ASCII characters, bare or quoted; None without one.
 
     Raises:
         MalformedHeaderError: The header holds something else.

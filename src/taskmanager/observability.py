@@ -115,8 +115,8 @@ def _add_request(_logger: Any, _method: str, event: structlog.types.EventDict) -
     return event
 
 
-def _is_told_here_only(record: logging.LogRecord) -> bool:
-    # Of what is not HTTP `http_protocol` tells with the request's id.
+def _is_not_told_elsewhere(record: logging.LogRecord) -> bool:
+    # `http_protocol` tells of what is not HTTP, with a request id that leads to the line.
     return record.msg != "Invalid HTTP request received."
 
 
@@ -157,7 +157,7 @@ def configure_logging(*, readable: bool) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers = []
-        logger.addFilter(_is_told_here_only)
+        logger.addFilter(_is_not_told_elsewhere)
         # Without any handler to reach, uvicorn does not even put its line of each request together.
         logger.propagate = name != "uvicorn.access"
     # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.

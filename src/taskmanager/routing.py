@@ -79,7 +79,6 @@ class StrictRoute(APIRoute):
         accepted: tuple[str, ...] = ()
         if self.body_field is not None:
             accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (_JSON,)
-
         reads_headers = 400 in self.responses
 
         async def handle_strictly(request: Request) -> Response:

@@ -72,9 +72,9 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
 
 
 async def _confirm(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> StoredLogin:
-    given = password.get_secret_value()
     async with database.reader() as reader:
         login = await AccountReader(reader).find_login_of(user_id)
+    given = password.get_secret_value()
     matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
     if login is None or not matches or len(given) > MAX_CHARACTERS:
         raise WrongPasswordError
