@@ -14,7 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from taskmanager.http_protocol import CorkedHttpProtocol, CorkedTransport, LeanCycle
+from taskmanager.http_protocol import MOST_HEADER_BYTES, CorkedHttpProtocol, CorkedTransport, LeanCycle
 
 PLAIN = [(b"content-type", b"application/json"), (b"etag", b'"1"'), (b"content-length", b"2")]
 
@@ -209,3 +209,43 @@ async def test_what_is_not_http_is_refused_by_a_problem_document(
     assert problem["request_id"] == headers["x-request-id"]
     assert [line["request_id"] for line in logged] == [headers["x-request-id"]]
     assert caplog.messages == ["Invalid HTTP request received."]  # uvicorn's own words, which the log leaves out
+
+
+LONG = MOST_HEADER_BYTES + 1
+_TOO_LONG = {
+    "one header": b"GET /0 HTTP/1.1\r\nHost: x\r\nOrigin: " + b"o" * LONG + b"\r\n\r\n",
+    "many headers": b"GET /0 HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * (LONG // 6 + 1) + b"\r\n",
+    "a name": b"GET /0 HTTP/1.1\r\nHost: x\r\n" + b"n" * LONG + b": b\r\n\r\n",
+    "the path": b"GET /" + b"0" * LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "the query": b"GET /0?" + b"q" * LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an unfinished header": b"GET /0 HTTP/1.1\r\nHost: x\r\nOrigin: " + b"o" * 8_000_000,
+    "an unfinished path": b"GET /" + b"0" * 8_000_000,
+    "before a body": b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX: " + b"x" * LONG + b"\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("name", _TOO_LONG)
+async def test_a_head_that_is_too_long_is_refused(connection: Connection, name: str) -> None:
+    connection.writer.write(_TOO_LONG[name])
+    async with asyncio.timeout(5):
+        head, _, body = (await connection.reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert b"connection: close" in head
+    assert json.loads(body)["type"] == "urn:taskmanager:problem:headers-too-large"
+
+
+async def test_a_head_of_exactly_the_bound_passes(connection: Connection) -> None:
+    lines = b"Host: x\r\nX: "
+    used = len("/0.0") + len("Host: x\r\n") + len("X: \r\n")
+    connection.writer.write(b"GET /0.0 HTTP/1.1\r\n" + lines + b"x" * (MOST_HEADER_BYTES - used) + b"\r\n\r\n")
+    assert (await connection.reader.readuntil(b"{}")).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_long_body_does_not_count_as_a_head(connection: Connection) -> None:
+    body = b"b" * (3 * MOST_HEADER_BYTES)
+    request = b"POST /0.0 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    for _ in range(3):
+        connection.writer.write(request + body)
+    for _ in range(3):
+        answer = await asyncio.wait_for(connection.reader.readuntil(b"{}"), 5)
+        assert answer.startswith(b"HTTP/1.1 200 OK")

@@ -32,6 +32,9 @@ _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
 SHARED_CONNECTIONS = 2
 # Longer than a migration asks for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
+# Statements that are kept compiled, per engine, and prepared, per connection; each takes some 15 KB.
+_COMPILED_STATEMENTS = 64
+_PREPARED_STATEMENTS = 64
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
@@ -214,6 +217,7 @@ class Database:
             pool_timeout=settings.database_pool_wait_seconds,
             pool_pre_ping=True,
             hide_parameters=True,
+            query_cache_size=_COMPILED_STATEMENTS,
             # Outside AUTOCOMMIT the ping of each checkout would be three round trips: BEGIN, ping, ROLLBACK.
             isolation_level="AUTOCOMMIT",
             connect_args=_connect_args(settings, settings.database_statement_timeout_ms),
@@ -229,6 +233,7 @@ class Database:
             pool_pre_ping=True,
             pool_recycle=30,
             hide_parameters=True,
+            query_cache_size=_COMPILED_STATEMENTS,
             connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
         )
         self.meter = StatementMeter()
@@ -242,6 +247,7 @@ class Database:
             pool_timeout=settings.database_pool_wait_seconds,
             pool_pre_ping=True,
             hide_parameters=True,
+            query_cache_size=_COMPILED_STATEMENTS,
             isolation_level="AUTOCOMMIT",
             connect_args=_connect_args(
                 settings,
@@ -387,6 +393,7 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int, **serve
     patience = settings.database_command_timeout_seconds - settings.database_statement_timeout_ms / 1000
     return {
         "connection_class": _DriverConnection,
+        "prepared_statement_cache_size": _PREPARED_STATEMENTS,
         "timeout": settings.database_connect_timeout_seconds,
         "command_timeout": statement_timeout_ms / 1000 + max(patience, 0.1),
         "server_settings": {

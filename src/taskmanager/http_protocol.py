@@ -18,6 +18,12 @@ _VALUE_BYTES: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte
 # How the connection goes on is for uvicorn to say.
 _STEERING: Final = frozenset({b"connection", b"transfer-encoding"})
 _CLOSE: Final = b"connection: close\r\n"
+# Of the request line and all header lines together, in bytes.
+MOST_HEADER_BYTES: Final = 65_536
+# How long, and how many bytes of, what a refused client still sends is read: closed before that, the connection would
+# be reset, and the client might never see the answer.
+_LINGER_SECONDS: Final = 2.0
+_MOST_REFUSED_BYTES: Final = 16_777_216
 
 
 class CorkedTransport:
@@ -113,6 +119,13 @@ class CorkedHttpProtocol(HttpToolsProtocol):
     """The protocol of one connection, which has one timer for as long as it lasts where uvicorn has one per request."""
 
     _idle_since: float | None = None
+    # Of a head only the pieces are counted that came after the one in which it began: that one may hold other requests.
+    _in_head = False
+    _piece_bytes = 0
+    _first_bytes = 0
+    _later_bytes = 0
+    _is_refused = False
+    _refused_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
@@ -123,6 +136,43 @@ class CorkedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come, as long as no head gets longer than it may be."""
+        if self._is_refused:
+            self._refused_bytes += len(data)
+            if self._refused_bytes > _MOST_REFUSED_BYTES:
+                self.transport.abort()
+            return
+        self._piece_bytes = len(data)
+        if self._in_head:
+            self._later_bytes += len(data)
+            if self._later_bytes > MOST_HEADER_BYTES:
+                self._refuse_head()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._in_head = True
+        self._first_bytes = self._piece_bytes
+        self._later_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application.
+
+        Raises:
+            ValueError: Its head is longer than it may be; the parser makes a refusal of it.
+        """
+        self._in_head = False
+        # The pieces may hold more than the head, so it is measured only if they are long.
+        if self._first_bytes + self._later_bytes > MOST_HEADER_BYTES:
+            lines = sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if len(self.url) + lines > MOST_HEADER_BYTES:
+                self._refuse_head()
+                raise ValueError("the head is too long")
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Begin with the next request, or wait for it for as long as an idle connection may stay open."""
@@ -151,13 +201,23 @@ class CorkedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem document, and close the connection."""
+        if not self._is_refused:
+            self._refuse(Answer(400, "malformed-request", msg), event="not HTTP")
+            self.transport.close()
+
+    def _refuse_head(self) -> None:
+        detail = f"The request line and the headers may have {MOST_HEADER_BYTES} bytes together."
+        self._refuse(Answer(431, "headers-too-large", detail), event="headers too large")
+        self._is_refused = True
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+    def _refuse(self, answer: Answer, *, event: str) -> None:
         request_id = RequestContext(()).request_id
-        structlog.stdlib.get_logger("taskmanager.error").warning("not HTTP", request_id=request_id, client=self.client)
-        response = problem_response(Answer(400, "malformed-request", msg), {"state": {"request_id": request_id}})
+        structlog.stdlib.get_logger("taskmanager.error").warning(event, request_id=request_id, client=self.client)
+        response = problem_response(answer, {"state": {"request_id": request_id}})
         headers = (*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode()))
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[400], lines, _CLOSE, bytes(response.body)))
-        self.transport.close()
+        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[answer.status], lines, _CLOSE, bytes(response.body)))
 
     def _look_again_in(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

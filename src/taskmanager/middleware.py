@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -22,6 +21,7 @@ from taskmanager.metrics import Metrics
 from taskmanager.observability import log_request
 from taskmanager.problems import Answer, answer_to, problem_response, unavailable_cause
 from taskmanager.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
+from taskmanager.short_key_cache import cache_short_keys
 from taskmanager.tracing import join_span, name_span
 
 # Serialisation failure, deadlock.
@@ -120,7 +120,7 @@ class ProblemCORSMiddleware(CORSMiddleware):
 
     def __init__(self, app: ASGIApp, **options: Any) -> None:
         super().__init__(app, **options)
-        self._answer_headers = lru_cache(maxsize=256)(self._new_answer_headers)
+        self._answer_headers = cache_short_keys(256)(self._new_answer_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

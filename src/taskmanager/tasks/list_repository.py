@@ -1,117 +1,109 @@
 """The statement that lists tasks: filtered, sorted, by page or by key."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    FromClause,
-    RowMapping,
-    Select,
-    and_,
-    bindparam,
-    func,
-    not_,
-    or_,
-    select,
-    true,
-    tuple_,
-    union_all,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import RowMapping, TextClause
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import BigInteger, Integer, Text, TypeEngine
 
-from taskmanager.database import ReadSession
+from taskmanager.database import ReadSession, statement
 from taskmanager.pagination import CursorSigner
-from taskmanager.projects.models import ProjectMember
-from taskmanager.tasks.models import Task
-from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList, TaskRead, TaskSort, TaskStatus
-from taskmanager.tasks.statements import TASK_FIELDS
+from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList, TaskRead, TaskSort
+from taskmanager.tasks.statements import TASK_FIELDS, task_columns
 
-_TASKS = Task.__table__
-_TASK = _TASKS.c
-_MEMBER = ProjectMember.__table__.c
-_COLUMNS = [_TASK[name] for name in TASK_FIELDS]
-_SORT_KEYS: dict[TaskSort, ColumnElement[Any]] = {
-    TaskSort.UPDATED_AT: _TASK.updated_at,
-    TaskSort.PRIORITY: _TASK.priority,
-    TaskSort.TITLE: func.lower(_TASK.title).collate("C"),
-    TaskSort.DUE_AT: _TASK.due_at,
+_TIME = TIMESTAMP(timezone=True)
+_CREATED_AT_AND_ID = ("t.created_at", "t.id")
+_SORT_KEYS = {
+    TaskSort.UPDATED_AT: "t.updated_at",
+    TaskSort.PRIORITY: "t.priority",
+    TaskSort.TITLE: 'lower(t.title) COLLATE "C"',
+    TaskSort.DUE_AT: "t.due_at",
 }
-_TIMES = (_TASK.created_at, _TASK.updated_at, _TASK.due_at)
-_USER = bindparam("user_id", type_=BigInteger())
-_CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "status": _TASK.status.in_(bindparam("status", expanding=True)),
-    "priority": _TASK.priority.in_(bindparam("priority", expanding=True)),
-    "tag": Task.tags.overlap(bindparam("tag", type_=ARRAY(Text))),
-    "assignee": _TASK.assignee_id.in_(bindparam("assignee", expanding=True)),
-    "due_after": _TASK.due_at >= bindparam("due_after"),
-    "due_before": _TASK.due_at < bindparam("due_before"),
-    "overdue": and_(
-        _TASK.due_at.is_not(None),
-        _TASK.due_at < func.now(),
-        _TASK.status.not_in((TaskStatus.COMPLETED, TaskStatus.CANCELLED)),
-    ),
-    "search": or_(_TASK.title.ilike(bindparam("search")), _TASK.description.ilike(bindparam("search"))),
+_KEY_TYPES: dict[str, TypeEngine[Any]] = {
+    "t.created_at": _TIME,
+    "t.id": BigInteger(),
+    "t.updated_at": _TIME,
+    "t.priority": Integer(),
+    'lower(t.title) COLLATE "C"': Text(),
+    "t.due_at": _TIME,
 }
-_CONDITIONS["not overdue"] = not_(_CONDITIONS["overdue"])
+_OVERDUE = "t.due_at IS NOT NULL AND t.due_at < now() AND t.status NOT IN ('completed', 'cancelled')"
+_CONDITIONS = {
+    "status": "t.status = :status",
+    "statuses": "t.status = ANY(:statuses)",
+    "priority": "t.priority = :priority",
+    "priorities": "t.priority = ANY(:priorities)",
+    "assignee_id": "t.assignee_id = :assignee_id",
+    "assignee_ids": "t.assignee_id = ANY(:assignee_ids)",
+    "tags": "t.tags && :tags",
+    "due_after": "t.due_at >= :due_after",
+    "due_before": "t.due_at < :due_before",
+    "overdue": _OVERDUE,
+    "not overdue": f"NOT ({_OVERDUE})",
+    "search": "(t.title ILIKE :search OR t.description ILIKE :search)",
+}
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "status": Text(),
+    "statuses": ARRAY(Text),
+    "priority": Integer(),
+    "priorities": ARRAY(Integer),
+    "tags": ARRAY(Text),
+    "due_after": _TIME,
+    "due_before": _TIME,
+    "search": Text(),
+    "needed": Integer(),
+    "size": Integer(),
+    "skip": Integer(),
+}
+_WITH_A_DUE_TIME = frozenset({"due_after", "due_before", "overdue"})
 
 
 class _Order:
     """The order of a list: a sort key, then time of creation and id, all in one direction."""
 
     def __init__(self, sort_by: TaskSort, *, ascending: bool) -> None:
-        self.sort_by = sort_by
-        self._ascending = ascending
-        self._keys: list[ColumnElement[Any]] = [_TASK.created_at, _TASK.id]
-        if sort_by is not TaskSort.CREATED_AT:
-            self._keys.insert(0, _SORT_KEYS[sort_by])
+        first = _SORT_KEYS.get(sort_by)
+        self.keys = _CREATED_AT_AND_ID if first is None else (first, *_CREATED_AT_AND_ID)
+        self._direction = "ASC" if ascending else "DESC"
+        self._is_after = ">" if ascending else "<"
 
-    def clauses(self, keys: Sequence[ColumnElement[Any]] | None = None) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY clauses of an index, for rows whose keys are not NULL."""
-        return [key.asc() if self._ascending else key.desc() for key in (self._keys if keys is None else keys)]
+    def by(self, keys: Sequence[str]) -> str:
+        """Return the ORDER BY clause of an index, for rows whose keys are not NULL."""
+        return ", ".join(f"{key} {self._direction}" for key in keys)
 
-    def clauses_nulls_last(self, keys: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY clauses for any rows; NULL sorts last both ways."""
-        first, *rest = self.clauses(keys)
-        return [first.nulls_last(), *rest]
+    def by_labels(self, source: str) -> str:
+        """Return the ORDER BY clause for any rows of a subquery that has `labelled_keys`; NULL sorts last both ways."""
+        first, *rest = (f"{source}.key_{number} {self._direction}" for number in range(len(self.keys)))
+        return ", ".join([f"{first} NULLS LAST", *rest])
 
-    def labelled_keys(self) -> list[ColumnElement[Any]]:
+    def labelled_keys(self) -> str:
         """Return the sort keys as columns of the result."""
-        return [key.label(f"key_{number}") for number, key in enumerate(self._keys)]
+        return ", ".join(f"{key} AS key_{number}" for number, key in enumerate(self.keys))
 
-    def keys_of(self, source: FromClause) -> list[ColumnElement[Any]]:
-        """Return the columns of a subquery that hold the sort keys."""
-        return [source.c[f"key_{number}"] for number in range(len(self._keys))]
-
-    def after(self, *, skip_first: bool = False) -> ColumnElement[bool]:
+    def after(self, *, skip_first: bool = False) -> str:
         """Return the condition that a row comes behind the values `seen_0` and so on, which must not be NULL."""
-        keys = list(enumerate(self._keys))[1 if skip_first else 0 :]
-        row = tuple_(*(key for _, key in keys))
-        seen = tuple_(*(bindparam(f"seen_{number}", type_=_type_of(key)) for number, key in keys))
-        return row > seen if self._ascending else row < seen
+        numbers = range(1 if skip_first else 0, len(self.keys))
+        keys = ", ".join(self.keys[number] for number in numbers)
+        return f"({keys}) {self._is_after} ({', '.join(f':seen_{number}' for number in numbers)})"
+
+    def seen_types(self) -> dict[str, TypeEngine[Any]]:
+        """Return the types of the parameters of `after`."""
+        return {f"seen_{number}": _KEY_TYPES[key] for number, key in enumerate(self.keys)}
 
     def seen_values(self, cursor_values: Sequence[Any]) -> dict[str, Any]:
         """Return the parameters of `after`, from what a cursor holds."""
         return {
-            f"seen_{number}": datetime.fromisoformat(value) if key in _TIMES and value is not None else value
-            for number, (key, value) in enumerate(zip(self._keys, cursor_values, strict=True))
+            f"seen_{number}": datetime.fromisoformat(value) if _KEY_TYPES[key] is _TIME and value is not None else value
+            for number, (key, value) in enumerate(zip(self.keys, cursor_values, strict=True))
         }
 
     def cursor_values(self, row: RowMapping) -> list[Any]:
         """Return the sort key of a row of the result."""
-        return [row[f"key_{number}"] for number in range(len(self._keys))]
-
-
-def _type_of(key: ColumnElement[Any]) -> TypeEngine[Any]:
-    if key is _TASK.priority:
-        return Integer()
-    if key is _TASK.id:
-        return BigInteger()
-    return _TASK.created_at.type if key in _TIMES else Text()
+        return [row[f"key_{number}"] for number in range(len(self.keys))]
 
 
 class _Shape(NamedTuple):
@@ -128,79 +120,73 @@ class _Shape(NamedTuple):
     with_total: bool
 
 
-def _candidates(
-    shape: _Shape, order: _Order, member: FromClause, project_id: ColumnElement[int]
-) -> Select[Any] | CompoundSelect[Any]:
+def _candidates(shape: _Shape, order: _Order, conditions: str) -> str:
     """Return the first tasks of one project, as many as the page could need, each part in the order of an index."""
-    source = (
-        select(*_COLUMNS, *order.labelled_keys())
-        .where(_TASK.project_id == project_id, *(_CONDITIONS[name] for name in shape.filters))
-        .correlate(member)
-    )
-    needed = bindparam("needed", type_=Integer())
-    if order.sort_by is not TaskSort.DUE_AT:
-        if shape.seen:
-            source = source.where(order.after())
-        return source.order_by(*order.clauses()).limit(needed)
+    source = f"SELECT {task_columns('t')}, {order.labelled_keys()} FROM tasks t WHERE {conditions}"
+    after = f" AND {order.after()}" if shape.seen else ""
+    if shape.sort_by is not TaskSort.DUE_AT:
+        return f"{source}{after} ORDER BY {order.by(order.keys)} LIMIT :needed"
     # Tasks without a due time come last both ways, which no one index gives: two ordered parts do.
-    dated = source.where(_TASK.due_at.is_not(None)).order_by(*order.clauses()).limit(needed)
-    undated = source.where(_TASK.due_at.is_(None)).order_by(*order.clauses([_TASK.created_at, _TASK.id])).limit(needed)
+    undated = f"{source} AND t.due_at IS NULL"
+    by_creation = f"ORDER BY {order.by(_CREATED_AT_AND_ID)} LIMIT :needed"
     if shape.seen and not shape.seen[0]:
-        return undated.where(order.after(skip_first=True))
-    if shape.seen:
-        dated = dated.where(order.after())
-    if not {"due_after", "due_before", "overdue"}.isdisjoint(shape.filters):
+        return f"{undated} AND {order.after(skip_first=True)} {by_creation}"
+    dated = f"{source} AND t.due_at IS NOT NULL{after} ORDER BY {order.by(order.keys)} LIMIT :needed"
+    if not _WITH_A_DUE_TIME.isdisjoint(shape.filters):
         return dated  # PostgreSQL would read the whole project to find that nothing else is left
-    return union_all(dated, undated)
+    return f"({dated}) UNION ALL ({undated} {by_creation})"
 
 
-# To put a statement together takes longer than to run it. Each takes 200 KB, SQLAlchemy's own memory of it included.
+# To put a statement together takes as long as to run it.
 @lru_cache(maxsize=64)
-def _page(shape: _Shape) -> Select[Any]:
+def _page(shape: _Shape) -> TextClause:
     order = _Order(shape.sort_by, ascending=shape.ascending)
-    memberships = select(_MEMBER.project_id).where(_MEMBER.user_id == _USER)
-    if shape.projects:
-        memberships = memberships.where(_MEMBER.project_id.in_(bindparam("project_ids", expanding=True)))
-    member = memberships.subquery("member")
+    named = " AND project_id = ANY(:project_ids)" if shape.projects else ""
+    member = f"(SELECT project_id FROM project_members WHERE user_id = :user_id{named}) AS member"
     # A project that is named is named here too: PostgreSQL then knows how large that one is.
-    project_id = bindparam("project_id", type_=BigInteger()) if shape.projects == 1 else member.c.project_id
+    project = ":project_id" if shape.projects == 1 else "member.project_id"
+    conditions = " AND ".join([f"t.project_id = {project}", *(_CONDITIONS[name] for name in shape.filters)])
     # Limited per project, so that each part is read from an index and stops early; merged and cut to the page.
-    found = _candidates(shape, order, member, project_id).lateral("found")
-    page = (
-        select(*(found.c[name] for name in TASK_FIELDS), *order.keys_of(found))
-        .select_from(member.join(found, true()))
-        .order_by(*order.clauses_nulls_last(order.keys_of(found)))
-        .offset(bindparam("skip", type_=Integer()))
-        .limit(bindparam("size", type_=Integer()))
-        .subquery("page")
-    )
-    if not shape.with_total:
-        return select(page).order_by(*order.clauses_nulls_last(order.keys_of(page)))
-    counted = (
-        select(func.count().label("total"))
-        .select_from(member.join(_TASKS, _TASK.project_id == project_id))
-        .where(*(_CONDITIONS[name] for name in shape.filters))
-        .subquery("counted")
-    )
-    # The outer join keeps the total when the page is empty.
-    return (
-        select(counted.c.total, page)
-        .outerjoin_from(counted, page, true())
-        .order_by(*order.clauses_nulls_last(order.keys_of(page)))
-    )
+    page = f"""
+        SELECT found.* FROM {member} CROSS JOIN LATERAL ({_candidates(shape, order, conditions)}) AS found
+        ORDER BY {order.by_labels("found")} OFFSET :skip LIMIT :size
+    """
+    if shape.with_total:
+        # The outer join keeps the total when the page is empty.
+        sql = f"""
+            SELECT counted.total, page.*
+            FROM (SELECT count(*) AS total FROM {member} JOIN tasks t ON {conditions}) AS counted
+            LEFT JOIN ({page}) AS page ON true
+            ORDER BY {order.by_labels("page")}
+        """
+    else:
+        sql = page
+    types = {**_TYPES, **order.seen_types()}
+    return statement(sql, **{name: types[name] for name in set(re.findall(r":(\w+)", sql)) if name in types})
 
 
 def _filters(query: ProjectTaskQuery, user_id: int) -> dict[str, Any]:
-    """Return the filters that are given, by their names in `_CONDITIONS`, and their values."""
-    values: dict[str, Any] = {
-        "status": query.status,
-        "priority": query.priority,
-        "tag": query.tag,
-        "assignee": [user_id if who == "me" else who for who in query.assignee],
-        "due_after": query.due_after,
-        "due_before": query.due_before,
-    }
-    given = {name: value for name, value in values.items() if value}
+    """Return the filters that are given, by their names in `_CONDITIONS`, and their values.
+
+    One value is compared as such: PostgreSQL then reads an index in its order, which it does not for an array of one.
+    """
+    given: dict[str, Any] = {}
+    assignees = [user_id if who == "me" else who for who in query.assignee]
+    repeated: tuple[tuple[str, str, Sequence[Any]], ...] = (
+        ("status", "statuses", query.status),
+        ("priority", "priorities", query.priority),
+        ("assignee_id", "assignee_ids", assignees),
+    )
+    for one, several, values in repeated:
+        if values:
+            distinct = sorted(set(values))
+            given.update({one: distinct[0]} if len(distinct) == 1 else {several: distinct})
+    if query.tag:
+        given["tags"] = query.tag
+    if query.due_after is not None:
+        given["due_after"] = query.due_after
+    if query.due_before is not None:
+        given["due_before"] = query.due_before
     if query.overdue is not None:
         given["overdue" if query.overdue else "not overdue"] = True
     if query.search is not None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -16,6 +15,7 @@ from taskmanager.errors import InvalidCursorError, InvalidTokenError, MalformedH
 from taskmanager.field_types import MAXIMUM_ID
 from taskmanager.pagination import CursorSigner, kept_parameters, next_link
 from taskmanager.preconditions import NO_CONDITION, IfMatch, etag, read_if_match
+from taskmanager.short_key_cache import cache_short_keys
 from taskmanager.shortcuts import Shortcut, ShortcutAnswer, ShortcutRequest
 from taskmanager.tasks.list_repository import cursor_binding, list_name
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskCreate, TaskCreateAnywhere, TaskQuery, TaskUpdate
@@ -198,7 +198,7 @@ async def _read_body(request: ShortcutRequest[AccessClaims], kind: type[_B]) -> 
         return None
 
 
-@lru_cache(maxsize=1_000)
+@cache_short_keys(1_000)
 def _read_page_query(query_string: bytes, project_id: int | None) -> _PageQuery | None:
     pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
     given = dict(pairs)
