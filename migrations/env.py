@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from taskmanager.database import Base
+from taskmanager.database.database import Base
 from taskmanager.events.models import TransactionId
 
 for _feature in ("accounts", "comments", "events", "notifications", "projects", "rate_limits", "tasks"):

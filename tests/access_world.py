@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import httpx
 from fastapi import FastAPI
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person, client_for
 from tests.credentials import ALL_BUT_ADMIN, API, Key, Tokens, log_in, new_key
 from tests.rows import Snapshot, execute, wipe

@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 
 from taskmanager.accounts import passwords
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from taskmanager.schema_migrations import alembic_config
 from taskmanager.settings import Settings

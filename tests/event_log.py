@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 
 
 async def events_of(database: Database, entity: str, entity_id: int) -> list[dict[str, Any]]:

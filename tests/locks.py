@@ -5,7 +5,7 @@ import time
 
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 
 
 async def until_blocked(database: Database, *, waiting: int = 1) -> None:

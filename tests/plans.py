@@ -11,7 +11,7 @@ import asyncpg
 from alembic import command
 from sqlalchemy import event, make_url, text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.pagination import CursorSigner
 from taskmanager.schema_migrations import alembic_config
 from taskmanager.tasks.list_repository import TaskListReader

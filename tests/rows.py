@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 
 _TABLES = text("""
 SELECT c.relname AS name, c.relpersistence = 'p' AS lasting, ARRAY(

@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 from sqlalchemy import make_url
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.rows import fetch_all
 from tests.server import connect

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.access_world import ACTORS, MARKER, Actor, World, build_world
 from tests.conftest import PASSWORD
 from tests.credentials import API

@@ -20,7 +20,7 @@ from sqlalchemy import text
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
 from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.conftest import PASSWORD_HASH, client_for, make_settings
 from tests.credentials import ALL_BUT_ADMIN, API, bearer

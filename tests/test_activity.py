@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person, SignUp
 from tests.credentials import new_key, status_of
 from tests.rows import execute

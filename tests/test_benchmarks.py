@@ -19,7 +19,7 @@ from benchmarks.person import Answer, Person, Team
 from benchmarks.processes import proportional_megabytes, resident_megabytes
 from benchmarks.summary import Sample, summarise, table
 from benchmarks.verification import Caller, VerificationError, verify
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person as Account
 from tests.live_server import LiveServer
 from tests.rows import execute, fetch_all

@@ -21,7 +21,7 @@ from sqlalchemy import make_url, text
 
 from taskmanager import cli
 from taskmanager.__main__ import main
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.command_line import run
 from tests.conftest import SECRET
 from tests.live_server import free_port

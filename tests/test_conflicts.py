@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import make_url, text
 
 from taskmanager.accounts.dependencies import TasksWriter
-from taskmanager.database import Database, WriteSession
+from taskmanager.database.database import Database, WriteSession
 from taskmanager.dependencies import IdempotentTransaction, Reader, Transaction
 from taskmanager.field_types import RequestModel, ResponseModel
 from taskmanager.main import create_app

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.disconnects import assert_unharmed, run_disconnects
 

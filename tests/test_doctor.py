@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import make_url
 
 from taskmanager import doctor
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.doctor import Finding, Level, examine_database, examine_settings
 from taskmanager.schema_migrations import alembic_config
 from tests.command_line import run

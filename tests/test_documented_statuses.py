@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.idempotency import RequestIdentity
 from taskmanager.main import create_app
 from taskmanager.openapi import describe

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import SECRET, Person
 from tests.credentials import API, bearer
 from tests.live_server import LiveServer

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.errors import TaskManagerError
 from taskmanager.field_types import MAXIMUM_ID
 from taskmanager.problems import DOMAIN_ANSWERS

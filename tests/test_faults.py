@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.dependencies import Reader, Transaction
 from taskmanager.field_types import ResponseModel
 from taskmanager.main import create_app

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import schemathesis
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests import fuzz_hooks
 from tests.live_server import LiveServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import SECRET
 from tests.live_server import free_port
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.idempotency import RequestIdentity
 from taskmanager.main import create_app
 from taskmanager.settings import Settings

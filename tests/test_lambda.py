@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import SECRET
 from tests.databases import temporary_database
 from tests.server import execute_on

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from taskmanager.accounts.passwords import PasswordHasher
-from taskmanager.database import SHARED_CONNECTIONS, Database
+from taskmanager.database.database import SHARED_CONNECTIONS, Database
 from taskmanager.main import create_app
 from taskmanager.metrics import Metrics
 from tests.applications import started

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.conftest import SECRET, Person, SignUp, client_for, make_settings
 from tests.credentials import bearer, new_key

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.settings import DatabaseSettings, Settings
 from tests.conftest import SECRET
 from tests.live_server import RATE_LIMITS, LiveServer

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person, SignUp
 from tests.credentials import ALL_BUT_ADMIN, API, Key, Tokens, log_in, new_key, refresh, status_of
 from tests.locks import until_blocked

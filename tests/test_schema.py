@@ -17,7 +17,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import taskmanager
-from taskmanager.database import SCHEMA_REVISION, Base, Database, SchemaError
+from taskmanager.database.database import SCHEMA_REVISION, Base, Database, SchemaError
 from taskmanager.main import create_app
 from taskmanager.schema_migrations import alembic_config, migrations_directory
 from tests.applications import started
@@ -239,7 +239,7 @@ class TestStart:
         assert "ae1027a6acf" in refused.stderr
 
     async def test_an_old_server_is_refused(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("taskmanager.database.MINIMUM_SERVER_VERSION", 99)
+        monkeypatch.setattr("taskmanager.database.database.MINIMUM_SERVER_VERSION", 99)
         with pytest.raises(SchemaError, match=r"PostgreSQL \d+ is too old: 99 or newer is needed"):
             async with started(create_app(make_settings(database_url=database_url))):
                 pytest.fail("it started")

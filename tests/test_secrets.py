@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import SECRET
 from tests.credentials import API, bearer
 from tests.live_server import LiveServer

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.settings import Settings
 from tests.conftest import make_settings
 

@@ -16,7 +16,7 @@ from sqlalchemy import event, make_url, text
 from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 
-from taskmanager.database import Database, WriteSession
+from taskmanager.database.database import Database, WriteSession
 from taskmanager.dependencies import Transaction, open_transaction
 from taskmanager.errors import ProjectArchivedError
 from taskmanager.field_types import ResponseModel

@@ -20,7 +20,7 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url
 
-from taskmanager.database import SCHEMA_REVISION
+from taskmanager.database.database import SCHEMA_REVISION
 from taskmanager.schema_migrations import alembic_config
 from tests.conftest import SECRET
 from tests.credentials import API

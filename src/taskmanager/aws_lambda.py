@@ -21,7 +21,7 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         pydantic.ValidationError: A setting is missing, malformed or unsafe.
-        taskmanager.database.SchemaError: The server or its schema does not fit this version.
+        taskmanager.database.database.SchemaError: The server or its schema does not fit this version.
         sqlalchemy.exc.DBAPIError: The database refused the application's start; the next event tries again.
         OSError: The database did not answer the application's start; the next event tries again.
     """

@@ -33,7 +33,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database import SCHEMA_REVISION, Database, SchemaError, sqlstate_of, unreachable
+from taskmanager.database.database import SCHEMA_REVISION, Database, SchemaError, sqlstate_of, unreachable
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountWriter
 from taskmanager.comments.repository import CommentWriter
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.projects.repository import ProjectWriter
 from taskmanager.projects.schemas import ProjectCreate
 from taskmanager.tasks.repository import TaskWriter

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Header, Query, Request, Response
 
 from taskmanager.client_addresses import ClientAddresses, rate_limit_subject
-from taskmanager.database import Database, ReadSession, WriteSession
+from taskmanager.database.database import Database, ReadSession, WriteSession
 from taskmanager.errors import RateLimitedError
 from taskmanager.idempotency import (
     PENDING_ANSWER,

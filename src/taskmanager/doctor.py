@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from taskmanager.database import (
+from taskmanager.database.database import (
     MINIMUM_SERVER_VERSION,
     SCHEMA_REVISION,
     SHARED_CONNECTIONS,

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBina
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
-from taskmanager.database import Base, WriteSession, statement
+from taskmanager.database.database import Base, WriteSession, statement
 from taskmanager.errors import (
     IdempotencyKeyInUseError,
     IdempotencyKeyReusedError,

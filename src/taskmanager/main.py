@@ -24,7 +24,7 @@ from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
 from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.draining import Drain
 from taskmanager.health.readiness import Readiness

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskmanager.database import sqlstate_of
+from taskmanager.database.database import sqlstate_of
 from taskmanager.draining import Drain
 from taskmanager.errors import ContentTooLargeError, OverloadedError
 from taskmanager.metrics import Metrics

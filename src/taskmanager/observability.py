@@ -161,5 +161,5 @@ def configure_logging(*, readable: bool) -> None:
         # Without any handler to reach, uvicorn does not even put its line of each request together.
         logger.propagate = name != "uvicorn.access"
     # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.
-    logging.getLogger("taskmanager.database.MeasuredPool").setLevel(logging.WARNING)
+    logging.getLogger("taskmanager.database.database.MeasuredPool").setLevel(logging.WARNING)
     log_request.stream = None if readable else sys.stdout.buffer

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from taskmanager import errors
-from taskmanager.database import is_transient, sqlstate_of
+from taskmanager.database.database import is_transient, sqlstate_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1

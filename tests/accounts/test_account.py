@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import PASSWORD, Person, SignUp, make_settings

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person, SignUp
 from tests.credentials import ALL_BUT_ADMIN, API, bearer, new_key, status_of
 from tests.rows import digests, dump, execute, fetch_one

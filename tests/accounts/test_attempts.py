@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.errors import OverloadedError
 from taskmanager.main import create_app
 from tests.applications import started

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person, SignUp
 from tests.credentials import API, log_in, new_key
 from tests.event_log import events_of

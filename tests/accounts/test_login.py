@@ -9,7 +9,7 @@ from argon2 import PasswordHasher as Argon2
 from argon2 import extract_parameters
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person
 
 TOKEN = "/api/v1/token"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from taskmanager.accounts.tokens import RefreshClaims, TokenSigner
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import PASSWORD, SECRET, Person, make_settings

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.event_log import count_rows
 

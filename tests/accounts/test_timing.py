@@ -7,7 +7,7 @@ from random import Random
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import Person, make_settings

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person
 from tests.live_server import LiveServer
 

@@ -2,7 +2,7 @@
 
 import time
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import SignUp
 from tests.long.conftest import At
 from tests.storms import ConflictStorm, deadlocks, violations

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.long.conftest import At
 from tests.storms import backends_killed, effects_missing_or_repeated, send_copies

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, SECRET, Person
 from tests.credentials import API
 from tests.live_server import LiveServer

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.rolling import restart_in_turn
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.credentials import API
 from tests.live_server import LiveServer, free_port
 

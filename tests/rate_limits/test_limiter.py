@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.rate_limits import limiter as limiter_module
 from taskmanager.rate_limits.limiter import UNLIMITED, Decision, Key, Policy, RateLimiter
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person
 
 Parameters = Sequence[tuple[str, Any]]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from tests.conftest import Person, SignUp
 from tests.event_log import events_of
 from tests.locks import until_blocked

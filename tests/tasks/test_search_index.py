@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.tasks import search_index
 from taskmanager.tasks.search_index import SearchIndexUpkeep
 from tests.conftest import Person

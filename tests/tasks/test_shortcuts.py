@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from taskmanager.database import Database, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
 from taskmanager.main import create_app
 from taskmanager.tasks.shared_repository import PageKey, SharedTasks, StoredPage
 from tests.applications import started

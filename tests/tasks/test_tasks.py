@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event, text
 
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from taskmanager.tasks.shared_repository import SharedTasks
 from tests.applications import started

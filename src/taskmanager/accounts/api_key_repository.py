@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import Text
 
 from taskmanager.accounts.repository import Account
-from taskmanager.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
 from taskmanager.pagination import Page
 

@@ -8,7 +8,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import Account, AccountReader, AccountWriter, StoredLogin
 from taskmanager.accounts.schemas import PasswordChange
 from taskmanager.accounts.session_repository import SessionWriter
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.errors import InvalidValueError, OwnsSharedProjectsError, WrongPasswordError
 
 

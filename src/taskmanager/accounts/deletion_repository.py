@@ -1,6 +1,6 @@
 """Every statement of deleting an account, the one change that spans all of a user's projects."""
 
-from taskmanager.database import WriteSession, statement
+from taskmanager.database.database import WriteSession, statement
 from taskmanager.events.statements import EVENT_COLUMNS
 
 # The user's memberships, and all of the projects that they own, are locked in one order: nobody joins, leaves or

@@ -15,7 +15,7 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import Account, AccountReader
 from taskmanager.accounts.scopes import DESCRIPTIONS, Scope, includes
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.dependencies import AppDatabase, AppSettings, RateLimitSubject, limit_requests
 from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
 from taskmanager.rate_limits.limiter import Decision

@@ -8,7 +8,7 @@ from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import Token
 from taskmanager.accounts.session_repository import RefreshOutcome, SessionWriter
 from taskmanager.accounts.tokens import RefreshClaims, TokenSigner
-from taskmanager.database import Database
+from taskmanager.database.database import Database
 from taskmanager.errors import InvalidTokenError, WrongLoginError
 
 _USERNAME = re.compile(r"[A-Za-z0-9_]{3,50}", re.ASCII)

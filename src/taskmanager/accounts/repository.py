@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, TextClause
 from sqlalchemy.exc import IntegrityError
 
 from taskmanager.accounts.statements import good_session
-from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
 
 _TAKEN = {"users_lower_username_idx": "username", "users_email_idx": "email"}

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from taskmanager.accounts.tokens import RefreshClaims
-from taskmanager.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
 from taskmanager.pagination import Page
 

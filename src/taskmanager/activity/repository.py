@@ -6,7 +6,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.types import Boolean, Text
 
 from taskmanager.activity.schemas import EventRead
-from taskmanager.database import ReadSession, statement
+from taskmanager.database.database import ReadSession, statement
 from taskmanager.events.schemas import Actor
 
 _COLUMNS = """e.id, e.xid::text::bigint AS xid, e.created_at, e.actor_id, u.username, e.entity, e.entity_id, e.version,

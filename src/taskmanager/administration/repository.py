@@ -3,7 +3,7 @@
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from taskmanager.accounts.schemas import UserRead
-from taskmanager.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.pagination import Page

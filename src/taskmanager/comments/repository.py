@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Integer, Text
 
 from taskmanager.comments.schemas import Author, CommentRead
-from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import NotAuthorError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS

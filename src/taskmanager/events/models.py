@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
-from taskmanager.database import Base
+from taskmanager.database.database import Base
 
 
 class TransactionId(UserDefinedType[int]):

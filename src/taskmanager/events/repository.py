@@ -1,6 +1,6 @@
 """Reads of the event log that features share."""
 
-from taskmanager.database import WriteSession, statement
+from taskmanager.database.database import WriteSession, statement
 from taskmanager.errors import StaleVersionError
 
 _CHANGED_FIELDS = statement("""

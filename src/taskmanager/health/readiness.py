@@ -5,7 +5,7 @@ import time
 
 from sqlalchemy.exc import DBAPIError
 
-from taskmanager.database import Database, SchemaError
+from taskmanager.database.database import Database, SchemaError
 from taskmanager.draining import Drain
 from taskmanager.settings import Settings
 

@@ -4,7 +4,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import Boolean
 
-from taskmanager.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
 from taskmanager.notifications.schemas import NotificationRead

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.exc import IntegrityError
 
-from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import (
     AlreadyMemberError,
     LastOwnerError,

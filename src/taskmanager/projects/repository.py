@@ -6,7 +6,7 @@ from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.types import Integer
 
-from taskmanager.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import ReadSession, WriteSession, statement
 from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
-from taskmanager.database import Base
+from taskmanager.database.database import Base
 
 
 class RateLimit(Base):

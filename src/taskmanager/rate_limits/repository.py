@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Float, Integer, Text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
-from taskmanager.database import ReadSession, statement
+from taskmanager.database.database import ReadSession, statement
 
 _KEYS = ARRAY(Text())
 

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, TextClause
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import BigInteger, Integer, Text, TypeEngine
 
-from taskmanager.database import ReadSession, statement
+from taskmanager.database.database import ReadSession, statement
 from taskmanager.pagination import CursorSigner
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList, TaskRead, TaskSort
 from taskmanager.tasks.statements import TASK_FIELDS, task_columns

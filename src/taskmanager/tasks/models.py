@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
-from taskmanager.database import Base
+from taskmanager.database.database import Base
 
 
 class Task(Base):

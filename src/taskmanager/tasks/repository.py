@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Boolean, Integer, Text
 
-from taskmanager.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
 from taskmanager.errors import InvalidValueError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS

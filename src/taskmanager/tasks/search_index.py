@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database import Database, is_transient
+from taskmanager.database.database import Database, is_transient
 
 _MANY_WRITES = 1_000
 _LONGEST_SECONDS = 30.0

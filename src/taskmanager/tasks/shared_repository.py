@@ -18,8 +18,8 @@ import asyncpg
 
 from taskmanager.accounts.statements import good_session
 from taskmanager.accounts.tokens import AccessClaims
-from taskmanager.coalescing import Coalescer, SharedConnections, Ticket
-from taskmanager.database import Database, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.sharing import Coalescer, SharedConnections, Ticket
 from taskmanager.tasks.statements import create_statement, task_as_json, update_statement
 
 _GOOD_LOGIN = f"(SELECT true {good_session('k.session_id', 'k.user_id')})"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.types import Scope
 
 from taskmanager.accounts.tokens import AccessClaims, TokenSigner
-from taskmanager.coalescing import Ticket
+from taskmanager.database.sharing import Ticket
 from taskmanager.errors import InvalidCursorError, InvalidTokenError, MalformedHeaderError
 from taskmanager.field_types import MAXIMUM_ID
 from taskmanager.pagination import CursorSigner, kept_parameters, next_link

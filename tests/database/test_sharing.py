@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from taskmanager.coalescing import Coalescer, SharedConnections
-from taskmanager.database import Database, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.sharing import Coalescer, SharedConnections
 from taskmanager.errors import DatabaseUnavailableError
 from tests.conftest import make_settings
 
@@ -33,7 +33,7 @@ class Statements:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """No statement takes long, however slow the machine is."""
-    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 60)
+    monkeypatch.setattr("taskmanager.database.sharing._LONG_SECONDS", 60)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def test_who_comes_while_a_statement_runs_waits_for_the_next_one(
 async def test_who_comes_while_a_statement_takes_long_does_not_wait_for_its_end(
     own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 0.01)
+    monkeypatch.setattr("taskmanager.database.sharing._LONG_SECONDS", 0.01)
     connections = SharedConnections(own_database, limit=2)
     begun: list[list[int]] = []
     go_on = {item: asyncio.Event() for item in range(1, 8)}
@@ -147,7 +147,7 @@ async def test_who_comes_while_a_statement_takes_long_does_not_wait_for_its_end(
 async def test_a_statement_that_took_long_leaves_the_next_ones_to_one_worker(
     own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 0.01)
+    monkeypatch.setattr("taskmanager.database.sharing._LONG_SECONDS", 0.01)
     connections = SharedConnections(own_database, limit=2)
     begun: list[list[int]] = []
     go_on = asyncio.Semaphore(0)
@@ -161,7 +161,7 @@ async def test_a_statement_that_took_long_leaves_the_next_ones_to_one_worker(
     asked = [ask(kind, 1), ask(kind, 2)]
     await until(lambda: begun == [[1], [2]])
     # No other takes long from here on.
-    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 60)
+    monkeypatch.setattr("taskmanager.database.sharing._LONG_SECONDS", 60)
     await asyncio.sleep(0.05)
     asked += [ask(kind, number) for number in range(3, 7)]
     for _ in range(2):
@@ -178,7 +178,7 @@ async def test_a_statement_that_took_long_leaves_the_next_ones_to_one_worker(
 async def test_behind_a_statement_that_takes_long_only_those_wait_that_conflict_with_it(
     own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskmanager.coalescing._LONG_SECONDS", 0.01)
+    monkeypatch.setattr("taskmanager.database.sharing._LONG_SECONDS", 0.01)
     connections = SharedConnections(own_database, limit=2)
     begun: list[list[int]] = []
     go_on = asyncio.Event()
@@ -395,7 +395,7 @@ async def test_a_connection_that_was_idle_and_died_meanwhile_is_replaced(
     assert await ask(coalescer, 1) == pid
     async with own_database.reader() as reader:
         await reader.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
-    monkeypatch.setattr("taskmanager.coalescing._TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("taskmanager.database.sharing._TRUSTED_SECONDS", 0)
     assert await ask(coalescer, 1) not in {None, pid}
     await connections.close()
 

@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database import SHARED_CONNECTIONS, Database, SharedConnection, is_transient, sqlstate_of
+from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection, is_transient, sqlstate_of
 from taskmanager.errors import DatabaseUnavailableError
 
 _Item = TypeVar("_Item")

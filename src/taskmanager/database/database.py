@@ -28,7 +28,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
 # 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
-# For statements that requests share; see `coalescing`.
+# For statements that requests share; see `sharing`.
 SHARED_CONNECTIONS = 2
 # Longer than a migration asks for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
