@@ -12,14 +12,34 @@ from tests.server import connect, database_on
 
 
 @asynccontextmanager
-async def temporary_database(database_url: str) -> AsyncIterator[str]:
-    """Yield the URL of an empty database beside the given one."""
+async def temporary_database(database_url: str, options: str = "TEMPLATE template0") -> AsyncIterator[str]:
+    """Yield the URL of a database beside the given one, an empty one unless `options` of CREATE DATABASE differ."""
     name = f"temporary_{uuid.uuid4().hex}"
     connection = await connect(make_url(database_url))
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        await connection.execute(f"CREATE DATABASE {name} {options}")
         yield database_on(database_url, name)
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+def migrated(database_url: str) -> str:
+    """Return the options for a `temporary_database` with the schema of the given one, which is a test worker's."""
+    return f"TEMPLATE {str(make_url(database_url).database).rpartition('_')[0]}"
+
+
+@asynccontextmanager
+async def temporary_role(database_url: str, *grants: str) -> AsyncIterator[str]:
+    """Yield the URL of the database for a role of its own, named `{role}` in the grants to it."""
+    name = f"temporary_{uuid.uuid4().hex}"
+    connection = await connect(make_url(database_url))
+    try:
+        await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+        for grant in grants:
+            await connection.execute(grant.format(role=name))
+        yield make_url(database_url).set(username=name, password="secret").render_as_string(hide_password=False)
+        await connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
     finally:
         await connection.close()
 

@@ -30,9 +30,9 @@ def examine(environment: dict[str, str], folder: Path, *options: str) -> subproc
     return run("doctor", *options, environment=environment, cwd=folder)
 
 
-def told(findings: list[Finding], word: str) -> Finding:
-    """Return the one finding that speaks of something."""
-    (finding,) = [finding for finding in findings if word in finding.told]
+def find(findings: list[Finding], word: str) -> Finding:
+    """Return the one finding whose message has these words."""
+    (finding,) = [finding for finding in findings if word in finding.message]
     return finding
 
 
@@ -115,8 +115,8 @@ def test_a_password_that_broke_the_url_is_not_told(url: str, tmp_path: Path) -> 
 )
 def test_what_settings_alone_can_tell(settings: dict[str, object], level: Level, word: str) -> None:
     findings = list(examine_settings(make_settings(**settings)))
-    assert told(findings, word).level is level
-    assert not [finding for finding in findings if SECRET in finding.told or OTHER_SECRET in finding.told]
+    assert find(findings, word).level is level
+    assert not [finding for finding in findings if SECRET in finding.message or OTHER_SECRET in finding.message]
 
 
 class TestDatabase:
@@ -124,37 +124,37 @@ class TestDatabase:
 
     async def test_too_many_workers_for_its_connections(self, database_url: str, database: Database) -> None:
         settings = make_settings(database_url=database_url, database_pool_size=100)
-        finding = told(await examine_database(settings, 20), "connections: ")
+        finding = find(await examine_database(settings, 20), "connections: ")
         assert finding.level is Level.PROBLEM
-        assert "20 workers open up to 2100" in finding.told
+        assert "20 workers open up to 2100" in finding.message
 
     async def test_fewer_connections_for_this_role(self, database_url: str, database: Database) -> None:
         name = make_url(database_url).database
         await asyncio.to_thread(execute_on, database_url, f"ALTER DATABASE {name} CONNECTION LIMIT 30")
         try:
             settings = make_settings(database_url=database_url, database_pool_size=29)
-            assert told(await examine_database(settings, 1), "there is room for 30").level is Level.PROBLEM
+            assert find(await examine_database(settings, 1), "there is room for 30").level is Level.PROBLEM
         finally:
             await asyncio.to_thread(execute_on, database_url, f"ALTER DATABASE {name} CONNECTION LIMIT -1")
 
     async def test_connections_of_others_are_considered(self, database_url: str, database: Database) -> None:
         findings = await examine_database(make_settings(database_url=database_url), 1)
-        room = int(told(findings, "connections: ").told.partition("room for ")[2].partition(",")[0])
+        room = int(find(findings, "connections: ").message.partition("room for ")[2].partition(",")[0])
         settings = make_settings(database_url=database_url, database_pool_size=min(room - 5, 200))
         async with temporary_database(database_url):  # holds a connection of its own
-            finding = told(await examine_database(settings, 1), "connections: ")
+            finding = find(await examine_database(settings, 1), "connections: ")
         assert finding.level is (Level.WARNING if room <= 205 else Level.OK)
 
     async def test_a_schema_that_is_not_there(self, database_url: str) -> None:
         async with temporary_database(database_url) as url:
-            finding = told(await examine_database(make_settings(database_url=url), 1), "schema is at revision none")
+            finding = find(await examine_database(make_settings(database_url=url), 1), "schema is at revision none")
         assert finding.level is Level.PROBLEM
 
     async def test_a_schema_of_a_newer_version(self, database_url: str) -> None:
         async with temporary_database(database_url) as url:
             await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
             await asyncio.to_thread(execute_on, url, "UPDATE alembic_version SET version_num = 'next'")
-            finding = told(await examine_database(make_settings(database_url=url), 1), "revision next")
+            finding = find(await examine_database(make_settings(database_url=url), 1), "revision next")
         assert finding.level is Level.WARNING
 
     async def test_a_server_that_may_lose_what_it_stored(self, database_url: str, database: Database) -> None:
@@ -162,7 +162,7 @@ class TestDatabase:
         await asyncio.to_thread(execute_on, database_url, f"ALTER DATABASE {name} SET synchronous_commit = off")
         try:
             findings = await examine_database(make_settings(database_url=database_url), 1)
-            assert told(findings, "synchronous_commit is off").level is Level.WARNING
+            assert find(findings, "synchronous_commit is off").level is Level.WARNING
         finally:
             await asyncio.to_thread(execute_on, database_url, f"ALTER DATABASE {name} RESET synchronous_commit")
 
@@ -173,32 +173,33 @@ class TestDatabase:
         self, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch, limit: str, level: Level
     ) -> None:
         monkeypatch.setattr(doctor, limit, -1.0)
-        assert told(await examine_database(make_settings(database_url=database_url), 1), "clocks: ").level is level
+        assert find(await examine_database(make_settings(database_url=database_url), 1), "clocks: ").level is level
 
     async def test_a_server_that_is_far_away(
         self, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(doctor, "_SLOW_PING_MS", 0.0)
         assert (
-            told(await examine_database(make_settings(database_url=database_url), 1), "PostgreSQL").level
+            find(await examine_database(make_settings(database_url=database_url), 1), "PostgreSQL").level
             is Level.WARNING
         )
 
     async def test_a_server_that_is_too_old(
         self, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(doctor, "MINIMUM_SERVER_VERSION", 99)
+        monkeypatch.setattr("taskmanager.doctor.MINIMUM_SERVER_VERSION", 99)
+        monkeypatch.setattr("taskmanager.database.checks.MINIMUM_SERVER_VERSION", 99)
         findings = await examine_database(make_settings(database_url=database_url), 1)
-        assert told(findings, "too old").level is Level.PROBLEM
+        assert find(findings, "too old").level is Level.PROBLEM
 
     async def test_a_server_that_refuses(self, database_url: str) -> None:
         (finding,) = await examine_database(make_settings(database_url=refusing_url(database_url)), 1)
         assert finding.level is Level.PROBLEM
-        assert "cannot be reached" in finding.told
+        assert "cannot be reached" in finding.message
 
     async def test_a_server_that_is_silent(self, database_url: str) -> None:
         async with silent_url(database_url) as url:
             settings = make_settings(database_url=url, database_connect_timeout_seconds=0.2)
             (finding,) = await examine_database(settings, 1)
         assert finding.level is Level.PROBLEM
-        assert "cannot be reached" in finding.told
+        assert "cannot be reached" in finding.message

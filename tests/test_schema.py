@@ -239,7 +239,7 @@ class TestStart:
         assert "ae1027a6acf" in refused.stderr
 
     async def test_an_old_server_is_refused(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("taskmanager.database.database.MINIMUM_SERVER_VERSION", 99)
+        monkeypatch.setattr("taskmanager.database.checks.MINIMUM_SERVER_VERSION", 99)
         with pytest.raises(SchemaError, match=r"PostgreSQL \d+ is too old: 99 or newer is needed"):
             async with started(create_app(make_settings(database_url=database_url))):
                 pytest.fail("it started")

@@ -33,7 +33,8 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database.database import SCHEMA_REVISION, Database, SchemaError, sqlstate_of, unreachable
+from taskmanager.database.database import Database, SchemaError, sqlstate_of
+from taskmanager.database.failures import describe_failure
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings
@@ -113,7 +114,7 @@ def examine(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes 
         settings = Settings()
         findings += doctor.examine_settings(settings)
     except ValidationError as error:
-        findings += (doctor.Finding(doctor.Level.PROBLEM, told) for told in _told(error))
+        findings += (doctor.Finding(doctor.Level.PROBLEM, message) for message in _messages(error))
         with suppress(ValidationError):
             settings = DatabaseSettings()
     if settings is not None:
@@ -157,7 +158,7 @@ def create_user(
         new = UserCreate(username=username, email=email, password=SecretStr(password))
         check_password(password, field="password", min_characters=8, username=new.username, email=new.email)
     except ValidationError as error:
-        _refuse(*_told(error))
+        _refuse(*_messages(error))
     except InvalidValueError as error:
         _refuse(f"PASSWORD: {error.message}")
     try:
@@ -165,7 +166,7 @@ def create_user(
     except AlreadyTakenError as error:
         _refuse(f"this {error.field} is already taken", code=1)
     except (DBAPIError, OSError) as error:
-        _refuse(unreachable(error))
+        _refuse(describe_failure(error))
     typer.echo(f"Created {'administrator' if admin else 'user'} {new.username} with id {user_id}.")
 
 
@@ -185,13 +186,13 @@ def create_key(
         new = ApiKeyCreate(name=name, scopes=scope, expires_at=expires_at)
         typer.echo(asyncio.run(_create_key(settings, username, new)))
     except ValidationError as error:
-        _refuse(*_told(error))
+        _refuse(*_messages(error))
     except NotFoundError:
         _refuse(f"there is no user {username}", code=1)
     except AdministratorOnlyError:
         _refuse(f"{username} is not an administrator, so no key of theirs can have the scope admin", code=1)
     except (DBAPIError, OSError) as error:
-        _refuse(unreachable(error))
+        _refuse(describe_failure(error))
 
 
 def _refuse(*lines: str, code: int = CANNOT_START) -> NoReturn:
@@ -200,7 +201,7 @@ def _refuse(*lines: str, code: int = CANNOT_START) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _told(error: ValidationError) -> list[str]:
+def _messages(error: ValidationError) -> list[str]:
     return [
         f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}".removeprefix(
             ": "
@@ -213,7 +214,7 @@ def _settings(kind: type[_S], **values: Any) -> _S:
     try:
         return kind(**values)
     except ValidationError as error:
-        _refuse(*_told(error))
+        _refuse(*_messages(error))
 
 
 def _require_database(settings: DatabaseSettings) -> None:
@@ -284,29 +285,29 @@ def _migrate(settings: DatabaseSettings) -> None:
 
     for tries_left in reversed(range(_MIGRATION_TRIES)):
         try:
-            if asyncio.run(_is_newer(settings)):
+            if not asyncio.run(_may_migrate(settings)):
                 return
             command.upgrade(alembic_config(settings.database_url), "head")
         except DBAPIError as error:
             if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
-                _refuse(unreachable(error))
+                _refuse(describe_failure(error))
             if not tries_left:
                 _refuse("a table stayed locked by another transaction; nothing is half done, try again", code=1)
             time.sleep(_MIGRATION_PAUSE_SECONDS)
         except OSError as error:
-            _refuse(unreachable(error))
+            _refuse(describe_failure(error))
+        except SchemaError as error:
+            _refuse(str(error))
         except CommandError as error:
             _refuse(str(error))
         else:
             return
 
 
-async def _is_newer(settings: DatabaseSettings) -> bool:
+async def _may_migrate(settings: DatabaseSettings) -> bool:
     database = Database(settings)
     try:
-        return await database.check_schema() != SCHEMA_REVISION
-    except SchemaError:
-        return False  # there is something to do, or Alembic says what is wrong
+        return await database.may_migrate()
     finally:
         await database.dispose()
 
@@ -318,7 +319,7 @@ async def _check_schema(settings: Settings) -> None:
     except SchemaError as error:
         _refuse(str(error))
     except (DBAPIError, OSError) as error:
-        _refuse(unreachable(error))
+        _refuse(describe_failure(error))
     finally:
         await database.dispose()
 

@@ -14,15 +14,10 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from taskmanager.database.database import (
-    MINIMUM_SERVER_VERSION,
-    SCHEMA_REVISION,
-    SHARED_CONNECTIONS,
-    Database,
-    ReadSession,
-    SchemaError,
-    unreachable,
-)
+from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
+from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
+from taskmanager.database.database import SCHEMA_REVISION, SHARED_CONNECTIONS, Base, Database, ReadSession, SchemaError
+from taskmanager.database.failures import describe_failure
 from taskmanager.settings import DatabaseSettings, Settings
 
 # Those whose versions one is asked for first.
@@ -33,7 +28,8 @@ _BESIDE_POOL = 3
 _PINGS = 5
 _SLOW_PING_MS = 5.0
 _CLOCK_WARNING_SECONDS = 1.0
-_CLOCK_PROBLEM_SECONDS = 30.0
+# The clocks of two machines that are both this close to the database's differ by no more than tokens allow for.
+_CLOCK_PROBLEM_SECONDS = CLOCK_LEEWAY_SECONDS / 2
 _FEWEST_DIFFERENT_CHARACTERS = 10
 _LIMITS = text("""
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -47,6 +43,8 @@ _OFF = text("""
     SELECT name FROM pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name
 """)
+# What the search and the order of names depend on, in the locale of the database.
+_FOLDS_CASE = text("SELECT lower('\u00dc') = '\u00fc'")
 
 
 class Level(StrEnum):
@@ -62,22 +60,22 @@ class Finding:
     """One line of the report; never holds a secret."""
 
     level: Level
-    told: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.level:<8} {self.told}"
+        return f"{self.level:<8} {self.message}"
 
 
-def _ok(told: str) -> Finding:
-    return Finding(Level.OK, told)
+def _ok(message: str) -> Finding:
+    return Finding(Level.OK, message)
 
 
-def _warning(told: str) -> Finding:
-    return Finding(Level.WARNING, told)
+def _warning(message: str) -> Finding:
+    return Finding(Level.WARNING, message)
 
 
-def _problem(told: str) -> Finding:
-    return Finding(Level.PROBLEM, told)
+def _problem(message: str) -> Finding:
+    return Finding(Level.PROBLEM, message)
 
 
 def examine_installation() -> Iterator[Finding]:
@@ -114,22 +112,22 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for name, value in given.items():
         shown, secret = name.upper(), value.get_secret_value()
-        told = f"{shown}: {len(secret.encode())} bytes"
+        message = f"{shown}: {len(secret.encode())} bytes"
         if other := seen.get(secret):
-            yield _problem(f"{told}, the same as {other}: each needs its own")
+            yield _problem(f"{message}, the same as {other}: each needs its own")
         elif len(set(secret)) < _FEWEST_DIFFERENT_CHARACTERS:
-            yield _warning(f"{told}, but of few different characters: openssl rand -hex 32 makes a good one")
+            yield _warning(f"{message}, but of few different characters: openssl rand -hex 32 makes a good one")
         elif name == "secret_key_previous":
-            yield _ok(f"{told}; remove it {settings.refresh_token_days} days after SECRET_KEY was changed")
+            yield _ok(f"{message}; remove it {settings.refresh_token_days} days after SECRET_KEY was changed")
         else:
-            yield _ok(told)
+            yield _ok(message)
         seen.setdefault(secret, shown)
     absent = {
         "secret_key_previous": "no secret is being rotated out",
         "api_key": "administration takes keys of administrators only",
         "metrics_token": "there is no /metrics",
     }
-    yield from (_ok(f"{name.upper()} is not set: {told}") for name, told in absent.items() if name not in given)
+    yield from (_ok(f"{name.upper()} is not set: {message}") for name, message in absent.items() if name not in given)
 
 
 def _origins(settings: Settings) -> Iterator[Finding]:
@@ -186,24 +184,43 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     try:
         async with database.reader() as session:
             findings.append(await _server(session, where))
+            state = await read_state(session, Base.metadata)
+            if state.version < MINIMUM_SERVER_VERSION:  # what follows asks for what older ones do not know
+                return [*findings, *(_problem(str(fault)) for fault in state.server_faults())]
             findings.append(await _connections(session, workers * _connections_of_worker(settings), workers))
             findings.append(await _clock(session))
             findings += await _durability(session)
             if url.host and not _is_this_machine(url.host):
                 findings.append(await _encryption(session))
-        try:
-            found = await database.check_schema()
-            if found == SCHEMA_REVISION:
-                findings.append(_ok(f"schema at revision {found}, as this version needs it"))
-            else:
-                findings.append(_warning(f"schema at revision {found}, of a newer version than this one"))
-        except SchemaError as error:
-            findings.append(_problem(str(error)))
+            findings += await _text(session, state)
+        findings += await _schema(database, state)
     except (DBAPIError, OSError) as error:
-        findings.append(_problem(f"{unreachable(error)} ({where})"))
+        findings.append(_problem(f"{describe_failure(error)} ({where})"))
     finally:
         await database.dispose()
     return findings
+
+
+async def _text(session: ReadSession, state: DatabaseState) -> list[Finding]:
+    if state.encoding != "UTF8" or (await session.execute(_FOLDS_CASE)).scalar_one():
+        return []
+    return [
+        _warning("the locale of the database folds the case of ASCII letters only: a search for \u00fc misses \u00dc")
+    ]
+
+
+async def _schema(database: Database, state: DatabaseState) -> list[Finding]:
+    faults = [*state.server_faults(), *state.right_faults()]
+    if state.has_tables:
+        faults += state.extension_faults()
+    findings = [_problem(str(fault)) for fault in faults]
+    try:
+        found = await database.check_schema()
+    except SchemaError as error:
+        return findings if _problem(str(error)) in findings else [_problem(str(error)), *findings]
+    if found == SCHEMA_REVISION:
+        return [_ok(f"schema at revision {found}, as this version needs it"), *findings]
+    return [_warning(f"schema at revision {found}, of a newer version than this one"), *findings]
 
 
 def _connections_of_worker(settings: DatabaseSettings) -> int:
@@ -219,23 +236,23 @@ async def _server(session: ReadSession, where: str) -> Finding:
         await session.execute(text("SELECT 1"))
         milliseconds.append((time.perf_counter() - started) * 1000)
     best = min(milliseconds)
-    told = f"PostgreSQL {found} at {where} answers in {best:.1f} ms"
-    if int(found.partition(".")[0].removesuffix("devel")) < MINIMUM_SERVER_VERSION:
-        return _problem(f"{told}, and is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
+    message = f"PostgreSQL {found} at {where} answers in {best:.1f} ms"
     if best > _SLOW_PING_MS:
-        return _warning(f"{told}: every request waits for that several times, so bring the two closer together")
-    return _ok(told)
+        return _warning(f"{message}: every request waits for that several times, so bring the two closer together")
+    return _ok(message)
 
 
 async def _connections(session: ReadSession, needed: int, workers: int) -> Finding:
     limits = (await session.execute(_LIMITS)).one()
     room = min(limit for limit in (limits.server, limits.role, limits.database) if limit >= 0)
-    told = f"connections: {workers} workers open up to {needed}, there is room for {room}, others hold {limits.others}"
+    message = (
+        f"connections: {workers} workers open up to {needed}, there is room for {room}, others hold {limits.others}"
+    )
     if needed > room:
-        return _problem(f"{told}: lower DATABASE_POOL_SIZE or the workers, or raise max_connections")
+        return _problem(f"{message}: lower DATABASE_POOL_SIZE or the workers, or raise max_connections")
     if needed + limits.others > room:
-        return _warning(f"{told}: together they may run out")
-    return _ok(told)
+        return _warning(f"{message}: together they may run out")
+    return _ok(message)
 
 
 async def _clock(session: ReadSession) -> Finding:
@@ -243,10 +260,10 @@ async def _clock(session: ReadSession) -> Finding:
     there: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
     after = datetime.now(UTC)
     seconds = (there - (before + (after - before) / 2)).total_seconds()
-    told = f"clocks: the database's is {abs(seconds):.3f} s {'ahead' if seconds > 0 else 'behind'}"
+    message = f"clocks: the database's is {abs(seconds):.3f} s {'ahead' if seconds > 0 else 'behind'}"
     if abs(seconds) > _CLOCK_PROBLEM_SECONDS:
-        return _problem(f"{told}: tokens and logins disagree on when they end")
-    return _warning(f"{told}: run NTP on both machines") if abs(seconds) > _CLOCK_WARNING_SECONDS else _ok(told)
+        return _problem(f"{message}: a login on one machine may be refused by another, run NTP on both")
+    return _warning(f"{message}: run NTP on both machines") if abs(seconds) > _CLOCK_WARNING_SECONDS else _ok(message)
 
 
 async def _durability(session: ReadSession) -> list[Finding]:

@@ -67,6 +67,24 @@ async def test_a_token_forged_with_everything_right_is_accepted(client: httpx.As
     assert response.status_code == 200
 
 
+async def test_the_clock_of_another_machine_may_be_a_minute_ahead(
+    client: httpx.AsyncClient, alice: Person, subtests: pytest.Subtests
+) -> None:
+    for claim in ("iat", "nbf"):
+        for seconds, status in ((2, 200), (50, 200), (90, 401)):
+            with subtests.test(claim=claim, seconds=seconds):
+                now = int(time.time())
+                token = forge(alice, {claim: now + seconds, "exp": now + seconds + 1_800})
+                assert (await answer_to(client, f"Bearer {token}")).status_code == status
+
+
+async def test_a_token_is_no_longer_good_than_it_says(client: httpx.AsyncClient, alice: Person) -> None:
+    now = int(time.time())
+    for exp in (now - 1, now - 50):
+        await assert_refused(client, forge(alice, {"iat": exp - 1_800, "exp": exp}))
+        await assert_refused(client, forge(alice, {"iat": now + 20, "exp": exp}))
+
+
 def test_a_token_says_who_which_login_and_how_long(alice: Person) -> None:
     header, claims = (decode(part) for part in alice.token.split(".")[:2])
     assert header == {"alg": "HS256", "typ": "at+jwt"}

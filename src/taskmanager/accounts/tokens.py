@@ -20,6 +20,8 @@ _ALGORITHM = "HS256"
 _TYPE = "at+jwt"
 _ISSUER = "taskmanager"
 _AUDIENCE = "taskmanager-api"
+# How much the clocks of two machines may differ: a token is good before it was made, where the clock is behind.
+CLOCK_LEEWAY_SECONDS = 60
 _LONGEST_LIFETIME_SECONDS = 24 * 3600
 _REMEMBERED_TOKENS = 20_000
 _CLAIMS = ["iss", "aud", "sub", "exp", "iat", "jti", "sid"]
@@ -75,6 +77,7 @@ class TokenSigner:
             InvalidTokenError: It is forged, expired, malformed or of another kind.
         """
         claims = self._verified(token)
+        # Without leeway: a token is no longer good than it says, and who holds it has another to refresh it with.
         if claims.expires_at <= time.time():
             raise InvalidTokenError
         return claims
@@ -94,6 +97,7 @@ class TokenSigner:
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
+                leeway=CLOCK_LEEWAY_SECONDS,
                 options={"require": _CLAIMS, "enforce_minimum_key_length": True},
             )
             claims: dict[str, Any] = decoded["payload"]

@@ -17,10 +17,10 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.types import TypeEngine
 
+from taskmanager.database.checks import Fault, read_state
 from taskmanager.request_context import current_timings
 from taskmanager.settings import DatabaseSettings
 
-MINIMUM_SERVER_VERSION = 18
 # The newest migration. Alembic would tell, but takes a fifth of the whole start to import.
 SCHEMA_REVISION = "0004"
 _FAREWELL_SECONDS = 0.3
@@ -35,6 +35,7 @@ _SHARED_LOCK_TIMEOUT_MS = 1_100
 # Statements that are kept compiled, per engine, and prepared, per connection; each takes some 15 KB.
 _COMPILED_STATEMENTS = 64
 _PREPARED_STATEMENTS = 64
+_READ_ONLY = "25006"
 _PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
@@ -119,7 +120,14 @@ class SharedConnection:
 
 
 class SchemaError(Exception):
-    """The server is too old, or its schema is not the one this code was written for."""
+    """The server, the database or its schema does not fit this code; the message is one line.
+
+    `reason` is that line without what only operators should read.
+    """
+
+    def __init__(self, problem: Fault | str) -> None:
+        super().__init__(str(problem))
+        self.reason = problem.reason if isinstance(problem, Fault) else problem
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):
@@ -237,8 +245,9 @@ class Database:
             connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
         )
         self.meter = StatementMeter()
-        self.meter.watch(self.engine)
-        self.meter.watch(self._long_engine)
+        for engine in (self.engine, self._long_engine):
+            self.meter.watch(engine)
+            event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
         self._new_long_session = async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
         self._shared_engine = create_async_engine(
             settings.database_url,
@@ -329,36 +338,60 @@ class Database:
         return SharedConnection(session, pooled.driver_connection, self.meter)
 
     async def check_schema(self) -> str:
-        """Make sure that server and schema fit this code, and return the schema's revision.
+        """Make sure that server, schema and rights fit this code, and return the schema's revision.
 
         One that this code does not know is taken for that of a newer version, which only adds to the schema: the old
         version serves on while that is rolled out, and starts when it was taken back.
 
         Raises:
-            SchemaError: The server is older than PostgreSQL 18, or the schema is behind the code or not this service's.
+            SchemaError: The server is too old or read-only, the encoding is not UTF8, the schema is behind the code or
+                not this service's, or the role lacks rights.
         """
         async with self.reader() as session:
-            version = int((await session.execute(text("SHOW server_version_num"))).scalar_one()) // 10_000
-            if version < MINIMUM_SERVER_VERSION:
-                raise SchemaError(f"PostgreSQL {version} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
+            state = await read_state(session, Base.metadata)
+            for fault in state.server_faults():
+                raise SchemaError(fault)
             found = await current_revision(session)
-            if found == SCHEMA_REVISION:
-                return found
-            if found is None or is_known_revision(found):
+            if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
                 raise SchemaError(
                     f"the database schema is at revision {found or 'none'} and this version needs {SCHEMA_REVISION}: "
                     "run `taskmanager migrate`"
                 )
-            is_ours = await session.execute(text("SELECT to_regclass('project_members') IS NOT NULL"))
-            if not is_ours.scalar_one():
+            if not state.has_tables:
                 raise SchemaError(f"the database belongs to another application, which left it at revision {found}")
+            for fault in state.right_faults():
+                raise SchemaError(fault)
             return found
+
+    async def may_migrate(self) -> bool:
+        """Tell whether there may be something to migrate, unlike in the schema of a newer version, and that it can be.
+
+        Raises:
+            SchemaError: The server is too old or read-only, the encoding is not UTF8, or the role may not create.
+        """
+        async with self.reader() as session:
+            state = await read_state(session, Base.metadata)
+            for fault in state.server_faults():
+                raise SchemaError(fault)
+            found = await current_revision(session)
+            if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
+                for fault in state.creation_faults():
+                    raise SchemaError(fault)
+            return found is None or is_known_revision(found) or not state.has_tables
 
     async def dispose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
         await self._long_engine.dispose()
         await self._shared_engine.dispose()
+
+
+def _leave_read_only_server(failure: ExceptionContext) -> None:
+    # After a failover the address leads elsewhere, and what is set for a role or a database counts for new connections
+    # only: one that is kept could stay read-only for ever. The others of the pool are found out in the same way.
+    if sqlstate_of(failure.original_exception) == _READ_ONLY:
+        failure.is_disconnect = True
+        failure.invalidate_pool_on_disconnect = False
 
 
 class _DriverConnection(asyncpg.Connection):
@@ -439,12 +472,6 @@ def statement(sql: str, **types: TypeEngine[Any]) -> TextClause:
 def is_known_revision(revision: str) -> bool:
     """Tell whether a revision is one of this code's migrations, which are numbered."""
     return revision <= SCHEMA_REVISION
-
-
-def unreachable(error: Exception) -> str:
-    """Say in one line why the database cannot be reached."""
-    cause = getattr(error, "orig", None) or error
-    return f"the database cannot be reached: {str(cause).splitlines()[0] if str(cause) else type(cause).__name__}"
 
 
 def sqlstate_of(error: BaseException) -> str | None:

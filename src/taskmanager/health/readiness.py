@@ -6,6 +6,7 @@ import time
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.database import Database, SchemaError
+from taskmanager.database.failures import failure_reason
 from taskmanager.draining import Drain
 from taskmanager.settings import Settings
 
@@ -47,7 +48,9 @@ class Readiness:
         try:
             await self._database.check_schema()
         except SchemaError as error:
-            return str(error)
-        except (DBAPIError, OSError):
-            return "the database does not answer"
+            # What is set for a database or a role counts from the next connection on.
+            await self._database.engine.dispose()
+            return error.reason
+        except (DBAPIError, OSError) as error:
+            return failure_reason(error)
         return None

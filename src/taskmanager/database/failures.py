@@ -1,0 +1,55 @@
+"""What stopped a call of the database, in words for operators."""
+
+from sqlalchemy.exc import DBAPIError
+
+from taskmanager.database.database import sqlstate_of
+
+_UNREACHABLE = "the database cannot be reached"
+# The first that begins a SQLSTATE counts (PostgreSQL's appendix A).
+_REASONS = {
+    "08": "the connection to the database is lost",
+    "28": "the database refuses the login",
+    "3D000": "the database does not exist",
+    "40": "the database gave way to another transaction",
+    "42501": "the database role lacks a right",
+    "25006": "the database is read-only",
+    "53100": "the disk of the database is full",
+    "53200": "the database server is out of memory",
+    "53300": "the database has no connection left",
+    "53": "the database is out of resources",
+    "55P03": "another transaction holds a lock of the database for too long",
+    "57014": "the database took too long",
+    "57P01": "the database server shut the connection down",
+    "57P02": "the database server crashed",
+    "57P03": "the database takes no connections now",
+    "57P04": "the database was dropped",
+    "57P05": "the database server closed an idle connection",
+    "58": "the database server has a system error",
+    "XX": "the database server has an internal error",
+}
+
+
+def failure_reason(error: BaseException) -> str:
+    """Return in a few words why the database did not do what it was asked; names nobody and nothing."""
+    state = sqlstate_of(error)
+    if state is not None:
+        return next((words for begin, words in _REASONS.items() if state.startswith(begin)), "the database refuses")
+    if isinstance(_cause(error), OSError):
+        return _UNREACHABLE
+    return "the connection to the database failed"
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return one line: `failure_reason` and what the server, the driver or the system said."""
+    cause = _cause(error)
+    message = (getattr(cause, "message", None) or str(cause)).partition("\n")[0]
+    if not message:
+        message = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
+    return f"{failure_reason(error)}: {message}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    # SQLAlchemy wraps its adapter's error, and the adapter the driver's, whose words are the server's.
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
