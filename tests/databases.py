@@ -4,7 +4,8 @@ import asyncio
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import make_url
 
@@ -74,3 +75,49 @@ async def silent_url(database_url: str) -> AsyncIterator[str]:
         server.close()
         for writer in writers:
             writer.close()
+
+
+@dataclass
+class SlowWay:
+    """The URL of a database that is reached late, and how many connections were opened to it."""
+
+    url: str
+    opened: int = 0
+
+
+@asynccontextmanager
+async def slow_way(database_url: str, seconds: float) -> AsyncIterator[SlowWay]:
+    """Yield a way to a database on which each new connection takes so many seconds before it is let through."""
+    target = make_url(database_url)
+    tasks = set[asyncio.Task[None]]()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(OSError):
+            while piece := await reader.read(65_536):
+                writer.write(piece)
+                await writer.drain()
+
+    async def let_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        way.opened += 1
+        with closing(writer):
+            await asyncio.sleep(seconds)
+            if folder := target.query.get("host"):
+                there = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.query.get('port', 5432)}")
+            else:
+                there = await asyncio.open_connection(target.host, target.port or 5432)
+            await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(let_through(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    way = SlowWay(_url_at(server.sockets[0].getsockname()[1], database_url))
+    try:
+        yield way
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -37,6 +37,7 @@ _PROCESSES.set_forkserver_preload(
         "taskmanager.observability",
         "taskmanager.projects.member_routes",
         "taskmanager.rate_limits.limiter",
+        "taskmanager.serving",
         "taskmanager.tasks.bulk_routes",
         "taskmanager.tasks.shortcuts",
         "taskmanager.tracing",
@@ -77,12 +78,16 @@ class LiveServer:
         self._arguments = ["serve", "--workers", str(workers)]
         self._process: BaseProcess | None = None
 
-    def start(self, seconds: float = 30) -> None:
-        """Start, and wait until it is ready."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         self._process = _PROCESSES.Process(
             target=_run_command, args=(self._arguments, self._environment, str(self.log))
         )
         self._process.start()
+
+    def start(self, seconds: float = 30) -> None:
+        """Start, and wait until it is ready."""
+        self.launch()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:

@@ -74,7 +74,7 @@ def test_serve_refuses_a_schema_behind_the_code(database_url: str, tmp_path: Pat
 
 def test_serve_names_a_database_that_cannot_be_reached(tmp_path: Path) -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
-    environment = {"SECRET_KEY": SECRET, "DATABASE_URL": url, "PORT": str(free_port())}
+    environment = {"SECRET_KEY": SECRET, "DATABASE_URL": url, "PORT": str(free_port()), "DATABASE_WAIT_SECONDS": "0"}
     result = run("serve", environment=environment, cwd=tmp_path)
     assert result.returncode == 2
     assert "the database cannot be reached" in result.stderr

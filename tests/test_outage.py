@@ -1,28 +1,23 @@
 """The database is held up, goes silent or goes away under load: what clients see, and how soon it is over."""
 
 import asyncio
-import os
 import random
-import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
-from alembic import command
 from sqlalchemy import make_url
 
-from taskmanager.embedded_postgres import EmbeddedPostgres
-from taskmanager.schema_migrations import alembic_config
 from tests.conftest import SECRET
 from tests.credentials import API
 from tests.live_server import LiveServer
+from tests.outages import FragilePostgres, fragile_postgres
 from tests.stalls import Stalls
 
 CLIENTS = 40  # eight times what the pool holds
@@ -33,45 +28,21 @@ _PATIENCE_SECONDS = 30
 class Place:
     """A database that may be mistreated, and the service on it."""
 
-    postgres: EmbeddedPostgres
+    postgres: FragilePostgres
     dsn: str
     server: LiveServer
 
-    def postmaster(self) -> int:
-        """Return the pid of the database's first process."""
-        folder = (self.postgres.data_dir / "postgres").resolve() / "data"
-        return int((folder / "postmaster.pid").read_text().split()[0])
-
-    def signal_all(self, number: signal.Signals) -> None:
-        """Send a signal to each process of the database, the first one first, so that it makes no more."""
-        first = self.postmaster()
-        os.kill(first, number)
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if parent == first:
-                with suppress(ProcessLookupError):  # one that was about to end
-                    os.kill(int(stat.parent.name), number)
-
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The service on a database of its own."""
-    with tempfile.TemporaryDirectory(prefix="outage-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # as root the database runs under another account
-        postgres = EmbeddedPostgres(folder, options={"fsync": "off"})
-        url = postgres.start()
-        command.upgrade(alembic_config(url), "head")
-        server = LiveServer({"DATABASE_URL": url, "SECRET_KEY": SECRET}, folder / "server.log")
+    with fragile_postgres() as postgres:
+        log = tmp_path_factory.mktemp("outage") / "server.log"
+        server = LiveServer({"DATABASE_URL": postgres.url, "SECRET_KEY": SECRET}, log)
         server.start()
-        dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = make_url(postgres.url).set(drivername="postgresql").render_as_string(hide_password=False)
         yield Place(postgres, dsn, server)
         server.stop()
-        postgres.stop()
-        postgres.remove()
 
 
 @dataclass
@@ -185,7 +156,7 @@ async def assert_healed(seen: Seen, place: Place) -> None:
 
 async def test_a_database_that_goes_silent(place: Place) -> None:
     async with under_load(place) as seen:
-        place.signal_all(signal.SIGSTOP)
+        place.postgres.enter("frozen")
         try:
             await until_ready(place, seen, ready=False, seconds=5)
             await asyncio.sleep(5)
@@ -193,18 +164,18 @@ async def test_a_database_that_goes_silent(place: Place) -> None:
             await asyncio.sleep(2)
             assert set(seen.statuses) == {503}
         finally:
-            place.signal_all(signal.SIGCONT)
+            place.postgres.enter("up")
         await assert_healed(seen, place)
 
 
 async def test_a_database_that_goes_away(place: Place) -> None:
     async with under_load(place) as seen:
-        await asyncio.to_thread(place.postgres.stop)
+        await asyncio.to_thread(place.postgres.enter, "down")
         await until_ready(place, seen, ready=False, seconds=5)
         seen.forget_successes()
         await asyncio.sleep(2)
         assert set(seen.statuses) == {503}
-        await asyncio.to_thread(place.postgres.start)
+        await asyncio.to_thread(place.postgres.enter, "up")
         await assert_healed(seen, place)
 
 
@@ -225,11 +196,11 @@ async def test_a_stop_while_the_database_is_silent(place: Place, tmp_path: Path)
     environment = {"DATABASE_URL": place.dsn, "SECRET_KEY": SECRET}
     server = LiveServer(environment, tmp_path / "log")
     server.start()
-    place.signal_all(signal.SIGSTOP)
+    place.postgres.enter("frozen")
     try:
         async with Stalls(server.pid) as stalls:
             started = time.monotonic()
-            assert await asyncio.to_thread(server.stop, seconds=60) == -signal.SIGTERM
+            assert await asyncio.to_thread(server.stop, seconds=60) == 0
             assert stalls.seconds(started) < 10
     finally:
-        place.signal_all(signal.SIGCONT)
+        place.postgres.enter("up")

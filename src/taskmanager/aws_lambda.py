@@ -22,8 +22,7 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
     Raises:
         pydantic.ValidationError: A setting is missing, malformed or unsafe.
         taskmanager.database.database.SchemaError: The server or its schema does not fit this version.
-        sqlalchemy.exc.DBAPIError: The database refused the application's start; the next event tries again.
-        OSError: The database did not answer the application's start; the next event tries again.
+        sqlalchemy.exc.DBAPIError: The database refused to have its schema looked at; the next event tries again.
     """
     answer: dict[str, Any] = _started_application().adapter(event, context)
     return answer

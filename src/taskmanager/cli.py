@@ -1,29 +1,21 @@
 """The command line: `taskmanager dev | serve | migrate | doctor | openapi | user | key`."""
 
 import asyncio
-import gc
-import multiprocessing
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-import uvicorn
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
-from uvicorn import _subprocess as uvicorn_subprocess
-from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import SIGNALS
 
 from taskmanager import demo, doctor
 from taskmanager.accounts.api_key_repository import ApiKeyWriter
@@ -37,11 +29,12 @@ from taskmanager.database.database import Database, SchemaError, sqlstate_of
 from taskmanager.database.failures import describe_failure
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
+from taskmanager.observability import configure_logging
+from taskmanager.serving import CannotStartError, exit_when_asked, wait_for_database
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings
 from taskmanager.supervisor import run_with_database
+from taskmanager.workers import CANNOT_START, run_server
 
-CANNOT_START = 2
-_APP = "taskmanager.main:create_configured_app"
 # A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
 _LOCK_NOT_AVAILABLE = "55P03"
 _MIGRATION_TRIES = 14
@@ -91,9 +84,14 @@ def serve(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to
     settings = _settings(Settings)
     _require_database(settings)
     _require_free_port(settings)
-    asyncio.run(_check_schema(settings))
+    exit_when_asked()
+    configure_logging(readable=settings.debug)
+    try:
+        asyncio.run(wait_for_database(settings))
+    except CannotStartError as error:
+        _refuse(str(error))
     with _metrics_folder() if workers > 1 else nullcontext():
-        _run_server(settings, workers=workers)
+        raise typer.Exit(run_server(settings, workers=workers))
 
 
 @cli.command()
@@ -312,18 +310,6 @@ async def _may_migrate(settings: DatabaseSettings) -> bool:
         await database.dispose()
 
 
-async def _check_schema(settings: Settings) -> None:
-    database = Database(settings)
-    try:
-        await database.check_schema()
-    except SchemaError as error:
-        _refuse(str(error))
-    except (DBAPIError, OSError) as error:
-        _refuse(describe_failure(error))
-    finally:
-        await database.dispose()
-
-
 async def _create_user(settings: DatabaseSettings, new: UserCreate, *, is_admin: bool) -> int:
     hasher = PasswordHasher(threads=1, queue=1)
     password_hash = await hasher.hash(new.password.get_secret_value())
@@ -385,86 +371,4 @@ def _serve_development(settings: Settings, *, reload: bool, with_demo: bool) -> 
     os.environ.setdefault("DEBUG", "true")
     if "drain_seconds" not in settings.model_fields_set:
         os.environ["DRAIN_SECONDS"] = "0"  # nobody else would take over
-    _run_server(settings, reload=reload, banner="\n".join(lines))
-
-
-class _AnnouncingServer(uvicorn.Server):
-    """Says where it serves, once it does."""
-
-    banner = ""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets)
-        if self.started:
-            typer.echo(f"\n{self.banner}\n")
-
-
-class _Supervisor(Multiprocess):
-    """Passes a second stop signal to its workers too, which ends their drain, and listens no longer than they do."""
-
-    def join_all(self) -> None:
-        """Wait for all workers to end."""
-        for listener in self.sockets:
-            listener.close()  # else clients would still be let in here when no worker takes them any more
-        for worker in self.processes:
-            while worker.process.is_alive():
-                worker.process.join(0.1)
-                if not {signal.SIGINT, signal.SIGTERM}.isdisjoint(self.signal_queue):
-                    self.signal_queue.clear()
-                    self.terminate_all()
-
-
-def _fork_workers() -> None:
-    """Import what workers need once, for all of them: they start at once and have its memory in common.
-
-    uvicorn would start each as a new interpreter.
-    """
-    import_module(_APP.partition(":")[0])
-    gc.freeze()
-    uvicorn_subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
-    # A worker must not note its signals for the supervisor that it was, nor lose one meanwhile.
-    signals = tuple(SIGNALS)
-
-    def in_worker() -> None:
-        for number in signals:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-
-    os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signals),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, signals),
-        after_in_child=in_worker,
-    )
-
-
-def _run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> None:
-    options: dict[str, Any] = {
-        "factory": True,
-        "http": "taskmanager.http_protocol:CorkedHttpProtocol",
-        "host": settings.host,
-        "port": settings.port,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,
-        "timeout_keep_alive": settings.keep_alive_seconds,
-        "timeout_graceful_shutdown": settings.shutdown_grace_seconds,
-    }
-    if banner and not reload:
-        server = _AnnouncingServer(uvicorn.Config(_APP, **options))
-        server.banner = banner
-        server.run()
-        if not server.started:
-            raise typer.Exit(CANNOT_START)
-        return
-    if banner:
-        typer.echo(f"\n{banner}\n")
-    if workers > 1:
-        config = uvicorn.Config(_APP, workers=workers, **options)
-        supervisor = _Supervisor(config, sockets=[config.bind_socket()])
-        if sys.platform == "linux":
-            _fork_workers()
-        supervisor.run()
-        return
-    uvicorn.run(_APP, reload=reload, reload_dirs=[str(Path(__file__).parent)] if reload else None, **options)
+    raise typer.Exit(run_server(settings, reload=reload, banner="\n".join(lines)))

@@ -1,10 +1,8 @@
 """Assembles the application: the only place that knows all parts."""
 
-import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -24,11 +22,12 @@ from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
 from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
-from taskmanager.database.database import Database
+from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.draining import Drain
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
+from taskmanager.lifespan import run_lifespan
 from taskmanager.metrics import Metrics
 from taskmanager.middleware import (
     AdmissionMiddleware,
@@ -42,7 +41,7 @@ from taskmanager.middleware import (
     refuse,
 )
 from taskmanager.notifications.routes import router as notifications_router
-from taskmanager.observability import configure_logging, log_request
+from taskmanager.observability import configure_logging
 from taskmanager.pagination import CursorSigner
 from taskmanager.problems import answer_to, problem_response, problem_schemas
 from taskmanager.projects.member_routes import router as members_router
@@ -79,31 +78,11 @@ Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Autho
 the access token as `Authorization: Bearer ...`. Every error is `application/problem+json`."""
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    database: Database = app.state.database
-    in_background = [asyncio.create_task(app.state.metrics.keep_published())]
-    try:
-        await database.check_schema()
-        in_background.append(asyncio.create_task(app.state.search_index_upkeep.run()))
-        await app.state.rate_limiter.start()
-        with app.state.drain.before_exit():
-            yield
-    finally:
-        for task in in_background:
-            task.cancel()
-        await asyncio.gather(*in_background, return_exceptions=True)
-        app.state.metrics.close()
-        app.state.password_hasher.close()
-        await app.state.shared_tasks.close()
-        await app.state.readiness.dispose()
-        await app.state.rate_limiter.dispose()
-        await database.dispose()
-        log_request.flush()
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Return the application for these settings; nothing is connected before its lifespan starts.
+
+    The lifespan fails if the schema is known not to fit, unless `state.starts_with_any_database` is set. It never fails
+    for a database that is out of reach: `/readyz` says so until it answers.
 
     Raises:
         ValueError: The settings name no database.
@@ -112,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Task Manager API",
         version=version("taskmanager"),
         description=_DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=run_lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -120,7 +99,8 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=TELEMETRY,
     )
     app.state.settings = settings
-    app.state.database = Database(settings)
+    app.state.starts_with_any_database = False
+    app.state.database = Database(settings, connect_wait_seconds=REQUEST_CONNECT_SECONDS)
     app.state.shared_tasks = SharedTasks(app.state.database)
     app.state.search_index_upkeep = SearchIndexUpkeep(app.state.database, lambda: app.state.shared_tasks.write_requests)
     app.state.drain = Drain(settings.drain_seconds)
@@ -156,6 +136,19 @@ def create_configured_app() -> FastAPI:
     os.environ.setdefault("OTEL_SERVICE_NAME", "taskmanager")
     app = create_app(settings)
     _spare_the_collector()
+    return app
+
+
+def create_checked_app() -> FastAPI:
+    """Return the application like `create_configured_app`, for a process whose parent has checked the database.
+
+    It starts whatever the database is like by then, so that a worker which takes the place of another is there at once.
+
+    Raises:
+        pydantic.ValidationError: A setting is missing, malformed or unsafe.
+    """
+    app = create_configured_app()
+    app.state.starts_with_any_database = True
     return app
 
 

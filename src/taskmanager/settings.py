@@ -57,7 +57,17 @@ class DatabaseSettings(BaseSettings):
         description="Longest wait for a free connection before the answer is 503.",
     )
     database_connect_timeout_seconds: float = Field(
-        default=1.0, gt=0, le=30, description="Longest wait for a new connection."
+        default=5.0,
+        gt=0,
+        le=30,
+        description="Longest time that opening a connection may take; a request waits for it one second at most, and "
+        "the next one finds it open.",
+    )
+    database_wait_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=3_600,
+        description="How long `serve` waits at its start for a database that is out of reach; 0 is one try.",
     )
     database_command_timeout_seconds: float = Field(
         default=2.5,

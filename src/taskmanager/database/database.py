@@ -18,11 +18,14 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.types import TypeEngine
 
 from taskmanager.database.checks import Fault, read_state
+from taskmanager.database.connection_opener import ConnectionOpener
 from taskmanager.request_context import current_timings
 from taskmanager.settings import DatabaseSettings
 
 # The newest migration. Alembic would tell, but takes a fifth of the whole start to import.
 SCHEMA_REVISION = "0004"
+# The longest that a request waits for a new connection, which may take longer: the next one finds it open.
+REQUEST_CONNECT_SECONDS = 1.0
 _FAREWELL_SECONDS = 0.3
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
@@ -210,12 +213,20 @@ class StatementMeter:
 class Database:
     """One pool of connections with a session maker for reads and one for writes.
 
-    `wait_seconds` is how long anybody waits for a connection.
+    `wait_seconds` is how long anybody waits for a connection, `connect_wait_seconds` for a new one to be opened: as
+    long as the settings allow, if it is None.
     """
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, *, connect_wait_seconds: float | None = None) -> None:
         if settings.database_url is None:
             raise ValueError("DATABASE_URL is not set")
+        self._openers: list[ConnectionOpener] = []
+
+        def connect_args(statement_timeout_ms: int, **server_settings: str) -> dict[str, Any]:
+            self._openers.append(ConnectionOpener(connect_wait_seconds))
+            arguments = _connect_args(settings, statement_timeout_ms, **server_settings)
+            return {"async_creator_fn": self._openers[-1], **arguments}
+
         self.wait_seconds = settings.database_pool_wait_seconds
         self.engine: AsyncEngine = create_async_engine(
             settings.database_url,
@@ -228,7 +239,7 @@ class Database:
             query_cache_size=_COMPILED_STATEMENTS,
             # Outside AUTOCOMMIT the ping of each checkout would be three round trips: BEGIN, ping, ROLLBACK.
             isolation_level="AUTOCOMMIT",
-            connect_args=_connect_args(settings, settings.database_statement_timeout_ms),
+            connect_args=connect_args(settings.database_statement_timeout_ms),
         )
         # Deleting a whole project takes longer than any request may make the others wait: such work has
         # one connection of its own, opened when it is needed.
@@ -242,7 +253,7 @@ class Database:
             pool_recycle=30,
             hide_parameters=True,
             query_cache_size=_COMPILED_STATEMENTS,
-            connect_args=_connect_args(settings, settings.database_long_statement_timeout_ms),
+            connect_args=connect_args(settings.database_long_statement_timeout_ms),
         )
         self.meter = StatementMeter()
         for engine in (self.engine, self._long_engine):
@@ -258,8 +269,7 @@ class Database:
             hide_parameters=True,
             query_cache_size=_COMPILED_STATEMENTS,
             isolation_level="AUTOCOMMIT",
-            connect_args=_connect_args(
-                settings,
+            connect_args=connect_args(
                 settings.database_statement_timeout_ms,
                 plan_cache_mode="force_generic_plan",
                 # Only a table that is locked as a whole is waited for: rows that are locked are passed over.
@@ -384,6 +394,8 @@ class Database:
         await self.engine.dispose()
         await self._long_engine.dispose()
         await self._shared_engine.dispose()
+        for opener in self._openers:
+            await opener.close()
 
 
 def _leave_read_only_server(failure: ExceptionContext) -> None:

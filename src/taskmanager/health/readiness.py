@@ -5,7 +5,7 @@ import time
 
 from sqlalchemy.exc import DBAPIError
 
-from taskmanager.database.database import Database, SchemaError
+from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database, SchemaError
 from taskmanager.database.failures import failure_reason
 from taskmanager.draining import Drain
 from taskmanager.settings import Settings
@@ -25,7 +25,7 @@ class Readiness:
             "database_command_timeout_seconds": min(_PATIENCE_SECONDS, settings.database_command_timeout_seconds),
             "database_statement_timeout_ms": min(int(_PATIENCE_SECONDS * 900), settings.database_statement_timeout_ms),
         }
-        self._database = Database(settings.model_copy(update=limits))
+        self._database = Database(settings.model_copy(update=limits), connect_wait_seconds=REQUEST_CONNECT_SECONDS)
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
         self._reason: str | None = None

@@ -21,7 +21,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import Database
+from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository
 from taskmanager.settings import Settings
 
@@ -150,7 +150,8 @@ class RateLimiter:
                     "database_statement_timeout_ms": _STATEMENT_MS,
                     "database_command_timeout_seconds": _ANSWER_SECONDS,
                 }
-            )
+            ),
+            connect_wait_seconds=REQUEST_CONNECT_SECONDS,
         )
         # In the order in which their windows end, more or less: all last equally long.
         self._leases: dict[Key, _Lease] = {}
