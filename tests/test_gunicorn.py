@@ -96,6 +96,7 @@ async def test_gunicorn_serves_and_stops(database_url: str, database: Database, 
     assert process.returncode == 0
     assert output.count(b"Application startup complete") == 2
     assert output.count(b"Application shutdown complete") == 2
+    assert output.count(b"Finished server process") == 2
     assert b"203.0.113.7" not in output
     assert b"Traceback" not in output
 

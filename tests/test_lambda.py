@@ -34,6 +34,7 @@ class Function:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.log: list[dict[str, Any]] = []
 
     async def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         """Pass an event to the handler and return what it returned, or the type of what it raised."""
@@ -44,6 +45,7 @@ class Function:
             if line.startswith(b"answer "):
                 answer: dict[str, Any] = json.loads(line.removeprefix(b"answer "))
                 return answer
+            self.log.append(json.loads(line))
         raise AssertionError("the function ended")
 
     async def request(self, method: str, path: str, body: str | None = None, **headers: str) -> dict[str, Any]:
@@ -118,6 +120,8 @@ async def test_the_function_answers_one_event_after_the_other(
     async with function(tmp_path, DATABASE_URL=database_url, SECRET_KEY=SECRET, DATABASE_POOL_SIZE="2") as running:
         health = await running.request("GET", "/health")
         assert (health["statusCode"], json.loads(health["body"])) == (200, {"status": "healthy"})
+        # Its line comes before the answer, after which the process would be frozen.
+        assert running.log[-1]["path"] == "/health"
 
         person = {"username": "alice", "email": "alice@example.com", "password": "a long password"}
         created = await running.request("POST", "/api/v1/users", json.dumps(person), content_type="application/json")

@@ -73,13 +73,14 @@ async def test_the_log_names_the_span(
     traced: tuple[FastAPI, httpx.AsyncClient], exporter: InMemorySpanExporter
 ) -> None:
     _, client = traced
-    log_request.stream = stream = io.BytesIO()
+    stream = io.BytesIO()
+    log_request.write = stream.write
     try:
         await client.get("/", headers=TRACEPARENT)
         await client.get("/")
         log_request.flush()
     finally:
-        log_request.stream = None
+        log_request.write = None
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     found = [span.context for span in exporter.get_finished_spans() if span.name == "GET /"]
     assert len(found) == 2

@@ -14,6 +14,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.types import LambdaContext, LambdaEvent
 
 from taskmanager.main import create_configured_app
+from taskmanager.observability import log_writer
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
@@ -24,8 +25,11 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
         taskmanager.database.database.SchemaError: The server or its schema does not fit this version.
         sqlalchemy.exc.DBAPIError: The database refused to have its schema looked at; the next event tries again.
     """
-    answer: dict[str, Any] = _started_application().adapter(event, context)
-    return answer
+    try:
+        answer: dict[str, Any] = _started_application().adapter(event, context)
+        return answer
+    finally:
+        log_writer.flush()  # once the answer is there, the process is frozen
 
 
 class _StartedApplication:

@@ -8,7 +8,7 @@ import structlog
 from fastapi import FastAPI
 
 from taskmanager.database.database import Database, is_transient
-from taskmanager.observability import log_request
+from taskmanager.observability import log_request, log_writer
 
 
 @asynccontextmanager
@@ -37,6 +37,7 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
         await app.state.rate_limiter.dispose()
         await database.dispose()
         log_request.flush()
+        log_writer.close()
 
 
 async def _look_at_database(app: FastAPI) -> None:

@@ -41,7 +41,7 @@ from taskmanager.middleware import (
     refuse,
 )
 from taskmanager.notifications.routes import router as notifications_router
-from taskmanager.observability import configure_logging
+from taskmanager.observability import configure_logging, log_writer
 from taskmanager.pagination import CursorSigner
 from taskmanager.problems import answer_to, problem_response, problem_schemas
 from taskmanager.projects.member_routes import router as members_router
@@ -177,6 +177,7 @@ def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, li
     failures = limiter.failures
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])
     counter("rate_limits_failed_closed", "Logins refused for want of an answer.", lambda: failures["closed"])
+    counter("log_lines_dropped", "Lines of the log that nobody read in time.", lambda: log_writer.dropped)
     return metrics
 
 

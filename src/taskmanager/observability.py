@@ -4,29 +4,28 @@ import asyncio
 import logging
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import structlog
 
+from taskmanager.log_writer import WHOLE_BYTES, LogWriter
 from taskmanager.request_context import CURRENT_REQUEST, RequestContext
 
-# Up to this length a line reaches a pipe in one piece, whoever else writes to it (POSIX, PIPE_BUF on Linux).
-_WHOLE_LINE_BYTES: Final = 4_096
 _readable_access_log = structlog.stdlib.get_logger("taskmanager.access")
 
 
 class AccessLog:
-    """One line for each request: to structlog, or as JSON straight to a stream.
+    """One line for each request: to structlog, or as JSON to `write`, where that is set.
 
     The JSON is put together here, in a tenth of the time, and has the fields that every line of the log has. Text from
     outside is always encoded as a JSON string in ASCII, so it can neither end a line nor begin a field.
     """
 
     def __init__(self) -> None:
-        self.stream: BinaryIO | None = None
-        self._held: list[bytes] = []
+        self.write: Callable[[bytes], object] | None = None
+        self._held: list[str] = []
         self._second = -1
         self._second_text = ""
 
@@ -43,7 +42,7 @@ class AccessLog:
         user_id: int | None,
     ) -> None:
         """Write the line of a request that has been answered, with the others of this turn of the event loop."""
-        if self.stream is None:
+        if self.write is None:
             _readable_access_log.info(
                 "request",
                 method=method,
@@ -63,29 +62,17 @@ class AccessLog:
             f'"level": "info", "logger": "taskmanager.access", "timestamp": "{self._timestamp()}"}}\n'
         )
         line = f'{{"method": {quote(method)}, "path": {quote(path)}, {rest}'
-        if len(line) > _WHOLE_LINE_BYTES:
+        if len(line) > WHOLE_BYTES:
             line = f'{{"method": {quote(method[:32])}, "path": {quote(path[:200])}, "path_length": {len(path)}, {rest}'
         if not self._held:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._held.append(line.encode("ascii"))
+        self._held.append(line)
 
     def flush(self) -> None:
-        """Write the lines that are held back, in pieces that reach a pipe whole."""
+        """Write the lines that are held back, all at once."""
         lines, self._held = self._held, []
-        piece = b""
-        for line in lines:
-            if len(piece) + len(line) > _WHOLE_LINE_BYTES:
-                self._write(piece)
-                piece = b""
-            piece += line
-        self._write(piece)
-
-    def _write(self, piece: bytes) -> None:
-        # A log that cannot be written is no reason to fail.
-        if self.stream is not None and piece:
-            with suppress(OSError, ValueError):
-                self.stream.write(piece)
-                self.stream.flush()
+        if lines and self.write is not None:
+            self.write("".join(lines).encode("ascii"))
 
     def _timestamp(self) -> str:
         now = time.time()
@@ -96,6 +83,18 @@ class AccessLog:
         return f"{self._second_text}.{int((now - second) * 1_000_000):06d}Z"
 
 
+class LogHandler(logging.Handler):
+    """Every line but those of requests: to the writer of the log, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            log_writer.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:  # noqa: BLE001  # as the handlers of the standard library do it
+            self.handleError(record)
+
+
+log_writer: Final = LogWriter()
 log_request: Final = AccessLog()
 
 
@@ -122,16 +121,17 @@ def _is_not_told_elsewhere(record: logging.LogRecord) -> bool:
 
 def configure_logging(*, readable: bool) -> None:
     """Send every log line of the process, uvicorn's included, to standard output in one format."""
+    time_stamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.types.Processor] = [
         _add_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        time_stamper,
     ]
     renderer: structlog.types.Processor
     if readable:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stdout.isatty(),
+            colors=sys.stdout is not None and sys.stdout.isatty(),
             # The pretty one prints local variables, and with them passwords.
             exception_formatter=structlog.dev.plain_traceback,
         )
@@ -144,7 +144,7 @@ def configure_logging(*, readable: bool) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = LogHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -162,4 +162,11 @@ def configure_logging(*, readable: bool) -> None:
         logger.propagate = name != "uvicorn.access"
     # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.
     logging.getLogger("taskmanager.database.database.MeasuredPool").setLevel(logging.WARNING)
-    log_request.stream = None if readable else sys.stdout.buffer
+    log_request.write = None if readable else log_writer.write
+
+    def describe_gap(lines: int) -> bytes:
+        event = {"lines": lines, "event": "log lines dropped", "level": "warning", "logger": "taskmanager.log"}
+        return str(renderer(None, "warning", time_stamper(None, "warning", event))).encode() + b"\n"
+
+    # Python has no standard output where it was closed at the start; its descriptor is somebody else's then.
+    log_writer.open(-1 if sys.stdout is None else sys.stdout.fileno(), describe_gap)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import Database, SchemaError, is_transient, sqlstate_of
 from taskmanager.database.failures import describe_failure
+from taskmanager.observability import log_writer
 from taskmanager.settings import Settings
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -87,6 +88,7 @@ def exit_when_asked() -> None:
 
 def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
     logging.shutdown()
+    log_writer.close()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -117,6 +119,7 @@ class Server(uvicorn.Server):
         """Start, then say so."""
         await super().startup(sockets)
         if self._banner:
+            log_writer.flush()  # the server's lines come first
             typer.echo(f"\n{self._banner}\n")
         loop = asyncio.get_running_loop()
         if self._lifeline is not None:
