@@ -20,7 +20,7 @@ SEQUENCE = "GRANT USAGE ON SEQUENCE tasks_id_seq TO {role}"
 
 async def outcome(url: str, folder: Path, *arguments: str) -> tuple[int, str]:
     """Return the exit code of a command, and what it printed."""
-    environment = {"DATABASE_URL": url, "SECRET_KEY": SECRET, "PORT": str(free_port())}
+    environment = {"DATABASE_URL": url, "SECRET_KEY": SECRET, "PORT": str(free_port()), "DATABASE_WAIT_SECONDS": "0"}
     result = await asyncio.to_thread(run, *arguments, environment=environment, cwd=folder)
     return result.returncode, result.stdout + result.stderr
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 
+import asyncpg
+import pytest
 from sqlalchemy import make_url
 
 from tests.server import connect, database_on
@@ -43,6 +45,12 @@ async def temporary_role(database_url: str, *grants: str) -> AsyncIterator[str]:
         await connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
     finally:
         await connection.close()
+
+
+async def skip_without_superuser(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Skip the test on a server where the tests may only create databases."""
+    if not await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        pytest.skip("the role of TEST_DATABASE_URL is not a superuser")
 
 
 def _url_at(port: int, database_url: str) -> str:

@@ -124,9 +124,9 @@ class TestRights:
                 "GRANT USAGE ON SEQUENCE public.tasks_id_seq TO {role}",
             ),
             (
-                "SELECT ON alembic_version",
-                "may not read the table public.alembic_version",
-                "GRANT SELECT ON public.alembic_version TO {role}",
+                "SELECT ON taskmanager_schema",
+                "may not read the table public.taskmanager_schema",
+                "GRANT SELECT ON public.taskmanager_schema TO {role}",
             ),
         ],
     )

@@ -2,11 +2,11 @@
 
 import asyncio
 import io
-import os
 import random
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -22,10 +22,12 @@ from sqlalchemy import make_url
 
 from taskmanager.database.database import SCHEMA_REVISION
 from taskmanager.schema_migrations import alembic_config
+from tests.catalogue import catalogue_of, without_version
 from tests.conftest import SECRET
 from tests.credentials import API
 from tests.databases import temporary_database
 from tests.live_server import LiveServer
+from tests.other_versions import OtherVersion, migrate
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = 8
@@ -59,6 +61,24 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# The last revision of this repository that keeps the schema's revision in alembic_version.
+BEFORE = "de6566d"
+
+
+@pytest.fixture(scope="module")
+def version_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of the version before, from the history."""
+    archive = subprocess.run(
+        ["git", "archive", BEFORE, "src", "migrations"], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    if archive.returncode:
+        pytest.skip(f"revision {BEFORE} is not in the history of this checkout: {archive.stderr.decode().strip()}")
+    folder = tmp_path_factory.mktemp("before")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
 @pytest.fixture
 async def url(database_url: str) -> AsyncIterator[str]:
     """A database of the test's own at the current version."""
@@ -74,19 +94,6 @@ def server(url: str, tmp_path: Path) -> Iterator[LiveServer]:
     server.start()
     yield server
     server.stop()
-
-
-async def migrate(folder: Path, url: str) -> tuple[int, str]:
-    """Run `taskmanager migrate` of another version; return its exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "taskmanager", "migrate"),
-        env={**os.environ, "PYTHONPATH": str(folder / "src"), "DATABASE_URL": url},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
 
 
 @dataclass
@@ -127,7 +134,7 @@ async def _use(client: httpx.AsyncClient, load: Load, until: asyncio.Event) -> N
 
 
 @asynccontextmanager
-async def under_load(server: LiveServer) -> AsyncIterator[Load]:
+async def under_load(server: LiveServer | OtherVersion) -> AsyncIterator[Load]:
     """Have clients read and write everything while the block runs."""
     load, done = Load(), asyncio.Event()
     account = {"username": "old_hand", "email": "old@example.com", "password": "upgrade while serving"}
@@ -153,7 +160,7 @@ async def under_load(server: LiveServer) -> AsyncIterator[Load]:
 async def revision_of(url: str) -> str:
     connection = await connect(url)
     try:
-        return str(await connection.fetchval("SELECT version_num FROM alembic_version"))
+        return str(await connection.fetchval("SELECT version_num FROM taskmanager_schema"))
     finally:
         await connection.close()
 
@@ -194,6 +201,56 @@ async def test_a_migration_waits_for_a_table_without_stopping_the_others(
         assert await migration == (0, "The schema is up to date.\n")
     assert load.failures == []
     assert await revision_of(url) == "next"
+
+
+async def test_the_version_before_serves_on_and_comes_back(
+    version_before: Path, database_url: str, tmp_path: Path
+) -> None:
+    up_to_date = (0, "The schema is up to date.\n")
+    async with temporary_database(database_url) as url:
+        assert await migrate(version_before, url) == up_to_date
+        before = OtherVersion(version_before, url)
+        await before.start()
+        async with under_load(before) as load:
+            assert await migrate(ROOT, url) == up_to_date
+        assert load.failures == []
+        assert await revision_of(url) == SCHEMA_REVISION
+        server = LiveServer({"DATABASE_URL": url, "SECRET_KEY": SECRET}, tmp_path / "log")
+        await asyncio.to_thread(server.start)
+        await before.stop()
+        # And back: a restart, the migration of a deployment, and both beside each other.
+        assert await migrate(version_before, url) == up_to_date
+        await before.start()
+        async with httpx.AsyncClient() as client:
+            for one in (before, server):
+                assert (await client.get(f"{one.url}/readyz")).status_code == 200
+        await before.stop()
+        await asyncio.to_thread(server.stop)
+        assert await revision_of(url) == SCHEMA_REVISION
+
+
+async def test_the_version_before_migrates_on_what_this_one_began(version_before: Path, database_url: str) -> None:
+    async with temporary_database(database_url) as url:
+        await asyncio.to_thread(command.upgrade, alembic_config(url), "0001")
+        assert await migrate(version_before, url) == (0, "The schema is up to date.\n")
+        assert await revision_of(url) == "0004"
+        assert await migrate(ROOT, url) == (0, "The schema is up to date.\n")
+        assert await catalogue_of(url) == await catalogue_of(database_url)
+
+
+async def test_what_the_version_before_left_half_done_comes_through(version_before: Path, database_url: str) -> None:
+    async with temporary_database(database_url) as url:
+        connection = await connect(url)
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.fetchval("SELECT 1")
+            code, output = await migrate(version_before, url)
+        assert code == 2
+        assert 'relation "idempotency_keys" already exists' in output
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
+        assert await connection.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 1
+        await connection.close()
+        assert await migrate(ROOT, url) == (0, "The schema is up to date.\n")
+        assert without_version(await catalogue_of(url)) == without_version(await catalogue_of(database_url))
 
 
 def lint(sql: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,10 @@
 Revision: 0003, after 0002.
 """
 
+import sqlalchemy as sa
 from alembic import op
+
+from taskmanager.schema_migrations import build_index, drop_index
 
 revision = "0003"
 down_revision = "0002"
@@ -46,32 +49,52 @@ _TABLES = (
     "CREATE INDEX notifications_task_idx ON notifications (task_id)",
 )
 
+# As PostgreSQL writes them, so that those that are complete are recognised after an interruption.
 _INDEXES = {
-    "tasks_updated_at_idx": "tasks (project_id, updated_at, created_at, id)",
-    "tasks_priority_idx": "tasks (project_id, priority, created_at, id)",
-    "tasks_title_idx": 'tasks (project_id, (lower(title) COLLATE "C"), created_at, id)',
-    "tasks_status_idx": "tasks (project_id, status, created_at, id)",
-    "tasks_due_at_idx": "tasks (project_id, due_at, created_at, id) WHERE due_at IS NOT NULL",
-    "tasks_assignee_created_at_idx": ("tasks (project_id, assignee_id, created_at, id) WHERE assignee_id IS NOT NULL"),
+    "tasks_updated_at_idx": "tasks USING btree (project_id, updated_at, created_at, id)",
+    "tasks_priority_idx": "tasks USING btree (project_id, priority, created_at, id)",
+    "tasks_title_idx": 'tasks USING btree (project_id, lower(title) COLLATE "C", created_at, id)',
+    "tasks_status_idx": "tasks USING btree (project_id, status, created_at, id)",
+    "tasks_due_at_idx": "tasks USING btree (project_id, due_at, created_at, id) WHERE due_at IS NOT NULL",
+    "tasks_assignee_created_at_idx": (
+        "tasks USING btree (project_id, assignee_id, created_at, id) WHERE assignee_id IS NOT NULL"
+    ),
     "tasks_search_idx": "tasks USING gin (project_id, tags, title gin_trgm_ops, description gin_trgm_ops)",
-    "events_order_idx": "events (project_id, xid, id)",
-    "users_created_at_idx": "users (created_at, id)",
-    "project_members_created_at_idx": "project_members (project_id, created_at, user_id)",
+    "events_order_idx": "events USING btree (project_id, xid, id)",
+    "users_created_at_idx": "users USING btree (created_at, id)",
+    "project_members_created_at_idx": "project_members USING btree (project_id, created_at, user_id)",
 }
+_LEFTOVERS = {
+    "idempotency_keys": ("idempotency_keys_pkey", "idempotency_keys_user_id_fkey", "idempotency_keys_key_check"),
+    "notifications": ("notifications_pkey", "notifications_user_id_fkey", "notifications_kind_check"),
+}
+_HAS_CONSTRAINTS = sa.text("""
+    SELECT count(*) = cardinality(CAST(:constraints AS text[])) FROM pg_constraint
+    WHERE conrelid = to_regclass(:name) AND conname = ANY(CAST(:constraints AS text[]))
+""")
 
 
 def upgrade() -> None:
-    """Create tables and indexes; writers go on meanwhile."""
+    """Create indexes and tables; writers go on meanwhile."""
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
+    for name, definition in _INDEXES.items():
+        build_index(name, definition)
+    drop_index("tasks_assignee_idx")
+    # Last, since all before is committed step by step: the tables come in one transaction with the revision.
+    if not op.get_context().as_sql:
+        _drop_leftovers()
     for statement in _TABLES:
         op.execute(statement)
-    with op.get_context().autocommit_block():
-        for name, definition in _INDEXES.items():
-            # One that an interrupted migration left behind is not valid.
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS tasks_assignee_idx")
+
+
+def _drop_leftovers() -> None:
+    # This migration used to commit the tables before the indexes, so an interruption could leave them at revision 0002,
+    # at which nobody uses them. Tables of the same name that are not ours let the statements that follow fail.
+    for name, constraints in _LEFTOVERS.items():
+        is_ours = op.get_bind().execute(_HAS_CONSTRAINTS, {"name": name, "constraints": list(constraints)}).scalar()
+        if is_ours and not op.get_bind().execute(sa.text(f"SELECT EXISTS (SELECT FROM {name})")).scalar():
+            op.execute(f"DROP TABLE {name}")
 
 
 def downgrade() -> None:

@@ -5,7 +5,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -25,20 +24,16 @@ from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
-from taskmanager.database.database import Database, SchemaError, sqlstate_of
+from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.failures import describe_failure
 from taskmanager.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
-from taskmanager.observability import configure_logging
+from taskmanager.observability import configure_logging, log_writer
 from taskmanager.serving import CannotStartError, exit_when_asked, wait_for_database
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings
 from taskmanager.supervisor import run_with_database
 from taskmanager.workers import CANNOT_START, run_server
 
-# A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
-_LOCK_NOT_AVAILABLE = "55P03"
-_MIGRATION_TRIES = 14
-_MIGRATION_PAUSE_SECONDS = 1.0
 _S = TypeVar("_S", bound=DatabaseSettings)
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
@@ -50,7 +45,10 @@ cli.add_typer(key_cli, name="key")
 
 def main() -> None:
     """Run the command line."""
-    cli()
+    try:
+        cli()
+    finally:
+        log_writer.close()
 
 
 @cli.command()
@@ -276,38 +274,15 @@ def _development_secret(data_dir: Path) -> str:
 
 def _migrate(settings: DatabaseSettings) -> None:
     # Alembic takes longer to import than `serve`, which has no use for it, takes to check its settings.
-    from alembic import command  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
+    from taskmanager.migrating import MigrationError, migrate_schema  # noqa: PLC0415
 
-    from taskmanager.schema_migrations import alembic_config  # noqa: PLC0415
-
-    for tries_left in reversed(range(_MIGRATION_TRIES)):
-        try:
-            if not asyncio.run(_may_migrate(settings)):
-                return
-            command.upgrade(alembic_config(settings.database_url), "head")
-        except DBAPIError as error:
-            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
-                _refuse(describe_failure(error))
-            if not tries_left:
-                _refuse("a table stayed locked by another transaction; nothing is half done, try again", code=1)
-            time.sleep(_MIGRATION_PAUSE_SECONDS)
-        except OSError as error:
-            _refuse(describe_failure(error))
-        except SchemaError as error:
-            _refuse(str(error))
-        except CommandError as error:
-            _refuse(str(error))
-        else:
-            return
-
-
-async def _may_migrate(settings: DatabaseSettings) -> bool:
-    database = Database(settings)
+    assert settings.database_url is not None
     try:
-        return await database.may_migrate()
-    finally:
-        await database.dispose()
+        migrate_schema(settings.database_url)
+    except SchemaError as error:
+        _refuse(str(error))
+    except MigrationError as error:
+        _refuse(str(error), code=error.exit_code)
 
 
 async def _create_user(settings: DatabaseSettings, new: UserCreate, *, is_admin: bool) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine
 
 from taskmanager.database.checks import Fault, read_state
 from taskmanager.database.connection_opener import ConnectionOpener
+from taskmanager.database.schema_version import read_schema_version
 from taskmanager.request_context import current_timings
 from taskmanager.settings import DatabaseSettings
 
@@ -361,33 +362,18 @@ class Database:
             state = await read_state(session, Base.metadata)
             for fault in state.server_faults():
                 raise SchemaError(fault)
-            found = await current_revision(session)
-            if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
-                raise SchemaError(
-                    f"the database schema is at revision {found or 'none'} and this version needs {SCHEMA_REVISION}: "
-                    "run `taskmanager migrate`"
-                )
-            if not state.has_tables:
-                raise SchemaError(f"the database belongs to another application, which left it at revision {found}")
-            for fault in state.right_faults():
-                raise SchemaError(fault)
-            return found
-
-    async def may_migrate(self) -> bool:
-        """Tell whether there may be something to migrate, unlike in the schema of a newer version, and that it can be.
-
-        Raises:
-            SchemaError: The server is too old or read-only, the encoding is not UTF8, or the role may not create.
-        """
-        async with self.reader() as session:
-            state = await read_state(session, Base.metadata)
-            for fault in state.server_faults():
-                raise SchemaError(fault)
-            found = await current_revision(session)
-            if found is None or (found != SCHEMA_REVISION and is_known_revision(found)):
-                for fault in state.creation_faults():
-                    raise SchemaError(fault)
-            return found is None or is_known_revision(found) or not state.has_tables
+            found = await read_schema_version(session)
+        if found.refusal:
+            raise SchemaError(found.refusal)
+        revision = found.revision
+        if revision is None or (revision != SCHEMA_REVISION and is_known_revision(revision)):
+            raise SchemaError(
+                f"the database schema is at revision {revision or 'none'} and this version needs {SCHEMA_REVISION}: "
+                "run `taskmanager migrate`"
+            )
+        for fault in state.right_faults():
+            raise SchemaError(fault)
+        return revision
 
     async def dispose(self) -> None:
         """Close every connection."""
@@ -458,14 +444,6 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int, **serve
             **server_settings,
         },
     }
-
-
-async def current_revision(session: AsyncSession) -> str | None:
-    """Return the revision that the schema is at, or None for an empty database."""
-    if (await session.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
-        return None
-    revision: str | None = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-    return revision
 
 
 def statement(sql: str, **types: TypeEngine[Any]) -> TextClause:

@@ -1,0 +1,106 @@
+"""`taskmanager migrate` that kills itself at a chosen statement; forked, to import everything once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+
+class Migrations:
+    """Runs `taskmanager migrate` as often as asked for, in a process of its own each time."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def run(self, url: str, *, die_at: int = 0, patience_seconds: int = 60) -> tuple[int, str]:
+        """Run it on a database; return its exit code and its standard error.
+
+        It kills itself before it sends its statement or COMMIT of the number `die_at`, which counts those that change
+        something; the code is then -9.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with tempfile.NamedTemporaryFile("r+") as stderr:
+            call = {"url": url, "die_at": die_at, "patience_seconds": patience_seconds, "stderr": stderr.name}
+            print(json.dumps(call), file=self._process.stdin, flush=True)
+            return int(self._process.stdout.readline()), stderr.read()
+
+
+@contextmanager
+def forked_migrations() -> Iterator[Migrations]:
+    """Yield what forks, from a process that has imported everything."""
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    ) as process:
+        yield Migrations(process)
+
+
+def _die_at(number: int) -> None:
+    changes, sent = False, 0
+
+    def count() -> None:
+        nonlocal sent
+        sent += 1
+        if sent == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    # To die before a read, or the COMMIT of reads, is to die before the next change.
+    def execute(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal changes
+        if not statement.lstrip().startswith(("SELECT", "WITH", "SET")):
+            changes = True
+            count()
+
+    def commit(_connection: object) -> None:
+        nonlocal changes
+        if changes:
+            count()
+        changes = False
+
+    event.listen(Engine, "before_cursor_execute", execute)
+    event.listen(Engine, "commit", commit)
+
+
+def _become(call: dict[str, Any]) -> NoReturn:
+    if call["die_at"]:
+        _die_at(call["die_at"])
+    schema_migrations.PATIENCE_SECONDS = call["patience_seconds"]
+    os.environ["DATABASE_URL"] = call["url"]
+    sys.argv = ["taskmanager", "migrate"]
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(call["stderr"], os.O_WRONLY), 2)
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001  # as the interpreter does
+        traceback.print_exc()
+        code = 1
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def _fork_for_each_line() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _become(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    from sqlalchemy import Engine, event
+
+    import taskmanager.migrating  # noqa: F401  # what `migrate` imports later
+    from taskmanager import schema_migrations
+    from taskmanager.cli import main
+
+    _fork_for_each_line()
