@@ -16,7 +16,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger memory soak bench bench-growth bench-start load proxy-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger memory soak bench bench-reads bench-growth bench-start load proxy-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -66,8 +66,11 @@ memory: .venv/.synced ## Vary everything that callers may vary for five minutes;
 soak: .venv/.synced ## Run every long test of tests/long, one after the other
 	$(BIN)/pytest -s -q tests/long
 
-bench: .venv/.synced-bench $(PEERS:%=benchmarks/peers/%/node_modules) ## Measure the service beside its peers (about 14 minutes); BENCH_OPTIONS chooses less
+bench: .venv/.synced-bench $(PEERS:%=benchmarks/peers/%/node_modules) ## Measure the service beside Fastify (about 27 minutes); BENCH_OPTIONS chooses less
 	$(BIN)/python -m benchmarks.run $(BENCH_OPTIONS)
+
+bench-reads: .venv/.synced-bench benchmarks/peers/fastify/node_modules ## Measure every read of the API (about 9 minutes); BENCH_OPTIONS='--kind writes' every write
+	$(BIN)/python -m benchmarks.reads $(BENCH_OPTIONS)
 
 bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 16 minutes)
 	$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)

@@ -12,53 +12,12 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url
 
+from benchmarks import rows
 from taskmanager.embedded_postgres import EmbeddedPostgres
 
 # All servers of a run stay connected, each with a pool per process; the rest is as it comes.
+_PEERS = Path(__file__).parent / "peers"
 _OPTIONS = {"max_connections": "300"}
-
-EVENLY = "1 + (n - 1) % :users"
-
-# The same rows for everybody: `n` decides all of a task, and a user's tasks lie far apart.
-_GENERATED_TASKS = """
-SELECT n, :owner AS owner_id, 'Task ' || md5(CAST(n AS text)) AS title,
-       'Description ' || md5(CAST(-n AS text)) || ' ' || md5(CAST(n * 7 AS text)) AS description,
-       (ARRAY['pending', 'in_progress', 'completed', 'cancelled'])[1 + n % 4] AS status, 1 + n % 5 AS priority,
-       ARRAY['tag ' || lpad(CAST(n % 50 AS text), 2, '0'), 'work'] AS tags,
-       CASE WHEN n % 2 = 0 THEN CAST('2030-01-01' AS timestamptz) + make_interval(mins => n) END AS due_at,
-       CAST('2026-01-01' AS timestamptz) + make_interval(secs => n) AS created_at
-FROM generate_series(1, :tasks) AS n ORDER BY n
-"""
-
-_SERVICE_ROWS = (
-    """
-    INSERT INTO users (id, username, email, password_hash)
-    SELECT n, 'user_' || n, 'user_' || n || '@example.com', 'never used' FROM generate_series(1, :users) AS n
-    """,
-    "INSERT INTO sessions (id, user_id, user_agent) SELECT id, id, 'benchmark' FROM users",
-    "INSERT INTO projects (id, name, inbox_of) SELECT id, 'Inbox', id FROM users",
-    "INSERT INTO project_members (project_id, user_id, role) SELECT id, id, 'owner' FROM users",
-    """
-    INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, created_by, created_at,
-                       updated_at, completed_at)
-    SELECT owner_id, title, description, status, priority, tags, due_at, owner_id, created_at, created_at,
-           CASE WHEN status = 'completed' THEN created_at END
-    FROM (:generated_tasks) AS generated ORDER BY n
-    """,
-    *(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), :users)" for table in ("users", "sessions", "projects")),
-)
-_PEER_ROWS = (
-    """
-    INSERT INTO users (id, username, email)
-    SELECT n, 'user_' || n, 'user_' || n || '@example.com' FROM generate_series(1, :users) AS n
-    """,
-    """
-    INSERT INTO tasks (owner_id, title, description, status, priority, tags, due_at, created_at, updated_at)
-    SELECT owner_id, title, description, status, priority, tags, due_at, created_at, created_at
-    FROM (:generated_tasks) AS generated ORDER BY n
-    """,
-    "SELECT setval(pg_get_serial_sequence('users', 'id'), :users)",
-)
 
 
 @dataclass(frozen=True)
@@ -71,6 +30,19 @@ class Postgres:
     def create(self, name: str) -> str:
         """Create an empty database and return its URL."""
         execute(self.url, f"CREATE DATABASE {name} TEMPLATE template0")
+        return self._named(name)
+
+    def clone(self, template_url: str, name: str) -> str:
+        """Create a database anew, with all that a template holds, and return its URL."""
+        template = make_url(template_url).database
+        execute(
+            self.url,
+            f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
+            f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY",
+        )
+        return self._named(name)
+
+    def _named(self, name: str) -> str:
         return str(make_url(self.url).set(database=name).render_as_string(hide_password=False))
 
 
@@ -116,20 +88,53 @@ def fetch(url: str, statement: str, *values: Any) -> list[Any]:
     return asyncio.run(run())
 
 
-def _bound(statement: str, *, users: int, tasks: int, owner: str = EVENLY) -> str:
+def _bound(statement: str, *, users: int, tasks: int, owner: str, project: str) -> str:
     numbers = {"users": users, "tasks": tasks}
-    whole = statement.replace(":generated_tasks", _GENERATED_TASKS).replace(":owner", owner)
+    whole = statement.replace(":owner", owner).replace(":project", project)
     return re.sub(r":(users|tasks)\b", lambda match: str(numbers[match[1]]), whole)
 
 
-def fill_service(url: str, *, users: int, tasks: int, owner: str = EVENLY) -> None:
-    """Fill a migrated database of the service: everybody's tasks lie in their Inbox, user n's login is session n.
+def fill_service(
+    url: str, *, users: int, tasks: int, owner: str = rows.EVENLY, teams: bool = True, discussed: bool = True
+) -> None:
+    """Fill a migrated database of the service; user n's login is session n.
 
-    `owner` is the SQL for the owner of task `n`.
+    `owner` is the SQL for the owner of task `n`. Without `teams` everybody's tasks lie in their Inbox, without
+    `discussed` there are no comments, notifications and events.
     """
-    statements = [_bound(statement, users=users, tasks=tasks, owner=owner) for statement in _SERVICE_ROWS]
+    _fill(url, rows.SERVICE_USERS, users=users, tasks=tasks, owner=owner, teams=teams, discussed=discussed)
+    if discussed:
+        execute(url, *rows.EVENTS)
+    execute(url, "VACUUM ANALYZE")
+
+
+def fill_peer(url: str, *, users: int, tasks: int, owner: str = rows.EVENLY, teams: bool = True) -> None:
+    """Create the tables of the peer with the service's features in an empty database, and fill them alike."""
+    execute(url, (_PEERS / "fastify" / "schema.sql").read_text())
+    _fill(url, rows.PEER_USERS, users=users, tasks=tasks, owner=owner, teams=teams, discussed=True)
+    execute(url, "VACUUM ANALYZE")
+
+
+def _fill(url: str, first: Sequence[str], *, users: int, tasks: int, owner: str, teams: bool, discussed: bool) -> None:
+    project = rows.IN_INBOX_OR_TEAM if teams else rows.IN_INBOX
+    before = [*first, *rows.INBOXES, *(rows.TEAMS if teams else ()), rows.TASKS]
+    bound = [
+        [_bound(statement, users=users, tasks=tasks, owner=owner, project=project) for statement in statements]
+        for statements in (before, rows.DISCUSSIONS if discussed else ())
+    ]
     with _without_indexes(url, "tasks"):
-        execute(url, *statements)
+        execute(url, *bound[0])
+    execute(url, *bound[1])
+
+
+def fill_owned(url: str, *, users: int, tasks: int) -> None:
+    """Create the tables of the peers that know an owner only in an empty database, and fill them alike."""
+    statements = [
+        _bound(statement, users=users, tasks=tasks, owner=rows.EVENLY, project="")
+        for statement in (*rows.PEER_USERS, rows.OWNED_TASKS)
+    ]
+    schema = (_PEERS / "schema.sql").read_text()
+    execute(url, schema, *statements, "SELECT setval(pg_get_serial_sequence('users', 'id'), max(id)) FROM users")
     execute(url, "VACUUM ANALYZE")
 
 
@@ -149,19 +154,3 @@ def _without_indexes(url: str, table: str) -> Iterator[None]:
     yield
     memory = "SET maintenance_work_mem = '512MB'"
     execute(url, memory, *(index["definition"] for index in indexes))
-
-
-def fill_peer(url: str, *, users: int, tasks: int) -> None:
-    """Create the tables of the peers in an empty database, and fill them with the same tasks."""
-    schema = (Path(__file__).parent / "peers" / "schema.sql").read_text()
-    rows = (_bound(statement, users=users, tasks=tasks) for statement in _PEER_ROWS)
-    execute(url, schema, *rows, "VACUUM ANALYZE")
-
-
-def tasks_of_users(url: str, owner_column: str) -> dict[int, Sequence[int]]:
-    """Return the ids of each user's tasks, the newest first."""
-    rows = fetch(
-        url,
-        f"SELECT {owner_column} AS owner, array_agg(id ORDER BY created_at DESC, id DESC) AS ids FROM tasks GROUP BY 1",
-    )
-    return {row["owner"]: row["ids"] for row in rows}

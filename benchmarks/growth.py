@@ -18,12 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.callers import read_callers, tasks_of_users, write_callers
 from benchmarks.database import Postgres, embedded_postgres, execute, fill_service
 from benchmarks.load_generator import measure, send
 from benchmarks.machine import describe
+from benchmarks.options import RESULTS
 from benchmarks.processes import allow_many_connections, end_on_sigterm, resident_megabytes, worker_processes
-from benchmarks.run import RESULTS
-from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, missing_tools
+from benchmarks.rows import EVENLY
+from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size, missing_tools
 
 SIZES = (10_000, 100_000, 1_000_000)
 LARGEST_SIZE = 10_000_000
@@ -83,18 +85,18 @@ class Growth:
         self._options = options
         self._random = random.Random(options.seed)
 
-    def _database(self, name: str, *, users: int, tasks: int, owner: str) -> str:
+    def _database(self, name: str, *, users: int, tasks: int, owner: str = EVENLY, tasks_only: bool = True) -> str:
         url = self._postgres.create(name)
         ServerKind(SERVICE).migrate(url)
         started = time.monotonic()
-        fill_service(url, users=users, tasks=tasks, owner=owner)
+        fill_service(url, users=users, tasks=tasks, owner=owner, teams=not tasks_only, discussed=not tasks_only)
         print(f"{name}: {tasks:,} tasks written in {time.monotonic() - started:.0f} s", flush=True)
         return url
 
     def _server(self, label: str, url: str, workers: int) -> RunningServer:
         server = RunningServer(ServerKind(label), url, self._folder)
         self._stack.callback(server.stop)
-        server.start(workers)
+        server.start(Size(workers))
         return server
 
     def measure_tasks(self) -> None:
@@ -107,9 +109,9 @@ class Growth:
         pages = {}
         for size, server in servers.items():
             client = TimedClient(server.url, server.kind.token(1))
-            pages[size] = min(_LATE_PAGE, len(server.tasks_of_users()[1]) // 20)
+            pages[size] = min(_LATE_PAGE, len(tasks_of_users(server.kind, server.database_url)[1]) // 20)
             reads[size] = {
-                "get": partial(self._get_any, client, list(server.tasks_of_users()[1])),
+                "get": partial(self._get_any, client, list(tasks_of_users(server.kind, server.database_url)[1])),
                 "page 1": partial(client.get, _LIST),
                 "late page": partial(client.get, f"{_LIST}&cursor={client.cursor_of_page(pages[size])}"),
             }
@@ -176,12 +178,12 @@ class Growth:
 
     def measure_load(self) -> None:
         """Measure throughput by connections and workers, and memory by time, on 100,000 tasks of 1,000 users."""
-        url = self._database("load", users=_USERS, tasks=100_000, owner="1 + (n - 1) % :users")
+        url = self._database("load", users=_USERS, tasks=100_000, tasks_only=False)
         two = self._server("two_workers", url, 2)
-        two.write_callers()
+        write_callers(read_callers(two.kind, url), two.callers_file)
         self._measure_connections(two)
         one = self._server("one_worker", url, 1)
-        one.write_callers()
+        write_callers(read_callers(one.kind, url), one.callers_file)
         self._measure_workers({1: one, 2: two})
         one.stop()
         two.restart()

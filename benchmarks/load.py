@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.database import embedded_postgres
 from benchmarks.processes import end_on_sigterm
-from benchmarks.servers import REPOSITORY, SERVICE, RunningServer, ServerKind
+from benchmarks.servers import REPOSITORY, SERVICE, RunningServer, ServerKind, Size
 
 _REPORTS = Path(__file__).parent / "reports"
 # All people come from one address, and no limit is what this test is about.
@@ -38,7 +38,7 @@ def main() -> int:
         kind.migrate(url)
         server = RunningServer(kind, url, folder)
         stack.callback(server.stop)
-        server.start(int(os.environ.get("LOAD_WORKERS", "2")))
+        server.start(Size(int(os.environ.get("LOAD_WORKERS", "2"))))
         return _run_locust(server.url)
 
 

@@ -1,33 +1,52 @@
 """Measures the service beside its peers: `python -m benchmarks.run --help`."""
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
 
-from benchmarks.database import Postgres, embedded_postgres, execute
-from benchmarks.load_generator import WORKS, measure, send
-from benchmarks.machine import describe, revision
+from benchmarks.callers import Values, read_callers, tasks_of_users, write_callers
+from benchmarks.comparison import read_answers, require_same
+from benchmarks.database import Postgres, embedded_postgres, execute, fetch
+from benchmarks.feature_verification import verify_features
+from benchmarks.large_projects import Timing, time_large_projects
+from benchmarks.load_generator import measure, send, warm_up
+from benchmarks.machine import describe
+from benchmarks.options import build_parser
 from benchmarks.processes import allow_many_connections, end_on_sigterm
-from benchmarks.servers import PEER_NAMES, REPOSITORY, SERVICE, RunningServer, ServerError, ServerKind, missing_tools
-from benchmarks.summary import Sample, summarise, table
-from benchmarks.verification import VerificationError
+from benchmarks.report import report
+from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size, missing_tools
+from benchmarks.summary import Sample
+from benchmarks.verification import Caller, VerificationError, verify
 
-RESULTS = Path(__file__).parent / "results"
 _WARM_UP_SECONDS = 1
-_TRIAL_SECONDS = 2
+_TRIAL_SECONDS = 1
 _TRIAL_CONNECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A server that was verified, the database that each round begins with, and what is known of its callers."""
+
+    server: RunningServer
+    template_url: str
+    callers: dict[int, Values]
+
+    @property
+    def kind(self) -> ServerKind:
+        """What is running."""
+        return self.server.kind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     kinds = _kinds(options)
     if missing := missing_tools(kinds):
         print(*missing, sep="\n", file=sys.stderr)
@@ -40,106 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             postgres = stack.enter_context(embedded_postgres())
             machine = describe(postgres)
             servers = [_prepare(stack, postgres, kind, folder, number, options) for number, kind in enumerate(kinds)]
-            processes = {
-                server.kind.name: _choose_processes(server, options.processes.get(server.kind.name), options.works)
-                for server in servers
-            }
-            print(f"Processes of each server, fixed from here on: {processes}", flush=True)
-            samples = _measure_all(postgres, servers, options)
+            _compare(servers, options.works)
+            sizes = {each.kind.name: _choose_size(each, postgres, options) for each in servers}
+            for name, size in sizes.items():
+                print(f"{name}: processes {size}, fixed from here on", flush=True)
+            samples = _measure_all(postgres, servers, sizes, options)
+            for each in servers:
+                each.server.stop()
+            timings = _time_large_projects(postgres, servers, sizes, folder, options)
     except (VerificationError, ServerError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    _report(samples, options, machine, kinds, processes)
+    report(samples, timings, options, machine, kinds, sizes)
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    add = parser.add_argument
-    everyone = (SERVICE, *PEER_NAMES)
-    add("--servers", type=_names(everyone), default=everyone, help=f"comma list of {', '.join(everyone)}")
-    add("--works", type=_names(WORKS), default=WORKS, help=f"comma list of {', '.join(WORKS)}")
-    add("--connections", type=_numbers, default=(64, 512), help="comma list, 64,512 by default")
-    add("--rounds", type=int, default=3, help="how often everything is measured, 3 by default")
-    add("--seconds", type=int, default=4, help="seconds of each measurement, 4 by default")
-    add("--tasks", type=int, default=100_000, help="tasks in each database, 100000 by default")
-    add("--users", type=int, default=1_000, help="users who own them, 1000 by default")
-    add("--seed", type=int, default=1, help="of the choice of users, tasks and works")
-    add(
-        "--processes",
-        type=_process_counts,
-        default={},
-        metavar="SERVER=N,...",
-        help="processes of these servers, instead of their better number of 1 and 2",
-    )
-    add("--baseline", help="the server that ratios refer to: fastify, or the first one without it")
-    add("--env", type=_variable, action="append", default=[], metavar="NAME=VALUE", help="setting of taskmanager")
-    add(
-        *("--variant", "--variants"),
-        type=_variant,
-        action="append",
-        default=[],
-        metavar="LABEL:NAME=VALUE,...",
-        help="one more server: taskmanager with these settings",
-    )
-    add(
-        "--checkout",
-        type=parse_checkout,
-        action="append",
-        default=[],
-        metavar="LABEL:PATH",
-        help="one more server: .venv/bin/taskmanager of another checkout",
-    )
-    add("--output", type=Path, default=RESULTS, help="folder for the results")
-    return parser
-
-
-def _names(known: Sequence[str]) -> Any:
-    def parse(text: str) -> tuple[str, ...]:
-        names = tuple(name.strip() for name in text.split(",") if name.strip())
-        if unknown := [name for name in names if name not in known]:
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
-        return names
-
-    return parse
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
-    return name, value
-
-
-def _process_counts(text: str) -> dict[str, int]:
-    return {name: int(count) for name, count in map(_variable, text.split(","))}
-
-
-def _label(text: str) -> tuple[str, str]:
-    label, colon, rest = text.partition(":")
-    if not (label.isidentifier() and colon) or label in (SERVICE, *PEER_NAMES):
-        raise argparse.ArgumentTypeError(f"{text} does not begin with a new label of letters, digits and _ and a colon")
-    return label, rest
-
-
-def _variant(text: str) -> tuple[str, dict[str, str]]:
-    label, rest = _label(text)
-    return label, dict(_variable(variable) for variable in rest.split(",") if variable)
-
-
-def parse_checkout(text: str) -> tuple[str, Path]:
-    """Return the label and the folder of LABEL:PATH.
-
-    Raises:
-        argparse.ArgumentTypeError: The label is malformed or that of a server.
-    """
-    label, path = _label(text)
-    return label, Path(path).absolute()
 
 
 def _kinds(options: argparse.Namespace) -> list[ServerKind]:
@@ -152,119 +85,122 @@ def _kinds(options: argparse.Namespace) -> list[ServerKind]:
 
 def _prepare(
     stack: ExitStack, postgres: Postgres, kind: ServerKind, folder: Path, number: int, options: argparse.Namespace
-) -> RunningServer:
-    """Fill a database for the server, start it, and stop the whole run if it does not do what is measured."""
-    url = kind.prepare_database(postgres, number, users=options.users, tasks=options.tasks)
-    server = RunningServer(kind, url, folder)
+) -> Prepared:
+    """Fill a database for the server, start it on a copy, and stop the run if it does not do what is measured."""
+    template_url = kind.prepare_database(postgres, f"template_{number}", users=options.users, tasks=options.tasks)
+    server = RunningServer(kind, postgres.clone(template_url, f"benchmark_{number}"), folder)
     stack.callback(server.stop)
-    server.write_callers()
-    server.start(options.processes.get(kind.name, 1))
+    prepared = Prepared(server, template_url, read_callers(kind, template_url))
+    write_callers(prepared.callers, server.callers_file)
+    server.start(options.processes.get(kind.name, Size()))
     try:
-        server.verify()
+        verify_server(server)
     except VerificationError as error:
         raise VerificationError(f"{kind.name} fails verification: {error}") from error
     print(f"{kind.name}: verified", flush=True)
-    return server
+    server.reset(postgres, template_url, options.processes.get(kind.name, Size()))
+    return prepared
 
 
-def _choose_processes(server: RunningServer, fixed: int | None, works: Sequence[str]) -> int:
-    """Return the number of processes that does more of the works, and leave the server running with it.
+def verify_server(server: RunningServer) -> None:
+    """Check that a server does what is measured.
+
+    Raises:
+        VerificationError: It does not.
+    """
+    tasks = tasks_of_users(server.kind, server.database_url)
+    user_id, stranger_id = 1, 1 + len(tasks) // 2  # neighbours share a project
+    caller, stranger = (Caller(server.kind.token(user), tasks[user]) for user in (user_id, stranger_id))
+    query = partial(fetch, server.database_url)
+
+    def stored(task_id: int) -> tuple[str, str] | None:
+        rows = query("SELECT title, status FROM tasks WHERE id = $1", task_id)
+        return (rows[0]["title"], rows[0]["status"]) if rows else None
+
+    verify(server.url, caller, stranger, stored)
+    if server.kind.has_features:
+        verify_features(server.url, caller, user_id, stranger, query)
+
+
+def _compare(servers: Sequence[Prepared], works: Sequence[str]) -> None:
+    """Check that all servers with the same features answer the same."""
+    alike = [each for each in servers if each.kind.has_features]
+    if len(alike) < 2:
+        return
+    ours, *others = alike
+    answers = read_answers(ours.server.url, ours.callers, works)
+    for other in others:
+        theirs = read_answers(other.server.url, other.callers, works)
+        require_same(answers, theirs, (ours.kind.name, other.kind.name))
+        print(f"{ours.kind.name} and {other.kind.name} answer the same", flush=True)
+
+
+def _choose_size(prepared: Prepared, postgres: Postgres, options: argparse.Namespace) -> Size:
+    """Return the size that does most of the works.
 
     Of several works the geometric mean counts, so that none has more weight for being faster.
     """
+    server, kind = prepared.server, prepared.kind
+    fixed: Size | None = options.processes.get(kind.name)
     if fixed is not None:
         return fixed
+    works = [work for work in options.works if kind.knows(work)]
     rates = {}
-    for processes in (1, 2):
-        if processes > 1:
-            server.stop()
-            server.start(processes)
-        send(server, works[-1], connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0)
+    for size in kind.sizes():
+        server.reset(postgres, prepared.template_url, size)
+        warm_up(server, works)
         done = [send(server, work, connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0) for work in works]
-        rates[processes] = geometric_mean(max(outcome["requests"], 1) / outcome["seconds"] for outcome in done)
-    print(
-        f"{server.kind.name}: mean at {_TRIAL_CONNECTIONS} connections "
-        f"{', '.join(f'{n} process(es) {r:,.0f}/s' for n, r in rates.items())}",
-        flush=True,
-    )
-    best = max(rates, key=lambda processes: rates[processes])
-    if best == 1:
-        server.stop()
-        server.start(1)
-    return best
+        rates[size] = geometric_mean(max(outcome["requests"], 1) / outcome["seconds"] for outcome in done)
+        print(
+            f"{kind.name}: processes {size}: {rates[size]:,.0f}/s, mean at {_TRIAL_CONNECTIONS} connections", flush=True
+        )
+    return max(rates, key=lambda size: rates[size])
 
 
-def _measure_all(postgres: Postgres, servers: Sequence[RunningServer], options: argparse.Namespace) -> list[Sample]:
+def _measure_all(
+    postgres: Postgres, servers: Sequence[Prepared], sizes: dict[str, Size], options: argparse.Namespace
+) -> list[Sample]:
     samples = []
     for number in range(1, options.rounds + 1):
+        for each in servers:
+            each.server.reset(postgres, each.template_url, sizes[each.kind.name])
+            warm_up(each.server, [work for work in options.works if each.kind.knows(work)])
         execute(postgres.url, "CHECKPOINT")
         for step, work in enumerate(options.works):
             first = (number + step) % len(servers)
-            for server in (*servers[first:], *servers[:first]):
+            for server in (each.server for each in (*servers[first:], *servers[:first])):
+                if not server.kind.knows(work):
+                    continue
                 seed = options.seed * 1000 + number
-                send(server, work, connections=options.connections[0], seconds=_WARM_UP_SECONDS, seed=seed + 500)
+                warm_up_connections = min(_TRIAL_CONNECTIONS, max(options.connections))
+                send(server, work, connections=warm_up_connections, seconds=_WARM_UP_SECONDS, seed=seed + 500)
                 for connections in options.connections:
                     found = measure(server, postgres, work, connections=connections, seconds=options.seconds, seed=seed)
                     samples.append(Sample(number, server.kind.name, work, connections, found))
                     print(
-                        f"round {number} {work:>6} {connections:>4} {server.kind.name:<20}"
-                        f"{found.requests_per_second:>9,.0f}/s  p99 {found.p99_ms:>6.0f} ms  errors {found.errors}",
+                        f"round {number} {work:>13} {connections:>4} {server.kind.name:<20}"
+                        f"{found.requests_per_second:>9,.0f}/s  p50 {found.p50_ms:>6.1f}  p99 {found.p99_ms:>6.0f} ms"
+                        f"  errors {found.errors}",
                         flush=True,
                     )
     return samples
 
 
-def _report(
-    samples: Sequence[Sample],
+def _time_large_projects(
+    postgres: Postgres,
+    servers: Sequence[Prepared],
+    sizes: dict[str, Size],
+    folder: Path,
     options: argparse.Namespace,
-    machine: dict[str, Any],
-    kinds: Sequence[ServerKind],
-    processes: dict[str, int],
-) -> None:
-    from benchmarks.charts import draw_ratios  # noqa: PLC0415 matplotlib takes a second, and --help does not need it
-
-    names = [kind.name for kind in kinds]
-    baseline = options.baseline or ("fastify" if "fastify" in names else names[0])
-    figures = summarise(samples, names, baseline)
-    written = table(figures, baseline)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{machine['revision']}"
-    servers = {
-        kind.name: {
-            "processes": processes[kind.name],
-            "environment": dict(kind.environment),
-            "revision": revision(kind.checkout or REPOSITORY) if kind.is_service else None,
-        }
-        for kind in kinds
-    }
-    document = {
-        "machine": machine,
-        "baseline": baseline,
-        "tasks": options.tasks,
-        "users": options.users,
-        "seconds": options.seconds,
-        "servers": servers,
-        "rounds": [
-            {
-                "round": sample.round,
-                "server": sample.server,
-                "work": sample.work,
-                "connections": sample.connections,
-                **sample.measurement.as_dict(),
-            }
-            for sample in samples
-        ],
-    }
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    heading = (
-        f"{machine['cores']} cores ({machine['processor']}), Python {machine['python']}, Node {machine['node']}, "
-        f"PostgreSQL {machine['postgres']}, revision {machine['revision']}; {options.rounds} rounds of "
-        f"{options.seconds} s, {options.tasks:,} tasks, processes: "
-        + ", ".join(f"{name} {count}" for name, count in processes.items())
-    )
-    path.with_suffix(".md").write_text(f"{heading}\n\n{written}\n")
-    draw_ratios(figures, baseline, path.with_suffix(".svg"))
-    print(f"\n{heading}\n\n{written}\n\nWritten to {path}.json, .md and .svg")
+) -> list[Timing]:
+    timings = []
+    for number, each in enumerate(servers):
+        if each.kind.has_features and each.kind.checkout is None:
+            for tasks in options.project_sizes:
+                name = f"large_{number}_{tasks}"
+                size = sizes[each.kind.name]
+                timings += time_large_projects(postgres, each.kind, name, tasks, size, options.works, folder)
+    return timings
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
+from sqlalchemy import make_url
 
-from benchmarks.database import Postgres, fetch, fill_peer, fill_service, tasks_of_users
+from benchmarks.database import Postgres, fill_owned, fill_peer, fill_service
 from benchmarks.processes import cpu_seconds
-from benchmarks.verification import Caller, verify
+from benchmarks.rows import EVENLY
+from benchmarks.works import OWNED_WORKS
 from taskmanager.accounts.tokens import TokenSigner
 
 PEERS = Path(__file__).parent / "peers"
@@ -31,13 +33,14 @@ _SECRET = secrets.token_hex(32)
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _IDLE_CHECK_SECONDS = 0.4
-_CALLER_TASKS = 20  # ids of each user that the load generator picks from
+ADMIN_KEY = secrets.token_hex(32)
 
 # Limits are on and count every request, but no caller of a benchmark reaches them.
 _SERVICE_ENVIRONMENT = {
     "RATE_LIMIT_ANONYMOUS_PER_MINUTE": "100000",
     "RATE_LIMIT_USER_PER_MINUTE": "100000",
     "RATE_LIMIT_LOGIN_PER_MINUTE": "100000",
+    "API_KEY": ADMIN_KEY,
 }
 
 
@@ -53,6 +56,18 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How many processes serve, and how many connections to PostgreSQL each has; None leaves that to the server."""
+
+    processes: int = 1
+    pool: int | None = None
+
+    def __str__(self) -> str:
+        """Return both as a reader wants to see them."""
+        return str(self.processes) if self.pool is None else f"{self.processes} with {self.pool} connections each"
+
+
+@dataclass(frozen=True)
 class ServerKind:
     """One of the measured servers: a peer by its name, or a variant of the service with a label of its own."""
 
@@ -64,6 +79,20 @@ class ServerKind:
     def is_service(self) -> bool:
         """Whether this is the service or a variant of it."""
         return self.name not in PEER_NAMES
+
+    @property
+    def has_features(self) -> bool:
+        """Whether it knows membership, comments, notifications and keys, and not an owner column only."""
+        return self.is_service or self.name == "fastify"
+
+    def knows(self, work: str) -> bool:
+        """Whether it can do a kind of work."""
+        return self.has_features or work in OWNED_WORKS
+
+    def sizes(self) -> list[Size]:
+        """Return the sizes of which a trial chooses the best."""
+        pools = (5, 10, 20) if self.name == "fastify" else (None,)
+        return [Size(processes, pool) for processes in (1, 2) for pool in pools]
 
     def command(self, processes: int, port: int) -> list[str]:
         """Return the command line that serves from so many processes."""
@@ -84,14 +113,18 @@ class ServerKind:
     def _service_command(self) -> Path:
         return self.python.with_name("taskmanager")
 
-    def prepare_database(self, postgres: Postgres, number: int, *, users: int, tasks: int) -> str:
+    def prepare_database(
+        self, postgres: Postgres, name: str, *, users: int, tasks: int, owner: str = EVENLY, teams: bool = True
+    ) -> str:
         """Create and fill a database for this server alone, and return its URL."""
-        url = postgres.create(f"benchmark_{number}")
+        url = postgres.create(name)
         if self.is_service:
             self.migrate(url)
-            fill_service(url, users=users, tasks=tasks)
+            fill_service(url, users=users, tasks=tasks, owner=owner, teams=teams)
+        elif self.has_features:
+            fill_peer(url, users=users, tasks=tasks, owner=owner, teams=teams)
         else:
-            fill_peer(url, users=users, tasks=tasks)
+            fill_owned(url, users=users, tasks=tasks)
         return url
 
     def migrate(self, url: str) -> None:
@@ -103,8 +136,7 @@ class ServerKind:
     def token(self, user_id: int) -> str:
         """Return an access token of a user, good for a day."""
         if self.is_service:
-            signer = TokenSigner([_SECRET.encode()], access_token_minutes=TOKEN_MINUTES)
-            return signer.access_token(user_id, user_id)
+            return token_signer().access_token(user_id, user_id)
         now = int(time.time())
         claims = {
             "iss": "benchmark",
@@ -118,13 +150,21 @@ class ServerKind:
         return jwt.encode(claims, _SECRET, algorithm="HS256")
 
 
+def token_signer() -> TokenSigner:
+    """Return what signs the tokens of the service."""
+    return TokenSigner([_SECRET.encode()], access_token_minutes=TOKEN_MINUTES)
+
+
 def _base_environment() -> dict[str, str]:
     # Nothing of the caller's shell: its settings would be measured instead of the defaults.
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
 class RunningServer:
-    """A server with a database of its own, started on a free port; `folder` takes its log and its callers."""
+    """A server with a database of its own, started on a free port; `folder` takes its log and its callers.
+
+    `sent` is how many requests it was sent, which gives each a number of its own.
+    """
 
     def __init__(self, kind: ServerKind, database_url: str, folder: Path) -> None:
         self.kind = kind
@@ -133,8 +173,9 @@ class RunningServer:
         self._log = folder / f"{kind.name}.log"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._processes = 1
+        self._size = Size()
         self.url = ""
+        self.sent = 0
 
     @property
     def pid(self) -> int:
@@ -142,21 +183,22 @@ class RunningServer:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, processes: int) -> float:
-        """Start from so many processes, wait until all are idle, and return the seconds until the first answer.
+    def start(self, size: Size) -> float:
+        """Start, wait until all are idle, and return the seconds until the first answer.
 
         Raises:
             ServerError: It ends or does not answer in time.
         """
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._processes = processes
+        self._size = size
         environment = {
             **_base_environment(),
             "DATABASE_URL": self.database_url,
             "PORT": str(port),
             "NODE_ENV": "production",
-            "PROCESSES": str(processes),
+            "PROCESSES": str(size.processes),
+            **({} if size.pool is None else {"POOL": str(size.pool)}),
             "JWT_SECRET": _SECRET,
             "SECRET_KEY": _SECRET,
             **(_SERVICE_ENVIRONMENT if self.kind.is_service else {}),
@@ -165,7 +207,7 @@ class RunningServer:
         started = time.monotonic()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                self.kind.command(processes, port),
+                self.kind.command(size.processes, port),
                 env=environment,
                 cwd=self._folder,  # no .env is read here
                 stdin=subprocess.DEVNULL,
@@ -178,15 +220,16 @@ class RunningServer:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=2):
                     answered = time.monotonic()
-                    self._wait_until_idle(deadline)
+                    self.wait_until_idle()
                     return answered - started
             except (OSError, urllib.error.URLError):
                 time.sleep(0.01)
         self.stop()
         raise ServerError(f"{self.kind.name} does not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 
-    def _wait_until_idle(self, deadline: float) -> None:
-        """Wait until the last worker has started too: the first one answers while others still import."""
+    def wait_until_idle(self) -> None:
+        """Wait until no process has anything to do, as when the first worker answers while others still import."""
+        deadline = time.monotonic() + _START_SECONDS
         spent = self.cpu_seconds()
         while time.monotonic() < deadline:
             time.sleep(_IDLE_CHECK_SECONDS)
@@ -206,7 +249,7 @@ class RunningServer:
     def restart(self) -> None:
         """Start anew after a measurement that may have left it stuck."""
         self._kill()
-        self.start(self._processes)
+        self.start(self._size)
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -219,35 +262,13 @@ class RunningServer:
         """Return the CPU time that its processes have spent."""
         return cpu_seconds(self.pid)
 
-    def verify(self) -> None:
-        """Check that it does what is measured.
-
-        Raises:
-            VerificationError: It does not.
-        """
-        tasks = self.tasks_of_users()
-        caller, stranger = (Caller(self.kind.token(user), tasks[user]) for user in (1, 2))
-        verify(self.url, caller, stranger, self._stored)
-
-    def write_callers(self) -> None:
-        """Write the file that tells the load generator whose tokens to use, and the ids of their tasks."""
-        lines = (
-            " ".join((self.kind.token(user), *map(str, _spread(ids, _CALLER_TASKS))))
-            for user, ids in sorted(self.tasks_of_users().items())
-        )
-        self.callers_file.write_text("\n".join(lines) + "\n")
-
-    def tasks_of_users(self) -> dict[int, Sequence[int]]:
-        """Return the ids of each user's tasks, the newest first."""
-        return tasks_of_users(self.database_url, "created_by" if self.kind.is_service else "owner_id")
-
-    def _stored(self, task_id: int) -> tuple[str, str] | None:
-        rows = fetch(self.database_url, "SELECT title, status FROM tasks WHERE id = $1", task_id)
-        return (rows[0]["title"], rows[0]["status"]) if rows else None
-
-
-def _spread(ids: Sequence[int], count: int) -> Sequence[int]:
-    return ids[:: max(1, len(ids) // count)][:count]
+    def reset(self, postgres: Postgres, template_url: str, size: Size) -> None:
+        """Start anew on a database that holds what the template does."""
+        self.stop()
+        name = make_url(self.database_url).database
+        assert name is not None
+        postgres.clone(template_url, name)
+        self.start(size)
 
 
 def missing_tools(kinds: Sequence[ServerKind]) -> list[str]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.database import embedded_postgres
 from benchmarks.machine import describe, revision
+from benchmarks.options import RESULTS, parse_checkout
 from benchmarks.processes import end_on_sigterm, process_tree, proportional_megabytes, resident_megabytes
-from benchmarks.run import RESULTS, parse_checkout
-from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind
+from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size
 
 WORKERS = (1, 2, 4)
 _USERS = 10
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="taskmanager-benchmark-") as folder, embedded_postgres() as postgres:
         machine = describe(postgres)
         try:
-            url = kinds[0].prepare_database(postgres, 0, users=_USERS, tasks=_TASKS)
+            url = kinds[0].prepare_database(postgres, "start", users=_USERS, tasks=_TASKS)
             for _ in range(options.rounds):
                 loops.append(_processor_seconds(kinds[0].python, _LOOP))
                 for number in workers:
@@ -62,7 +62,7 @@ def _measure(server: RunningServer, workers: int) -> dict[str, float]:
     imported = _processor_seconds(server.kind.python, _IMPORT)
     credential = {"Authorization": f"Bearer {server.kind.token(1)}"}
     try:
-        ready = server.start(workers)
+        ready = server.start(Size(workers))
         for _ in range(_WARMING_REQUESTS):  # each over a connection of its own, so that every worker gets some
             request = urllib.request.Request(server.url + _LIST, headers=credential)
             with urllib.request.urlopen(request, timeout=10) as response:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.large_projects import Timing
 from benchmarks.load_generator import Measurement
 
 
@@ -26,10 +27,12 @@ class Figures:
     work: str
     connections: int
     requests_per_second: float
+    p50_ms: float
     p99_ms: float
     server_cpu_ms: float
     postgres_cpu_ms: float
     errors: int
+    unanswered: int
     ratio: float
     lowest_ratio: float
     highest_ratio: float
@@ -62,10 +65,12 @@ def _figures(samples: Sequence[Sample], base: dict[tuple[int, str, int], float])
         work=samples[0].work,
         connections=samples[0].connections,
         requests_per_second=statistics.median(found.requests_per_second for found in measurements),
+        p50_ms=statistics.median(found.p50_ms for found in measurements),
         p99_ms=statistics.median(found.p99_ms for found in measurements),
         server_cpu_ms=statistics.median(found.server_cpu_ms for found in measurements),
         postgres_cpu_ms=statistics.median(found.postgres_cpu_ms for found in measurements),
         errors=sum(found.errors for found in measurements),
+        unanswered=sum(found.unanswered for found in measurements),
         ratio=statistics.median(ratios),
         lowest_ratio=min(ratios),
         highest_ratio=max(ratios),
@@ -74,8 +79,17 @@ def _figures(samples: Sequence[Sample], base: dict[tuple[int, str, int], float])
 
 def table(figures: Sequence[Figures], baseline: str) -> str:
     """Return the figures as a Markdown table."""
-    heads = ["Work", "Connections", "Server", "Requests/s", "p99 ms", "CPU ms/request, server + PostgreSQL", "Errors"]
-    lines = [f"| {' | '.join(heads)} | Ratio to {baseline} (span) |", "|---|---|---|---|---|---|---|---|"]
+    heads = [
+        "Work",
+        "Connections",
+        "Server",
+        "Requests/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU ms/request, server + PostgreSQL",
+        "Errors",
+    ]
+    lines = [f"| {' | '.join(heads)} | Ratio to {baseline} (span) |", "|---|---|---|---|---|---|---|---|---|"]
     for found in figures:
         cells = [
             found.work,
@@ -83,12 +97,28 @@ def table(figures: Sequence[Figures], baseline: str) -> str:
             found.server,
             f"{found.requests_per_second:,.0f}",
             *(
-                (f"{found.p99_ms:.0f}", f"{found.server_cpu_ms:.3f} + {found.postgres_cpu_ms:.3f}")
+                (
+                    f"{found.p50_ms:.1f}",
+                    f"{found.p99_ms:.0f}",
+                    f"{found.server_cpu_ms:.3f} + {found.postgres_cpu_ms:.3f}",
+                )
                 if found.requests_per_second
-                else ("-", "stood still")
+                else ("-", "-", "stood still")
             ),
-            str(found.errors),
+            str(found.errors) + (f" (and {found.unanswered} unanswered)" if found.unanswered else ""),
             f"**{found.ratio:.2f}** ({found.lowest_ratio:.2f}-{found.highest_ratio:.2f})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def timing_table(timings: Sequence[Timing], works: Sequence[str]) -> str:
+    """Return the medians of single requests in large projects as a Markdown table."""
+    columns = list(dict.fromkeys((timing.server, timing.tasks) for timing in timings))
+    found = {(timing.work, timing.server, timing.tasks): timing.p50_ms for timing in timings}
+    heads = ["p50 ms, one connection", *(f"{server}, {tasks:,} tasks in one project" for server, tasks in columns)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for work in works:
+        medians = (found.get((work, *column)) for column in columns)
+        lines.append(f"| {work} | {' | '.join('-' if ms is None else f'{ms:.1f}' for ms in medians)} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What every server must do before it is timed: the same checks for the service and all its peers."""
+"""What every server must do before it is timed: reads, writes and refusals, for the service and all its peers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,12 @@ def verify(url: str, caller: Caller, stranger: Caller, stored: Stored) -> None:
         _verify_writes(client, stored)
 
 
-def _expect(response: httpx.Response, *statuses: int) -> Any:
+def expect(response: httpx.Response, *statuses: int) -> Any:
+    """Return the JSON of an answer with one of the statuses.
+
+    Raises:
+        VerificationError: It has another status.
+    """
     if response.status_code not in statuses:
         request = response.request
         raise VerificationError(
@@ -61,22 +66,27 @@ def _expect(response: httpx.Response, *statuses: int) -> Any:
     return response.json() if response.is_success else None
 
 
-def _require(condition: bool, what: str) -> None:
+def require(condition: bool, what: str) -> None:
+    """Check a condition.
+
+    Raises:
+        VerificationError: It does not hold.
+    """
     if not condition:
         raise VerificationError(what)
 
 
 def _newest(client: httpx.Client) -> list[int]:
-    answer = _expect(client.get(TASKS, params={"limit": 20, "count": "none"}), 200)
+    answer = expect(client.get(TASKS, params={"limit": 20, "count": "none"}), 200)
     return [task["id"] for task in answer["tasks"]]
 
 
 def _verify_reads(client: httpx.Client, caller: Caller) -> None:
-    _require(_newest(client) == list(caller.task_ids[:20]), "the list is not the caller's 20 newest tasks in order")
+    require(_newest(client) == list(caller.task_ids[:20]), "the list is not the caller's 20 newest tasks in order")
     for task_id in caller.task_ids[:3]:
-        task = _expect(client.get(f"{TASKS}/{task_id}"), 200)
-        _require(task["id"] == task_id, f"task {task_id} has another id")
-        _require({"title", "description", "status", "priority", "tags", "due_at"} <= task.keys(), "fields are missing")
+        task = expect(client.get(f"{TASKS}/{task_id}"), 200)
+        require(task["id"] == task_id, f"task {task_id} has another id")
+        require({"title", "description", "status", "priority", "tags", "due_at"} <= task.keys(), "fields are missing")
 
 
 def _verify_refusals(
@@ -88,36 +98,36 @@ def _verify_refusals(
     forged = {"Authorization": f"Bearer {head}.{signature[::-1]}"}
     before = stored(caller.task_ids[0]), stored(stranger.task_ids[0])
     for headers in ({}, {"Authorization": "Bearer nonsense"}, forged):
-        _expect(anonymous.get(TASKS, headers=headers), 401)
-        _expect(anonymous.get(own, headers=headers), 401)
-        _expect(anonymous.post(TASKS, json=body, headers=headers), 401)
-        _expect(anonymous.patch(own, json=body, headers=headers), 401)
+        expect(anonymous.get(TASKS, headers=headers), 401)
+        expect(anonymous.get(own, headers=headers), 401)
+        expect(anonymous.post(TASKS, json=body, headers=headers), 401)
+        expect(anonymous.patch(own, json=body, headers=headers), 401)
     for path in (foreign, f"{TASKS}/{_UNKNOWN_ID}"):
-        _expect(client.get(path), 404)
-        _expect(client.patch(path, json=body), 404)
+        expect(client.get(path), 404)
+        expect(client.patch(path, json=body), 404)
     for bad in _BAD_CREATES:
-        _expect(client.post(TASKS, json=bad), 400, 422)
+        expect(client.post(TASKS, json=bad), 400, 422)
     for bad in _BAD_UPDATES:
-        _expect(client.patch(own, json=bad), 400, 422)
+        expect(client.patch(own, json=bad), 400, 422)
     for method, path in (("POST", TASKS), ("PATCH", own)):
         content = client.request(method, path, content=b"{", headers={"Content-Type": "application/json"})
-        _expect(content, 400, 422)
-    _require(before == (stored(caller.task_ids[0]), stored(stranger.task_ids[0])), "a refused change was made")
-    _require(_newest(client) == list(caller.task_ids[:20]), "a refused task was created")
+        expect(content, 400, 422)
+    require(before == (stored(caller.task_ids[0]), stored(stranger.task_ids[0])), "a refused change was made")
+    require(_newest(client) == list(caller.task_ids[:20]), "a refused task was created")
 
 
 def _verify_writes(client: httpx.Client, stored: Stored) -> None:
-    created = _expect(client.post(TASKS, json={"title": "Created here", "description": "x", "priority": 3}), 201)
+    created = expect(client.post(TASKS, json={"title": "Created here", "description": "x", "priority": 3}), 201)
     task_id = created["id"]
-    _require(stored(task_id) == ("Created here", "pending"), "a created task is not in the database")
-    _require(_newest(client)[0] == task_id, "a created task is not the newest one")
+    require(stored(task_id) == ("Created here", "pending"), "a created task is not in the database")
+    require(_newest(client)[0] == task_id, "a created task is not the newest one")
     change = {"title": "Changed here", "status": "in_progress"}
     for task in (
-        _expect(client.patch(f"{TASKS}/{task_id}", json=change), 200),
-        _expect(client.get(f"{TASKS}/{task_id}"), 200),
+        expect(client.patch(f"{TASKS}/{task_id}", json=change), 200),
+        expect(client.get(f"{TASKS}/{task_id}"), 200),
     ):
-        _require(
+        require(
             (task["title"], task["status"], task["priority"]) == ("Changed here", "in_progress", 3),
             "a change is not answered",
         )
-    _require(stored(task_id) == ("Changed here", "in_progress"), "a change is not in the database")
+    require(stored(task_id) == ("Changed here", "in_progress"), "a change is not in the database")

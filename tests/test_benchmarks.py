@@ -1,24 +1,33 @@
 """The benchmarks' own parts: the checks before timing, the people of the load test, the figures."""
 
 import asyncio
+import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import make_url
 
+from benchmarks.comparison import read_answers, require_same
 from benchmarks.database import fetch
+from benchmarks.feature_verification import verify_features
 from benchmarks.load_generator import Measurement
 from benchmarks.person import Answer, Person, Team
 from benchmarks.processes import proportional_megabytes, resident_megabytes
+from benchmarks.routes import Measured, UncoveredRouteError, requests_of
 from benchmarks.summary import Sample, summarise, table
 from benchmarks.verification import Caller, VerificationError, verify
+from benchmarks.works import WORKS
 from taskmanager.database.database import Database
 from tests.conftest import Person as Account
 from tests.live_server import LiveServer
@@ -65,6 +74,79 @@ async def test_the_service_does_what_is_measured(
     now = await _caller(database, alice)
     with pytest.raises(VerificationError, match="not in the database"):
         await asyncio.to_thread(verify, live_server.url, now, stranger, lambda _: None)
+
+
+async def test_the_service_has_the_features_that_are_measured(
+    live_server: LiveServer, database: Database, database_url: str, alice: Account, bob: Account
+) -> None:
+    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    caller, stranger = await _caller(database, alice), await _caller(database, bob)
+    query = partial(fetch, url)
+    await asyncio.to_thread(verify_features, live_server.url, caller, alice.id, stranger, query)
+
+    def miscount(statement: str, *values: Any) -> list[Any]:
+        return query(statement.replace("count(*)", "count(*) + 1"), *values)
+
+    now = await _caller(database, alice)
+    with pytest.raises(VerificationError, match="has not"):
+        await asyncio.to_thread(verify_features, live_server.url, now, alice.id, stranger, miscount)
+
+
+async def test_the_load_generator_sends_what_verification_does(
+    live_server: LiveServer, database: Database, alice: Account
+) -> None:
+    caller = await _caller(database, alice)
+    await execute(
+        database,
+        "INSERT INTO comments (project_id, task_id, author_id, body) VALUES (:project, :task, :owner, 'A comment')",
+        project=alice.inbox_id,
+        task=caller.task_ids[2],
+        owner=alice.id,
+    )
+    names = ("task", "known_task", "discussed_task")
+    values = {
+        **{name: [str(task_id)] for name, task_id in zip(names, caller.task_ids[:3], strict=True)},
+        "token": [alice.token],
+        "run": ["run"],
+        "status": ["pending"],
+    }
+    answers = await asyncio.to_thread(read_answers, live_server.url, {alice.id: values}, tuple(WORKS))
+    assert [answer.status for answer in answers["get_304"]] == [304]
+    assert len(answers["newest"][0].ids) == 20
+    assert len(answers["mix"]) == len(WORKS["mix"])
+    assert answers.keys() == WORKS.keys()
+
+    require_same(answers, answers, ("one", "other"))
+    fewer = replace(answers["comments"][0], ids=[])
+    with pytest.raises(VerificationError, match="comments: the answers differ"):
+        require_same(answers, {**answers, "comments": [fewer]}, ("one", "other"))
+    with pytest.raises(VerificationError, match=r"404 .*not 200"):
+        await asyncio.to_thread(read_answers, live_server.url, {alice.id: values | {"task": ["999999999"]}}, ("get",))
+
+
+def test_every_route_of_the_api_is_measured_or_left_out_for_a_reason() -> None:
+    document = json.loads((Path(__file__).parents[1] / "docs" / "openapi.json").read_text())
+    reads, writes = (requests_of(document, kind) for kind in ("reads", "writes"))
+    assert all(isinstance(what, Measured) and what.request.method == "GET" for _, what in reads)
+    paths = [what.request.path for _, what in reads if isinstance(what, Measured)]
+    for parameter in document["paths"]["/api/v1/tasks"]["get"]["parameters"]:
+        assert [path for path in paths if re.search(rf"[?&]{parameter['name']}=", path)], parameter["name"]
+    left_out = {route for route, what in writes if isinstance(what, str)}
+    assert {"POST /api/v1/users", "POST /api/v1/token"} < left_out
+    assert len(left_out) == 5
+
+    del document["paths"]["/api/v1/projects"]["get"]
+    with pytest.raises(UncoveredRouteError, match="GET /api/v1/projects'"):
+        requests_of(document, "reads")
+    document["paths"]["/api/v1/new"] = {"get": {}, "post": {}}
+    for kind in ("reads", "writes"):
+        with pytest.raises(UncoveredRouteError, match="/api/v1/new"):
+            requests_of(document, kind)
+
+
+def test_filtered_lists_are_most_of_a_session() -> None:
+    filtered = [r.weight for r in WORKS["mix"] if re.search(r"[?&](status|overdue|search)=", r.path)]
+    assert sum(filtered) > sum(r.weight for r in WORKS["mix"]) / 2
 
 
 class PlainSender:
@@ -140,6 +222,7 @@ def _sample(number: int, server: str, rate: float, refused: int = 0) -> Sample:
         max_ms=3,
         refused=refused,
         broken=1,
+        unanswered=0,
         server_cpu_ms=0.5,
         postgres_cpu_ms=0.25,
     )
@@ -156,7 +239,9 @@ def test_ratios_are_of_the_same_round() -> None:
     assert (ours.lowest_ratio, ours.ratio, ours.highest_ratio) == (0.9, 1.5, 2.0)
     assert (ours.requests_per_second, ours.p99_ms, ours.errors) == (150, 2, 5)
     assert (base.lowest_ratio, base.ratio, base.highest_ratio) == (1, 1, 1)
-    assert "| mix | 64 | taskmanager | 150 | 2 | 0.500 + 0.250 | 5 | **1.50** (0.90-2.00) |" in table([ours], "fastify")
+    assert "| mix | 64 | taskmanager | 150 | 1.0 | 2 | 0.500 + 0.250 | 5 | **1.50** (0.90-2.00) |" in table(
+        [ours], "fastify"
+    )
     assert math.isnan(summarise(samples, ["taskmanager", "fastify"], "another")[0].ratio)
 
 

@@ -1,41 +1,17 @@
-// Tasks of the caller, by Fastify: its JSON schemas validate requests and write answers, every statement is prepared.
+// Tasks of the caller's projects, by Fastify: its JSON schemas validate requests and write answers.
 import cluster from 'node:cluster'
+import { createHash } from 'node:crypto'
 import { createVerifier } from 'fast-jwt'
 import Fastify from 'fastify'
 import pg from 'pg'
+import * as schemas from './schemas.js'
+import * as sql from './statements.js'
 
-const COLUMNS = 'id, title, description, status, priority, tags, due_at, created_at, updated_at'
-const STATUSES = ['pending', 'in_progress', 'completed', 'cancelled']
-
-const task = {
-  type: 'object',
-  properties: {
-    id: { type: 'integer' },
-    title: { type: 'string' },
-    description: { type: 'string', nullable: true },
-    status: { type: 'string' },
-    priority: { type: 'integer' },
-    tags: { type: 'array', items: { type: 'string' } },
-    due_at: { type: 'string', format: 'date-time', nullable: true },
-    created_at: { type: 'string', format: 'date-time' },
-    updated_at: { type: 'string', format: 'date-time' }
-  }
-}
-const fields = {
-  title: { type: 'string', minLength: 1, maxLength: 200 },
-  description: { type: 'string', maxLength: 2000 },
-  status: { type: 'string', enum: STATUSES },
-  priority: { type: 'integer', minimum: 1, maximum: 5 }
-}
-const params = { type: 'object', properties: { id: { type: 'integer', minimum: 1, maximum: 2147483647 } } }
-const querystring = {
-  type: 'object',
-  properties: { limit: { type: 'integer', minimum: 1, maximum: 100, default: 20 } }
-}
+const UNIQUE_VIOLATION = '23505'
 
 function build () {
   const app = Fastify()
-  const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 })
+  const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: Number(process.env.POOL ?? 10) })
   const verify = createVerifier({
     key: process.env.JWT_SECRET,
     algorithms: ['HS256'],
@@ -43,6 +19,7 @@ function build () {
     requiredClaims: ['sub', 'exp'],
     cache: 10000
   })
+  const query = async (statement, values, client = pool) => (await client.query({ ...statement, values })).rows
 
   app.get('/health', async () => ({ status: 'healthy' }))
 
@@ -58,48 +35,145 @@ function build () {
       }
     })
 
-    api.get('/tasks', { schema: { querystring, response: { 200: { type: 'object', properties: { tasks: { type: 'array', items: task } } } } } }, async (request) => {
-      const { rows } = await pool.query({
-        name: 'list',
-        text: `SELECT ${COLUMNS} FROM tasks WHERE owner_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`,
-        values: [request.userId, request.query.limit]
-      })
-      return { tasks: rows }
+    const notFound = (reply) => reply.code(404).send({ detail: 'Not found' })
+    const tagged = (reply, task) => reply.header('ETag', `"${task.version}"`)
+
+    api.get('/tasks', { schema: { querystring: schemas.listQuery, response: { 200: schemas.taskList } } }, async (request) => {
+      const { limit, skip, status, priority, overdue, search, sort_by: sortBy, order, count } = request.query
+      const filters = []
+      const values = [request.userId, limit, skip]
+      const filter = (name, value) => { filters.push(name); values.push(value) }
+      if (status?.length === 1) filter('status', status[0])
+      else if (status) filter('statuses', status)
+      if (priority) filter('priority', priority)
+      if (overdue) filters.push('overdue')
+      if (search) filter('search', `%${search.replace(/[\\%_]/g, '\\$&')}%`)
+      const counted = count === 'exact'
+      const rows = await query(sql.listTasks(filters, sortBy, order, counted), values)
+      const tasks = counted && rows[0].id === null ? [] : rows
+      return { total: counted ? rows[0].total : null, skip, limit, tasks }
     })
 
-    api.get('/tasks/:id', { schema: { params, response: { 200: task } } }, async (request, reply) => {
-      const { rows } = await pool.query({
-        name: 'get',
-        text: `SELECT ${COLUMNS} FROM tasks WHERE id = $1 AND owner_id = $2`,
-        values: [request.params.id, request.userId]
-      })
-      if (rows.length === 0) return reply.code(404).send({ detail: 'Not found' })
-      return rows[0]
+    api.get('/tasks/:id', { schema: { params: schemas.taskId, response: { 200: schemas.task } } }, async (request, reply) => {
+      const values = [request.userId, request.params.id]
+      const known = request.headers['if-none-match']
+      if (known !== undefined) {
+        const [found] = await query(sql.getVersion, values)
+        if (!found) return notFound(reply)
+        const tag = `"${found.version}"`
+        if (known === '*' || known.split(/\s*,\s*/).some((each) => each.replace(/^W\//, '') === tag)) {
+          return reply.code(304).header('ETag', tag).send()
+        }
+      }
+      const [task] = await query(sql.getTask, values)
+      if (!task) return notFound(reply)
+      tagged(reply, task)
+      return task
     })
 
-    const create = { type: 'object', required: ['title'], additionalProperties: false, properties: fields }
-    api.post('/tasks', { schema: { body: create, response: { 201: task } } }, async (request, reply) => {
-      const { title, description = null, status = 'pending', priority = 1 } = request.body
-      const { rows } = await pool.query({
-        name: 'create',
-        text: `INSERT INTO tasks (owner_id, title, description, status, priority) VALUES ($1, $2, $3, $4, $5) RETURNING ${COLUMNS}`,
-        values: [request.userId, title, description, status, priority]
-      })
-      return reply.code(201).send(rows[0])
+    const create = async (userId, body, client) => {
+      const { project_id: project = null, title, description = null, status = 'pending', priority = 1, tags = [], due_at: due = null } = body
+      const [task] = await query(sql.createTask, [userId, project, title, description, status, priority, tags, due], client)
+      return task
+    }
+
+    // The answer is stored in the transaction of the effect; of two requests with one key the second to store it fails.
+    const createOnce = async (request, reply, key) => {
+      const fingerprint = createHash('sha256').update(JSON.stringify(request.body)).digest()
+      const replay = async () => {
+        const [stored] = await query(sql.findKey, [request.userId, key])
+        if (!stored) return false
+        if (!stored.fingerprint.equals(fingerprint)) {
+          reply.code(422).send({ detail: 'The key was used for another request' })
+        } else {
+          reply.code(stored.status).type('application/json; charset=utf-8').header('Idempotency-Replayed', 'true').send(stored.body)
+        }
+        return true
+      }
+      if (await replay()) return reply
+      const client = await pool.connect()
+      let task
+      let body
+      let wasFirst = true
+      try {
+        await client.query('BEGIN')
+        task = await create(request.userId, request.body, client)
+        if (task) {
+          body = reply.code(201).serialize(task)
+          await query(sql.storeKey, [request.userId, key, fingerprint, 201, body], client)
+        }
+        await client.query('COMMIT')
+      } catch (error) {
+        await client.query('ROLLBACK')
+        if (error.code !== UNIQUE_VIOLATION) throw error
+        wasFirst = false
+      } finally {
+        client.release()
+      }
+      if (!wasFirst) {
+        await replay()
+        return reply
+      }
+      if (!task) return notFound(reply)
+      return tagged(reply, task).type('application/json; charset=utf-8').send(body)
+    }
+
+    api.post('/tasks', { schema: { body: schemas.newTask, response: { 201: schemas.task } } }, async (request, reply) => {
+      const key = request.headers['idempotency-key']
+      if (key !== undefined) return createOnce(request, reply, key)
+      const task = await create(request.userId, request.body)
+      if (!task) return notFound(reply)
+      tagged(reply, task).code(201)
+      return task
     })
 
-    const update = { type: 'object', minProperties: 1, additionalProperties: false, properties: fields }
-    api.patch('/tasks/:id', { schema: { params, body: update, response: { 200: task } } }, async (request, reply) => {
-      const { title = null, description = null, status = null, priority = null } = request.body
-      const { rows } = await pool.query({
-        name: 'update',
-        text: `UPDATE tasks SET title = COALESCE($3, title), description = COALESCE($4, description),
-                 status = COALESCE($5, status), priority = COALESCE($6, priority), updated_at = now()
-               WHERE id = $1 AND owner_id = $2 RETURNING ${COLUMNS}`,
-        values: [request.params.id, request.userId, title, description, status, priority]
-      })
-      if (rows.length === 0) return reply.code(404).send({ detail: 'Not found' })
-      return rows[0]
+    api.post('/tasks/bulk', { schema: { body: schemas.newTasks, response: { 201: schemas.tasks } } }, async (request, reply) => {
+      const { tasks } = request.body
+      const project = tasks[0].project_id ?? null
+      if (tasks.some((task) => (task.project_id ?? null) !== project)) {
+        return reply.code(422).send({ detail: 'All tasks must be for the same project' })
+      }
+      const created = await query(sql.createTasks, [request.userId, project, JSON.stringify(tasks)])
+      if (created.length === 0) return notFound(reply)
+      reply.code(201)
+      return { tasks: created }
+    })
+
+    api.patch('/tasks/:id', { schema: { params: schemas.taskId, body: schemas.changedTask, response: { 200: schemas.task } } }, async (request, reply) => {
+      const fields = Object.keys(request.body).sort()
+      const values = fields.map((field) => request.body[field])
+      const [task] = await query(sql.updateTask(fields), [request.userId, request.params.id, ...values])
+      if (!task) return notFound(reply)
+      tagged(reply, task)
+      return task
+    })
+
+    const person = (id, username) => username === null ? null : { id, username }
+
+    api.get('/tasks/:id/comments', { schema: { params: schemas.taskId, querystring: schemas.page, response: { 200: schemas.commentList } } }, async (request, reply) => {
+      const rows = await query(sql.listComments, [request.userId, request.params.id, request.query.limit])
+      if (rows.length === 0) return notFound(reply)
+      if (rows[0].id === null) return { comments: [] }
+      return { comments: rows.map((row) => ({ ...row, author: person(row.author_id, row.username) })) }
+    })
+
+    api.post('/tasks/:id/comments', { schema: { params: schemas.taskId, body: schemas.newComment, response: { 201: schemas.comment } } }, async (request, reply) => {
+      const [row] = await query(sql.createComment, [request.userId, request.params.id, request.body.body])
+      if (!row) return notFound(reply)
+      tagged(reply, row).code(201)
+      return { ...row, author: person(row.author_id, row.username) }
+    })
+
+    api.get('/projects', { schema: { querystring: schemas.page, response: { 200: schemas.projectList } } }, async (request) => {
+      return { projects: await query(sql.listProjects, [request.userId, request.query.limit]) }
+    })
+
+    api.get('/notifications', { schema: { querystring: schemas.page, response: { 200: schemas.notificationList } } }, async (request) => {
+      const [rows, [{ unread }]] = await Promise.all([
+        query(sql.listNotifications, [request.userId, request.query.limit]),
+        query(sql.countUnread, [request.userId])
+      ])
+      return { notifications: rows.map((row) => ({ ...row, actor: person(row.actor_id, row.username) })), unread }
     })
   }, { prefix: '/api/v1' })
   return app
