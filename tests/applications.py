@@ -39,6 +39,8 @@ async def without_lifespan(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
             yield client
     finally:
         app.state.password_hasher.close()
+        await app.state.shared_connections.close()
+        await app.state.reads.close()
         await app.state.readiness.dispose()
         await app.state.rate_limiter.dispose()
         await app.state.database.dispose()

@@ -25,7 +25,12 @@ def _forker() -> "subprocess.Popen[str]":
     # In the environment of most calls, for libraries that look at it when they are imported.
     environment = {"PATH": os.environ["PATH"], "NO_COLOR": "1", "TERM": "dumb"}
     process = subprocess.Popen(
-        [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        # -P: the folders beside this file, such as `http`, are not those of the standard library.
+        [sys.executable, "-P", __file__],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
     def stop() -> None:

@@ -5,11 +5,12 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import asyncpg
 import httpx
 import pytest
 import structlog
@@ -20,7 +21,7 @@ from sqlalchemy import event, text
 
 from taskmanager.accounts import passwords
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
-from taskmanager.database.database import Database
+from taskmanager.database.database import Database, SharedConnection
 from taskmanager.main import create_app
 from taskmanager.schema_migrations import alembic_config
 from taskmanager.settings import Settings
@@ -303,17 +304,33 @@ def patient_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskmanager.rate_limits.limiter._ANSWER_SECONDS", 20.0)
 
 
-@pytest.fixture
-def query_recorder(database: Database) -> Iterator[list[str]]:
-    """The statements that the application sends while the test runs."""
+@contextmanager
+def recorded_statements(database: Database) -> Iterator[list[str]]:
+    """Yield the statements that are sent meanwhile, in their order, through SQLAlchemy and past it."""
     statements: list[str] = []
 
     def record(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 
+    fetch = SharedConnection.fetch
+
+    async def record_and_fetch(connection: SharedConnection, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        if connection._meter is database.meter:
+            statements.append(sql)
+        return await fetch(connection, sql, *arguments)
+
     event.listen(database.engine.sync_engine, "before_cursor_execute", record)
-    yield statements
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SharedConnection, "fetch", record_and_fetch)
+        yield statements
     event.remove(database.engine.sync_engine, "before_cursor_execute", record)
+
+
+@pytest.fixture
+def query_recorder(database: Database) -> Iterator[list[str]]:
+    """The statements that the application sends while the test runs."""
+    with recorded_statements(database) as statements:
+        yield statements
 
 
 @pytest.fixture(scope="session")

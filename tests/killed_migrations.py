@@ -36,7 +36,7 @@ class Migrations:
 def forked_migrations() -> Iterator[Migrations]:
     """Yield what forks, from a process that has imported everything."""
     with subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+        [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
     ) as process:
         yield Migrations(process)
 

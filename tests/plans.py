@@ -1,17 +1,21 @@
 """What PostgreSQL does for a list of tasks: the plans of the very statements that the service sends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import asyncpg
 from alembic import command
-from sqlalchemy import event, make_url, text
+from sqlalchemy import make_url, text
 
 from taskmanager.database.database import Database
+from taskmanager.database.reads import Begun, Reads
+from taskmanager.database.sharing import SharedConnections
+from taskmanager.database.statements import Arguments, Statement
 from taskmanager.pagination import CursorSigner
 from taskmanager.schema_migrations import alembic_config
 from taskmanager.tasks.list_repository import TaskListReader
@@ -22,6 +26,7 @@ from tests.server import connect
 
 # From the sixth execution on PostgreSQL may plan without looking at the values.
 EXECUTIONS = 7
+_NUMBERS = count()
 NEEDLES = 10
 _SIGNER = CursorSigner([b"a secret for tests only, of more than 32 bytes"])
 
@@ -66,10 +71,23 @@ _FILL = (
 
 @dataclass(frozen=True)
 class Sent:
-    """A statement with its parameters, as it went to the driver."""
+    """A statement with its arguments, as it was run."""
 
-    statement: str
-    parameters: Sequence[Any]
+    statement: Statement
+    arguments: Arguments
+
+
+class RecordingReads(Reads):
+    """Reads that keep what they run."""
+
+    def __init__(self, database: Database, connections: SharedConnections) -> None:
+        super().__init__(database, connections)
+        self.sent: list[Sent] = []
+
+    def begin(self, statement: Statement, **values: Any) -> Begun:
+        """Keep a statement, and run it."""
+        self.sent.append(Sent(statement, statement.arguments(values)))
+        return super().begin(statement, **values)
 
 
 @dataclass(frozen=True)
@@ -125,25 +143,29 @@ class LargeProject:
     url: str
     size: int
 
-    async def read(
-        self, query: dict[str, Any], *, anywhere: bool = False, sent: list[Sent] | None = None
+    async def read(self, query: dict[str, Any], *, anywhere: bool = False, user_id: int = 1) -> tuple[TaskList, Sent]:
+        """Read a page of the project, or of all of the user's, and return it with the statement that gave it."""
+        page, sent = await self.run(query, anywhere=anywhere, user_id=user_id)
+        return page, sent[-1]
+
+    async def run(
+        self, query: dict[str, Any], *, anywhere: bool = False, user_id: int = 1
     ) -> tuple[TaskList, list[Sent]]:
-        """Read a page of the project, or of all of the user's, and return it with what was sent for it."""
-        recorded = [] if sent is None else sent
+        """Read a page, and return it with all that was run for it but counts.
 
-        def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            recorded.append(Sent(statement, tuple(parameters)))
-
-        event.listen(self.database.engine.sync_engine, "before_cursor_execute", record)
+        If that is more than one statement the first has found that there are more than few tasks.
+        """
+        connections = SharedConnections(self.database)
+        reads = RecordingReads(self.database, connections)
         try:
-            async with self.database.reader() as session:
-                project_ids = () if anywhere else (1,)
-                page = await TaskListReader(session, _SIGNER).read(
-                    ProjectTaskQuery.model_validate(query), user_id=1, project_ids=project_ids
-                )
+            page = await TaskListReader(reads, _SIGNER).read(
+                ProjectTaskQuery.model_validate(query), user_id=user_id, project_ids=() if anywhere else (1,)
+            )
         finally:
-            event.remove(self.database.engine.sync_engine, "before_cursor_execute", record)
-        return page, recorded
+            await connections.close()
+            await reads.close()
+        sent = [one for one in reads.sent if one.statement.name.startswith("list")]
+        return TaskList.model_validate_json(page.body), sent
 
     async def plan(
         self,
@@ -152,28 +174,39 @@ class LargeProject:
         anywhere: bool = False,
         after: dict[str, Any] | None = None,
         executions: int = EXECUTIONS,
+        together: int = 0,
+        user_id: int = 1,
+        of_few: bool = False,
     ) -> Plan:
-        """Return the plan that PostgreSQL has settled on for a page, after so many reads of it or of another query."""
-        _, (*settings, read) = await self.read(query, anywhere=anywhere)
-        earlier = read if after is None else (await self.read(after, anywhere=anywhere))[1][-1]
-        assert earlier.statement == read.statement
+        """Return the plan that PostgreSQL has settled on for a page, after so many reads of it or of another query.
+
+        With `together` it is that of so many requests that share the statement, with `of_few` that of the attempt to
+        find the page among few tasks.
+        """
+        _, sent = await self.run(query, anywhere=anywhere, user_id=user_id)
+        read = sent[0] if of_few else sent[-1]
+        earlier = read if after is None else (await self.read(after, anywhere=anywhere))[1]
+        assert earlier.statement is read.statement
         # On one of the service's own connections, with all their settings.
-        async with self.database.engine.connect() as pooled:
-            connection: Any = (await pooled.get_raw_connection()).driver_connection
-            await connection.execute("BEGIN")
-            for setting in settings:
-                await connection.execute(setting.statement)
-            await connection.execute(f"PREPARE read AS {read.statement}")
+        is_shared = read.statement.is_shared
+        held = await (self.database.connect_shared() if is_shared else self.database.connect_alone())
+        sql = read.statement.shared if together else read.statement.lone
+        # The driver keeps the form of each statement's answer: none of a name may have another.
+        name = f"read_{next(_NUMBERS)}"
+        try:
+            await held.fetch(f"PREPARE {name} AS {sql}")
             for _ in range(executions - 1):
-                await connection.execute(_call(earlier))
-            (answer,) = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {_call(read)}")
-            await connection.execute("ROLLBACK; DEALLOCATE read")
-        (plan,) = answer[0]
+                await held.fetch(f"EXECUTE {name}{_values(earlier, together)}")
+            analyse = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {name}{_values(read, together)}"
+            (((plan,),),) = await held.fetch(analyse)
+        finally:
+            await held.discard()
         return Plan(plan["Plan"], plan["Execution Time"])
 
 
-def _call(sent: Sent) -> str:
-    return f"EXECUTE read({', '.join(_literal(value) for value in sent.parameters)})"
+def _values(sent: Sent, together: int) -> str:
+    values = sent.statement.columns([sent.arguments] * together) if together else sent.arguments
+    return f"({', '.join(_literal(value) for value in values)})"
 
 
 def _literal(value: Any) -> str:
@@ -184,9 +217,16 @@ def _literal(value: Any) -> str:
             return str(value)
         case datetime():
             return f"'{value.isoformat()}'"
-        case list():
-            return "'{" + ",".join(f'"{element}"' for element in value) + "}'"
+        case list() | tuple():
+            return _literal("{" + ",".join(_element(element) for element in value) + "}")
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def _element(value: Any) -> str:
+    if value is None or isinstance(value, int):
+        return "NULL" if value is None else str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 @asynccontextmanager

@@ -13,7 +13,8 @@ from sqlalchemy import make_url, text
 
 from taskmanager.accounts.dependencies import TasksWriter
 from taskmanager.database.database import Database, WriteSession
-from taskmanager.dependencies import IdempotentTransaction, Reader, Transaction
+from taskmanager.database.statements import Statement
+from taskmanager.dependencies import AppReads, IdempotentTransaction, Transaction
 from taskmanager.field_types import RequestModel, ResponseModel
 from taskmanager.main import create_app
 from taskmanager.routing import StrictRoute
@@ -27,6 +28,7 @@ from tests.storms import ConflictStorm, violations
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Lose: TypeAlias = "Callable[[WriteSession, Connection], Coroutine[Any, Any, None]]"
+_LOSE = Statement("lose", "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$")
 OPERATIONS = 1_500
 WRITERS = 32
 
@@ -99,10 +101,10 @@ class Fight:
         """Store a text whose answer may be given again."""
         return await self._store(note, write.session)
 
-    async def read(self, reader: Reader) -> Stored:
+    async def read(self, reads: AppReads) -> Stored:
         """Fail like a lost transaction."""
         self.texts.append("read")
-        await reader.execute(text("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$"))
+        await reads.one(_LOSE)
         return Stored(text="read")
 
     async def _store(self, note: Note, session: WriteSession) -> Stored:

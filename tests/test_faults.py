@@ -13,7 +13,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from taskmanager.database.database import Database
-from taskmanager.dependencies import Reader, Transaction
+from taskmanager.database.statements import Statement
+from taskmanager.dependencies import AppReads, Transaction
 from taskmanager.field_types import ResponseModel
 from taskmanager.main import create_app
 from tests.applications import started, without_lifespan
@@ -22,6 +23,14 @@ from tests.databases import refusing_url, silent_url
 from tests.server import database_on
 
 SECRET_CAUSE = "password=hunter2"
+_BROKEN = Statement("broken", "SELECT hunter2 FROM hunter2")
+_BROKEN_SHARED = Statement("broken", "SELECT hunter2 FROM hunter2 WHERE id = :some_id", shared=True)
+_DIVIDE, _DIVIDE_SHARED = (
+    Statement("divide", "SELECT 1 / :hunter2", {"hunter2": "integer"}, shared=shared) for shared in (False, True)
+)
+_SLEEP, _SLEEP_SHARED = (
+    Statement("sleep", "SELECT pg_sleep(:seconds)", {"seconds": "float8"}, shared=shared) for shared in (False, True)
+)
 KILL_ALL = text("""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'taskmanager' AND pid <> pg_backend_pid()
@@ -44,15 +53,33 @@ async def answer_badly() -> Answer:
     return {"number": SECRET_CAUSE}  # type: ignore[return-value]
 
 
-async def fail_in_sql(reader: Reader) -> Answer:
+async def fail_in_sql(reads: AppReads) -> Answer:
     """Run a broken statement."""
-    await reader.execute(text("SELECT hunter2 FROM hunter2"))
+    await reads.one(_BROKEN)
     return Answer(number=1)
 
 
-async def divide(reader: Reader) -> Answer:
+async def fail_in_shared_sql(reads: AppReads) -> Answer:
+    """Run a broken statement that requests share."""
+    await reads.one(_BROKEN_SHARED, some_id=1)
+    return Answer(number=1)
+
+
+async def divide(reads: AppReads) -> Answer:
     """Run a statement that fails with its parameters."""
-    await reader.execute(text("SELECT 1 / CAST(:hunter2 AS integer)"), {"hunter2": 0})
+    await reads.one(_DIVIDE, hunter2=0)
+    return Answer(number=1)
+
+
+async def divide_shared(reads: AppReads) -> Answer:
+    """Run a statement that requests share and that fails with its parameters."""
+    await reads.one(_DIVIDE_SHARED, hunter2=0)
+    return Answer(number=1)
+
+
+async def divide_in_transaction(transaction: Transaction) -> Answer:
+    """Run a statement of a transaction that fails with its parameters."""
+    await transaction.execute(text("SELECT 1 / CAST(:hunter2 AS integer)"), {"hunter2": 0})
     return Answer(number=1)
 
 
@@ -72,18 +99,21 @@ async def fail_with(sqlstate: str, transaction: Transaction) -> Answer:
     return Answer(number=1)
 
 
+_FAILING = (fail, answer_badly, fail_in_sql, fail_in_shared_sql, divide, divide_shared, divide_in_transaction)
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["", "debug"])
 async def failing(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application with all the failing routes."""
     app = create_app(make_settings(database_url=database_url, debug=request.param))
-    for handler in (fail, answer_badly, fail_in_sql, divide):
+    for handler in _FAILING:
         app.add_api_route(f"/{handler.__name__}", handler, include_in_schema=False)
     app.add_api_route("/fail_with/{sqlstate}", fail_with, include_in_schema=False)
     async with started(app) as client:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/fail", "/answer_badly", "/fail_in_sql", "/divide"])
+@pytest.mark.parametrize("path", [f"/{handler.__name__}" for handler in _FAILING])
 async def test_a_500_tells_the_request_id_and_nothing_of_the_cause(failing: httpx.AsyncClient, path: str) -> None:
     with capture_logs() as logs:
         response = await failing.get(path, headers={"Origin": "http://localhost:3000"})
@@ -137,9 +167,15 @@ class TestSqlState:
         assert "hunter2" not in response.text
 
 
-async def sleep(reader: Reader) -> Answer:
+async def sleep(reads: AppReads) -> Answer:
     """Run a statement that takes too long."""
-    await reader.execute(text("SELECT pg_sleep(10)"))
+    await reads.one(_SLEEP, seconds=10.0)
+    return Answer(number=1)
+
+
+async def sleep_shared(reads: AppReads) -> Answer:
+    """Run a statement that requests share and that takes too long."""
+    await reads.one(_SLEEP_SHARED, seconds=10.0)
     return Answer(number=1)
 
 
@@ -169,7 +205,7 @@ async def impatient(database_url: str) -> AsyncIterator[FastAPI]:
             database_command_timeout_seconds=0.4,
         )
     )
-    for handler in (sleep, hang, die):
+    for handler in (sleep, sleep_shared, hang, die):
         app.add_api_route(f"/{handler.__name__}", handler, include_in_schema=False)
     async with started(app):
         yield app
@@ -186,9 +222,10 @@ class TestDatabaseFaults:
             # Whatever happened, the next request is fine.
             assert (await client.get("/api/v1/tasks")).status_code == 200
 
-    async def test_a_statement_that_takes_too_long(self, client: httpx.AsyncClient) -> None:
+    @pytest.mark.parametrize("path", ["/sleep", "/sleep_shared"])
+    async def test_a_statement_that_takes_too_long(self, client: httpx.AsyncClient, path: str) -> None:
         started_at = time.monotonic()
-        assert_unavailable(await client.get("/sleep"))
+        assert_unavailable(await client.get(path))
         assert time.monotonic() - started_at < 4
 
     async def test_a_server_that_does_not_answer_in_time(self, client: httpx.AsyncClient) -> None:
@@ -211,8 +248,10 @@ class TestDatabaseFaults:
                 session = await busy.enter_async_context(impatient.state.database.transaction())
                 await session.execute(text("SELECT 1"))
             started_at = time.monotonic()
-            assert_unavailable(await client.get("/api/v1/projects"))
+            assert_unavailable(await client.post("/api/v1/projects", json={"name": "New"}))
             assert time.monotonic() - started_at < 4
+            # Reads have connections of their own.
+            assert (await client.get("/api/v1/projects")).status_code == 200
 
     async def test_a_backend_that_dies_at_work(self, client: httpx.AsyncClient) -> None:
         for _ in range(3):

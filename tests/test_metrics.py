@@ -246,6 +246,7 @@ class TestDatabase:
         def growth(name: str) -> float:
             return value(after, name) - value(before, name)
 
+        # Each is a part of one only, which checks its login and reads.
         assert growth("shared_statement_requests_total") == 20
         assert 1 <= growth("shared_statements_total") < 20
         assert growth("database_statements_total") >= growth("shared_statements_total")
@@ -261,7 +262,8 @@ class TestDatabase:
             for session in (one, other):
                 await session.execute(text("SELECT 1"))
             headers = {"Authorization": f"Bearer {alice.token}"}
-            refused = asyncio.create_task(observer.get("/api/v1/users/me", headers=headers))
+            writing = observer.post("/api/v1/projects", headers=headers, json={"name": "New"})
+            refused = asyncio.create_task(writing)
             await asyncio.sleep(0.05)
             busy = await scrape(observer)
             assert [value(busy, f"database_pool_{name}") for name in ("size", "in_use", "waiting")] == [2, 2, 1]
@@ -320,7 +322,8 @@ class TestCausesInSharedStatements:
         app = self.app(database_url)
         async with started(app) as client, AsyncExitStack() as turns:
             for _ in range(SHARED_CONNECTIONS):
-                await turns.enter_async_context(app.state.shared_tasks._connections.turn())
+                await app.state.shared_connections.take_turn()
+                turns.callback(app.state.shared_connections.give_turn_back)
             assert value(await self.refused(client, alice), "unavailable_total", cause="pool_timeout") == 1
 
 

@@ -473,7 +473,7 @@ class TestCount:
         assert (page["total"], len(page["tasks"])) == (None, 2)
         page = (await alice.get("/tasks", params={"count": "none", "limit": 2, "sort_by": "title"})).json()
         assert (page["total"], len(page["tasks"])) == (None, 2)
-        assert "count(" not in query_recorder[-1]
+        assert not any("AS total" in statement for statement in query_recorder)
         page = (await alice.get("/tasks", params={"count": "none", "skip": 1_000})).json()
         assert (page["total"], page["tasks"]) == (None, [])
 

@@ -169,8 +169,8 @@ class TestIfNoneMatch:
         resource = await make_resource(kind, alice)
         query_recorder.clear()
         await alice.get(resource.path, 304, headers={"If-None-Match": '"1"'})
-        authentication, read = query_recorder
-        assert "FROM sessions" in authentication
+        (read,) = query_recorder
+        assert "FROM sessions" in read
         assert "version" in read
         assert not any(text in read for text in ("title", "description", "name"))
 
@@ -178,7 +178,7 @@ class TestIfNoneMatch:
         comment = await make_resource("comment", alice)
         query_recorder.clear()
         await alice.get(comment.path, 304, headers={"If-None-Match": '"1"'})
-        assert len(query_recorder) == 2
+        assert len(query_recorder) == 1
 
     async def test_writes_do_not_look_at_it(self, alice: Person, resource: Resource) -> None:
         answer = await resource.write(alice, "PATCH", If_None_Match='"1"')

@@ -22,7 +22,7 @@ from taskmanager.errors import ProjectArchivedError
 from taskmanager.field_types import ResponseModel
 from taskmanager.main import create_app
 from tests.applications import started
-from tests.conftest import Person, client_for, make_settings
+from tests.conftest import Person, client_for, make_settings, recorded_statements
 from tests.event_log import count_rows, events_of
 from tests.server import connect
 
@@ -192,27 +192,31 @@ class Wire:
 
 @pytest.fixture
 async def wire(fresh: FastAPI) -> AsyncIterator[Wire]:
-    """Everything that the application sends over its pool."""
-    wire = Wire()
-    engine = fresh.state.database.engine
+    """Everything that the application sends over its pools."""
+    database: Database = fresh.state.database
+    engines = database.engine, database._alone_engine
+    control: list[str] = []
 
     def record_control(query: LoggedQuery) -> None:
         if query.query.startswith(("BEGIN", "START", "COMMIT", "ROLLBACK")):
-            wire.control.append(query.query.strip(" ;"))
+            control.append(query.query.strip(" ;"))
 
     def watch(connection: Any, _: Any) -> None:
         connection.driver_connection.add_query_logger(record_control)
 
-    def record_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        wire.statements.append(statement)
+    async def close_all() -> None:
+        await fresh.state.reads.close()
+        for engine in engines:
+            await engine.dispose()
 
-    await engine.dispose()
-    event.listen(engine.sync_engine, "connect", watch)
-    event.listen(engine.sync_engine, "before_cursor_execute", record_statement)
-    yield wire
-    event.remove(engine.sync_engine, "connect", watch)
-    event.remove(engine.sync_engine, "before_cursor_execute", record_statement)
-    await engine.dispose()
+    await close_all()
+    for engine in engines:
+        event.listen(engine.sync_engine, "connect", watch)
+    with recorded_statements(database) as statements:
+        yield Wire(statements, control)
+    for engine in engines:
+        event.remove(engine.sync_engine, "connect", watch)
+    await close_all()
 
 
 class TestRoundTrips:
@@ -244,11 +248,14 @@ class TestRoundTrips:
                 assert wire.control == [], context.path
         assert found >= 7
 
-    async def test_a_read_is_two_statements(self, quiet: httpx.AsyncClient, wire: Wire) -> None:
+    @pytest.mark.parametrize(("query", "counts"), [("?count=none", []), ("", [False])])
+    async def test_a_read_is_two_statements_and_one_to_count(
+        self, quiet: httpx.AsyncClient, wire: Wire, query: str, counts: list[bool]
+    ) -> None:
         for _ in range(2):
             wire.clear()
-            await quiet.get("/api/v1/tasks")
-        assert ["FROM sessions" in statement for statement in wire.statements] == [True, False]
+            await quiet.get(f"/api/v1/tasks{query}")
+        assert ["FROM sessions" in statement for statement in wire.statements] == [True, False, *counts]
 
     async def test_a_write_is_one_transaction_of_one_statement(self, quiet: httpx.AsyncClient, wire: Wire) -> None:
         for _ in range(2):

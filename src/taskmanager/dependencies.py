@@ -1,16 +1,19 @@
 """What handlers of every feature ask for, as annotated aliases."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, TypeVar
+from json.encoder import encode_basestring_ascii as quote
+from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request, Response
+from starlette.types import Scope
 
 from taskmanager.client_addresses import ClientAddresses, rate_limit_subject
-from taskmanager.database.database import Database, ReadSession, WriteSession
+from taskmanager.database.database import Database, WriteSession
+from taskmanager.database.reads import Document, FoundPage, Reads
 from taskmanager.errors import RateLimitedError
+from taskmanager.http.answers import JsonAnswer, NotModified
 from taskmanager.idempotency import (
     PENDING_ANSWER,
     IdempotencyStore,
@@ -19,12 +22,10 @@ from taskmanager.idempotency import (
     RequestIdentity,
     read_idempotency_key,
 )
-from taskmanager.pagination import CursorSigner, Page, PageQuery, cut_page, kept_parameters, next_link, read_page
+from taskmanager.pagination import CursorSigner, Page, PageQuery, kept_parameters, next_link, read_page
 from taskmanager.preconditions import IfMatch, matches_known, read_if_match
 from taskmanager.rate_limits.limiter import Key, RateLimiter
 from taskmanager.settings import Settings
-
-_T = TypeVar("_T")
 
 
 async def get_settings(request: Request) -> Settings:
@@ -72,10 +73,10 @@ async def open_transaction(database: AppDatabase) -> AsyncIterator[WriteSession]
         yield session
 
 
-async def open_reader(database: AppDatabase) -> AsyncIterator[ReadSession]:
-    """Yield the request's session for reads; its connection is back in the pool before the answer."""
-    async with database.reader() as session:
-        yield session
+async def get_reads(request: Request) -> Reads:
+    """Return what runs the reads of all requests."""
+    reads: Reads = request.app.state.reads
+    return reads
 
 
 async def get_if_match(
@@ -94,14 +95,14 @@ class KnownVersions:
 
     tags: str | None
 
-    @property
-    def given(self) -> bool:
-        """Whether the client says anything about it."""
-        return self.tags is not None
-
-    def include(self, version: int) -> bool:
-        """Tell whether the client has this version."""
-        return self.tags is not None and matches_known(self.tags, version)
+    async def answer(
+        self, find: Callable[[], Awaitable[Document]], find_version: Callable[[], Awaitable[int]]
+    ) -> Response:
+        """Return what `find` finds; or 304 if the client has the version of it, without reading the rest."""
+        if self.tags is not None and matches_known(self.tags, version := await find_version()):
+            return NotModified(version)
+        found = await find()
+        return JsonAnswer(found.body, version=found.version)
 
 
 async def get_known_versions(
@@ -116,10 +117,9 @@ async def get_known_versions(
 class Pager:
     """Reads the cursor of a request, and leads to the next page."""
 
-    def __init__(self, signer: CursorSigner, request: Request, response: Response) -> None:
+    def __init__(self, signer: CursorSigner, scope: Scope) -> None:
         self.signer = signer
-        self._request = request
-        self._response = response
+        self._scope = scope
 
     def start(self, query: PageQuery, binding: str) -> Page:
         """Return what to read of a list in order of (time, id); `binding` names list, filter and user.
@@ -129,24 +129,28 @@ class Pager:
         """
         return read_page(query, self.signer, binding)
 
-    def finish(
-        self, rows: Sequence[_T], page: Page, binding: str, key: Callable[[_T], tuple[datetime, int]]
-    ) -> tuple[list[_T], str | None]:
-        """Return the rows of the page, and the cursor of the next one."""
-        shown, last = cut_page(rows, page)
-        return list(shown), self.link(None if last is None else self.signer.write(key(last), binding))
+    def answer(self, name: str, page: FoundPage, limit: int, binding: str, *, more: str = "") -> JsonAnswer:
+        """Return a page that was found, its elements under `name`; `more` are other fields, each with `,`.
+
+        The answer links to the next page, if there is one.
+        """
+        cursor = None
+        if page.found > limit:
+            cursor = self.signer.write([page.last_time, page.last_id], binding)
+        tail = f'],{more}"next_cursor":{"null" if cursor is None else quote(cursor)}}}'
+        body = b'{"%b":[%b%b' % (name.encode(), page.items, tail.encode())
+        return JsonAnswer(body, link=self.link(cursor))
 
     def link(self, cursor: str | None) -> str | None:
-        """Add the `Link` header, if there is a next page, and return its cursor."""
-        if cursor is not None:
-            query = self._request.query_params.multi_items()
-            self._response.headers["Link"] = next_link(self._request.url.path, kept_parameters(query), cursor)
-        return cursor
+        """Return the `Link` header to the next page, if there is one."""
+        if cursor is None:
+            return None
+        return next_link(self._scope["path"], kept_parameters(self._scope["query_string"]), cursor)
 
 
-async def get_pager(request: Request, response: Response) -> Pager:
+async def get_pager(request: Request) -> Pager:
     """Return what turns pages."""
-    return Pager(request.app.state.cursor_signer, request, response)
+    return Pager(request.app.state.cursor_signer, request.scope)
 
 
 @dataclass(frozen=True)
@@ -204,4 +208,4 @@ Condition = Annotated[IfMatch, Depends(get_if_match)]
 Known = Annotated[KnownVersions, Depends(get_known_versions)]
 Paging = Annotated[Pager, Depends(get_pager)]
 PageOf = Annotated[PageQuery, Query()]
-Reader = Annotated[ReadSession, Depends(open_reader, scope="function")]
+AppReads = Annotated[Reads, Depends(get_reads)]

@@ -16,7 +16,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
-from taskmanager.database.database import SCHEMA_REVISION, SHARED_CONNECTIONS, Base, Database, ReadSession, SchemaError
+from taskmanager.database.database import (
+    ALONE_CONNECTIONS,
+    SCHEMA_REVISION,
+    SHARED_CONNECTIONS,
+    Base,
+    Database,
+    ReadSession,
+    SchemaError,
+)
 from taskmanager.database.failures import describe_failure
 from taskmanager.settings import DatabaseSettings, Settings
 
@@ -225,7 +233,7 @@ async def _schema(database: Database, state: DatabaseState) -> list[Finding]:
 
 def _connections_of_worker(settings: DatabaseSettings) -> int:
     shares = not isinstance(settings, Settings) or settings.share_statements
-    return settings.database_pool_size + _BESIDE_POOL + (SHARED_CONNECTIONS if shares else 0)
+    return settings.database_pool_size + ALONE_CONNECTIONS + _BESIDE_POOL + (SHARED_CONNECTIONS if shares else 0)
 
 
 async def _server(session: ReadSession, where: str) -> Finding:

@@ -102,6 +102,13 @@ class UnknownQueryParameterError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class RepeatedQueryParameterError(TaskManagerError):
+    """The query gives parameters more than once that have a single value."""
+
+    names: Sequence[str]
+
+
+@dataclass(eq=False)
 class NotFoundError(TaskManagerError):
     """There is no such thing, or the caller may not see it: the two are not told apart.
 

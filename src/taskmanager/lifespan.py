@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI
 
-from taskmanager.database.database import Database, is_transient
+from taskmanager.database.database import Database
+from taskmanager.database.driver_errors import is_transient
 from taskmanager.observability import log_request, log_writer
 
 
@@ -32,7 +33,8 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*in_background, return_exceptions=True)
         app.state.metrics.close()
         app.state.password_hasher.close()
-        await app.state.shared_tasks.close()
+        await app.state.shared_connections.close()
+        await app.state.reads.close()
         await app.state.readiness.dispose()
         await app.state.rate_limiter.dispose()
         await database.dispose()

@@ -7,14 +7,13 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from taskmanager.accounts.authentication import CallerAuthentication
+from taskmanager.accounts.callers import Callers, RequestReads
+from taskmanager.accounts.dependencies import authenticate, authenticate_account
 from taskmanager.accounts.passwords import PasswordHasher
 from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
@@ -23,31 +22,26 @@ from taskmanager.administration.routes import router as administration_router
 from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
+from taskmanager.database.reads import Reads
+from taskmanager.database.sharing import SharedConnections
+from taskmanager.dependencies import KnownVersions, Pager, get_known_versions, get_pager, get_reads, get_settings
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.draining import Drain
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
+from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
+from taskmanager.http.cors import Cors
+from taskmanager.http.dispatch import Endpoint, RouteTable
+from taskmanager.http.front import Front, Surroundings
 from taskmanager.lifespan import run_lifespan
 from taskmanager.metrics import Metrics
-from taskmanager.middleware import (
-    AdmissionMiddleware,
-    BodyLimitMiddleware,
-    ConflictRetryMiddleware,
-    ErrorBoundaryMiddleware,
-    HeadMiddleware,
-    ProblemCORSMiddleware,
-    RequestContextMiddleware,
-    error_response,
-    refuse,
-)
 from taskmanager.notifications.routes import router as notifications_router
 from taskmanager.observability import configure_logging, log_writer
 from taskmanager.pagination import CursorSigner
-from taskmanager.problems import answer_to, problem_response, problem_schemas
+from taskmanager.problems import problem_schemas
 from taskmanager.projects.member_routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
 from taskmanager.rate_limits.limiter import RateLimiter
-from taskmanager.routing import RouteTable
 from taskmanager.settings import Settings
 from taskmanager.shortcuts import ShortcutMiddleware
 from taskmanager.tasks.bulk_routes import router as bulk_router
@@ -58,20 +52,7 @@ from taskmanager.tasks.shared_repository import SharedTasks
 from taskmanager.tasks.shortcuts import TaskShortcuts
 from taskmanager.tracing import TELEMETRY
 
-API_PREFIX = "/api/v1"
 _CONDITIONS = frozenset({"If-Match", "If-None-Match"})
-_EXPOSED_HEADERS = (
-    "ETag",
-    "Link",
-    "Location",
-    "Retry-After",
-    "X-Request-ID",
-    "X-Process-Time",
-    "Server-Timing",
-    "Idempotency-Replayed",
-    "RateLimit",
-    "RateLimit-Policy",
-)
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
 Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Authorize* button does it), and send
@@ -95,13 +76,15 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
         telemetry=TELEMETRY,
     )
     app.state.settings = settings
     app.state.starts_with_any_database = False
     app.state.database = Database(settings, connect_wait_seconds=REQUEST_CONNECT_SECONDS)
-    app.state.shared_tasks = SharedTasks(app.state.database)
+    app.state.shared_connections = shared = SharedConnections(app.state.database)
+    app.state.shared_tasks = SharedTasks(shared)
+    app.state.reads = Reads(app.state.database, shared if settings.share_statements else None)
+    app.state.callers = Callers(app.state.database, app.state.reads)
     app.state.search_index_upkeep = SearchIndexUpkeep(app.state.database, lambda: app.state.shared_tasks.write_requests)
     app.state.drain = Drain(settings.drain_seconds)
     app.state.readiness = Readiness(settings, app.state.drain)
@@ -115,12 +98,9 @@ def create_app(settings: Settings) -> FastAPI:
         # So a crowd of logins never has all connections.
         turns=min(settings.password_hash_threads, settings.database_pool_size - 1),
     )
-    app.state.metrics = _metrics(
-        app.state.database, app.state.shared_tasks, app.state.password_hasher, app.state.rate_limiter
-    )
+    app.state.metrics = _metrics(app.state.database, shared, app.state.password_hasher, app.state.rate_limiter)
     _add_routes(app)
-    routes = RouteTable(app)
-    _add_middleware(app, settings, routes)
+    app.wrap = partial(_front, app, settings)
     _complete_openapi(app)
     return app
 
@@ -161,7 +141,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(5_000, 10, 4)
 
 
-def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, limiter: RateLimiter) -> Metrics:
+def _metrics(database: Database, shared: SharedConnections, hasher: PasswordHasher, limiter: RateLimiter) -> Metrics:
     metrics = Metrics()
     gauge, counter = metrics.watch_gauge, metrics.watch_counter
     meter = database.meter
@@ -170,7 +150,7 @@ def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, li
     gauge("database_pool_waiting", "Who waits for a free, opened and tested one.", lambda: database.pool.waiting)
     counter("database_statements", "Statements sent, commits included.", lambda: meter.statements)
     counter("database_statement_seconds", "Time that these took.", lambda: meter.seconds)
-    kinds = shared.coalescers
+    kinds = shared.kinds
     counter("shared_statements", "Those that requests can share.", lambda: sum(kind.statements for kind in kinds))
     counter("shared_statement_requests", "Requests in these.", lambda: sum(kind.requests for kind in kinds))
     gauge("password_hashes_pending", "Requests with a password under way or waiting.", lambda: hasher.pending)
@@ -181,18 +161,10 @@ def _metrics(database: Database, shared: SharedTasks, hasher: PasswordHasher, li
     return metrics
 
 
-def _operation_id(route: APIRoute) -> str:
-    # camelCase, as generated clients name their methods; PUT and PATCH share a handler.
-    first, *rest = route.name.split("_")
-    suffix = "ByPut" if first == "update" and "PUT" in (route.methods or ()) else ""
-    return first + "".join(word.capitalize() for word in rest) + suffix
-
-
 def _add_routes(app: FastAPI) -> None:
-    app.include_router(health_router)
     add_documentation(app)
-    api = APIRouter(prefix=API_PREFIX)
     for router in (
+        health_router,
         accounts_router,
         projects_router,
         members_router,
@@ -204,8 +176,8 @@ def _add_routes(app: FastAPI) -> None:
         notifications_router,
         administration_router,
     ):
-        api.include_router(router)
-    app.include_router(api)
+        # Included, each route would be built a second time.
+        app.router.routes += router.routes
 
 
 class _Application(FastAPI):
@@ -230,67 +202,64 @@ class _Application(FastAPI):
         return self.wrap(super().build_middleware_stack())
 
 
-def _add_middleware(app: _Application, settings: Settings, routes: RouteTable) -> None:
-    # The last one added is the outermost.
-    app.add_middleware(ConflictRetryMiddleware)
-    app.add_middleware(BodyLimitMiddleware, limit_bytes=settings.max_body_bytes)
-    app.add_middleware(ErrorBoundaryMiddleware, metrics=app.state.metrics)
-    app.add_middleware(HeadMiddleware)
-
-    def wrap(inner: ASGIApp) -> ASGIApp:
-        with_cors = partial(
-            ProblemCORSMiddleware,
-            allow_origins=settings.allowed_origins,
-            allow_credentials=settings.cors_allow_credentials,
-            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("*",),
-            expose_headers=_EXPOSED_HEADERS,
-            max_age=600,
+def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
+    """Return the layer around all requests; `inner` is FastAPI itself, which gets what is not HTTP."""
+    state = app.state
+    table = RouteTable(app)
+    answer: ASGIApp = table.dispatch
+    bound: dict[Endpoint, BoundRoute] = {}
+    if settings.share_statements:
+        bound = _bind_all(app, table)
+        shortcuts = TaskShortcuts(
+            state.shared_tasks,
+            token_signer=state.token_signer,
+            require_if_match=settings.require_if_match,
+            route=table.route,
         )
-        cors = with_cors(inner)
-        return RequestContextMiddleware(
-            AdmissionMiddleware(
-                _with_shortcuts(cors, app, settings, routes) if settings.share_statements else cors,
-                refusal=with_cors(HeadMiddleware(ErrorBoundaryMiddleware(refuse, metrics=app.state.metrics))),
-                drain=app.state.drain,
-                max_in_flight=settings.max_requests_in_flight,
-            ),
-            route_template=routes.template,
-            client_address=app.state.client_addresses.find,
-            metrics=app.state.metrics,
+        answer = ShortcutMiddleware(
+            answer,
+            find=shortcuts.find,
+            identify=shortcuts.identify,
+            limiter=state.rate_limiter,
+            max_body_bytes=settings.max_body_bytes,
         )
-
-    app.wrap = wrap
-
-    async def handle_http_error(request: Request, error: Exception) -> Response:
-        answer = answer_to(error)
-        response = problem_response(answer, request.scope)
-        if answer.status == 405:
-            response.headers["Allow"] = ", ".join(sorted(routes.allowed_methods(request.scope["path"])))
-        return response
-
-    # Everything else passes FastAPI and is answered by the error boundary.
-    app.add_exception_handler(HTTPException, handle_http_error)
-    app.add_exception_handler(RequestValidationError, handle_http_error)
-
-
-def _with_shortcuts(inner: ProblemCORSMiddleware, app: FastAPI, settings: Settings, routes: RouteTable) -> ASGIApp:
-    shortcuts = TaskShortcuts(
-        app.state.shared_tasks,
-        token_signer=app.state.token_signer,
-        cursor_signer=app.state.cursor_signer,
-        require_if_match=settings.require_if_match,
-        route=routes.find,
-    )
-    return ShortcutMiddleware(
-        inner,
-        find=shortcuts.find,
-        identify=shortcuts.identify,
-        limiter=app.state.rate_limiter,
+    around = Surroundings(
+        cors=Cors(settings.allowed_origins, allow_credentials=settings.cors_allow_credentials),
+        drain=state.drain,
+        metrics=state.metrics,
+        client_address=state.client_addresses.find,
+        max_in_flight=settings.max_requests_in_flight,
         max_body_bytes=settings.max_body_bytes,
-        cors_headers=inner.answer_headers,
-        answer_error=lambda error, scope: error_response(error, scope, app.state.metrics),
     )
+    return Front(inner, inner=answer, table=table, around=around, bound=bound)
+
+
+def _bind_all(app: FastAPI, table: RouteTable) -> dict[Endpoint, BoundRoute]:
+    """Return the compiled handler of each endpoint that reads and has one."""
+    state = app.state
+    authenticate_plainly = partial(CallerAuthentication, state.callers, state.token_signer, state.rate_limiter)
+    authentications: dict[Callable[..., Any], Authentication] = {
+        authenticate: authenticate_plainly(),
+        authenticate_account: authenticate_plainly(needs_account=True),
+    }
+    providers: dict[Callable[..., Any], Provider] = {
+        get_reads: Provider(partial(_request_reads, state.reads)),
+        get_settings: Provider(lambda _: state.settings),
+        get_pager: Provider(lambda request: Pager(state.cursor_signer, request.scope)),
+        get_known_versions: Provider(_known_versions, frozenset({b"if-none-match"})),
+    }
+    found = ((method, endpoint, bind(endpoint, providers, authentications)) for method, endpoint in table)
+    return {endpoint: bound for method, endpoint, bound in found if method == "GET" and isinstance(bound, BoundRoute)}
+
+
+def _request_reads(reads: Reads, request: PlainRequest) -> RequestReads:
+    request.reads = found = RequestReads(reads)
+    return found
+
+
+def _known_versions(request: PlainRequest) -> KnownVersions:
+    tags = request.headers.get(b"if-none-match")
+    return KnownVersions(None if tags is None else tags.decode("latin-1"))
 
 
 def _describe_etag(operation: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from sqlalchemy.pool import NullPool
 
 from taskmanager import schema_migrations
 from taskmanager.database.checks import read_state
-from taskmanager.database.database import SCHEMA_REVISION, Base, SchemaError, is_known_revision, sqlstate_of
+from taskmanager.database.database import SCHEMA_REVISION, Base, SchemaError, is_known_revision
+from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.schema_version import FORMER_VERSION_TABLE, VERSION_TABLE, SchemaVersion, read_schema_version
 from taskmanager.schema_migrations import LOCK_NOT_AVAILABLE, TABLE_LOCK_TIMEOUT_MS, HeldUpError, alembic_config

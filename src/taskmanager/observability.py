@@ -161,7 +161,7 @@ def configure_logging(*, readable: bool) -> None:
         # Without any handler to reach, uvicorn does not even put its line of each request together.
         logger.propagate = name != "uvicorn.access"
     # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.
-    logging.getLogger("taskmanager.database.database.MeasuredPool").setLevel(logging.WARNING)
+    logging.getLogger("taskmanager.database.measuring.MeasuredPool").setLevel(logging.WARNING)
     log_request.write = None if readable else log_writer.write
 
     def describe_gap(lines: int) -> bytes:

@@ -7,16 +7,16 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
-from urllib.parse import urlencode
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
 
 from pydantic import Field, StringConstraints
 from pydantic_core import to_json
 
 from taskmanager.errors import InvalidCursorError
 from taskmanager.field_types import DIGITS, RequestModel, format_timestamp
+from taskmanager.short_key_cache import cache_short_keys
 
-_T = TypeVar("_T")
 _CODE_BYTES = 16
 # A cursor may hold a title in lower case.
 CursorText = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
@@ -96,16 +96,11 @@ def read_page(query: PageQuery, signer: CursorSigner, binding: str) -> Page:
     return Page(query.limit, datetime.fromisoformat(moment), element_id)
 
 
-def cut_page(rows: Sequence[_T], page: Page) -> tuple[Sequence[_T], _T | None]:
-    """Return the rows of the page, and its last one if there are more behind it."""
-    if len(rows) <= page.limit:
-        return rows, None
-    return rows[: page.limit], rows[page.limit - 1]
-
-
-def kept_parameters(query: Sequence[tuple[str, str]]) -> str:
+@cache_short_keys(1_000)
+def kept_parameters(query_string: bytes) -> str:
     """Return what the next page's query has in common with this one's, ready to be followed by the cursor."""
-    kept = [(name, value) for name, value in query if name not in {"cursor", "skip"}]
+    given = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    kept = [(name, value) for name, value in given if name not in {"cursor", "skip"}]
     return urlencode([*kept, ("cursor", "")])
 
 

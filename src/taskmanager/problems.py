@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from taskmanager import errors
-from taskmanager.database.database import is_transient, sqlstate_of
+from taskmanager.database.driver_errors import is_transient, sqlstate_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -96,6 +96,9 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.InvalidValueError: lambda e: _invalid([_field_error(e.loc, e.message, e.kind)]),
     errors.UnknownQueryParameterError: lambda e: _invalid(
         [_field_error(("query", name), "Unknown query parameter", "extra_forbidden") for name in e.names]
+    ),
+    errors.RepeatedQueryParameterError: lambda e: _invalid(
+        [_field_error(("query", name), "Give this query parameter once", "repeated") for name in e.names]
     ),
     errors.NotFoundError: lambda e: Answer(
         404, "not-found", f"There is no such {e.what}.", extra={} if e.index is None else {"index": e.index}

@@ -1,21 +1,26 @@
-"""The route class of the whole API, strict about bodies and queries, and the table of all routes."""
+"""The route class of the whole API, strict about bodies and queries, and its routers."""
 
 import json
-import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from functools import cached_property
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, get_origin
 
-from fastapi import FastAPI, params
+from fastapi import APIRouter, params
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from taskmanager.errors import MalformedBodyError, UnknownQueryParameterError, UnsupportedContentTypeError
+from taskmanager.errors import (
+    MalformedBodyError,
+    RepeatedQueryParameterError,
+    UnknownQueryParameterError,
+    UnsupportedContentTypeError,
+)
 from taskmanager.idempotency import (
     PENDING_ANSWER,
     PendingAnswer,
@@ -23,8 +28,9 @@ from taskmanager.idempotency import (
     StoredAnswer,
     read_idempotency_key,
 )
-from taskmanager.preconditions import etag, read_if_match
+from taskmanager.preconditions import read_if_match
 
+API_PREFIX: Final = "/api/v1"
 _RESERVED = frozenset({"bulk"})
 _JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -108,9 +114,26 @@ class StrictRoute(APIRoute):
         return match, child_scope
 
     @cached_property
-    def query_names(self) -> frozenset[str]:
-        """The query parameters that this route knows."""
-        return frozenset(_query_names(self.dependant))
+    def query_parameters(self) -> dict[str, bool]:
+        """The query parameters that this route knows, and whether each may be repeated."""
+        return dict(_query_parameters(self.dependant))
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of a route's operation: camelCase, as generated clients name their methods."""
+    first, *rest = route.name.split("_")
+    suffix = "ByPut" if first == "update" and "PUT" in (route.methods or ()) else ""  # PUT and PATCH share a handler
+    return first + "".join(word.capitalize() for word in rest) + suffix
+
+
+def plain_router(prefix: str, *, tag: str) -> APIRouter:
+    """Return a router of strict routes below a prefix, described under a tag."""
+    return APIRouter(prefix=prefix, route_class=StrictRoute, tags=[tag], generate_unique_id_function=operation_id)
+
+
+def api_router(prefix: str, *, tag: str) -> APIRouter:
+    """Return a router of strict routes below a prefix of the API, described under a tag."""
+    return plain_router(f"{API_PREFIX}{prefix}", tag=tag)
 
 
 async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None:
@@ -128,20 +151,16 @@ def _replayed(answer: StoredAnswer) -> Response:
     return Response(answer.body, status_code=answer.status, headers=headers)
 
 
-def not_modified(version: int) -> Response:
-    """Return the answer to a client that has this version already."""
-    return Response(status_code=304, headers={"ETag": etag(version)})
-
-
-def _query_names(dependant: Dependant) -> Iterator[str]:
+def _query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
     for field in dependant.query_params:
         annotation = field.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from annotation.model_fields
+            for name, one in annotation.model_fields.items():
+                yield name, get_origin(one.annotation) is list
         else:
-            yield field.alias
+            yield field.alias, get_origin(annotation) is list
     for dependency in dependant.dependencies:
-        yield from _query_names(dependency)
+        yield from _query_parameters(dependency)
 
 
 def refuse_unknown_query(request: Request) -> None:
@@ -149,46 +168,13 @@ def refuse_unknown_query(request: Request) -> None:
 
     Raises:
         UnknownQueryParameterError: The route does not know some of them.
+        RepeatedQueryParameterError: Some that have a single value are given more than once.
     """
     if request.scope["query_string"]:
         route: StrictRoute = request.scope["route"]
-        if unknown := sorted(request.query_params.keys() - route.query_names):
+        known = route.query_parameters
+        if unknown := sorted(request.query_params.keys() - known.keys()):
             raise UnknownQueryParameterError(unknown)
-
-
-class RouteTable:
-    """All routes of an application, for what a single route cannot know."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-
-    @cached_property
-    def _templates(self) -> dict[int, str]:
-        return {id(c.original_route): c.path for c in iter_route_contexts(self._app.routes) if c.path}
-
-    @cached_property
-    def _methods(self) -> list[tuple[re.Pattern[str], set[str]]]:
-        return [(c.path_regex, set(c.methods)) for c in iter_route_contexts(self._app.routes) if c.methods]
-
-    def find(self, method: str, path: str) -> APIRoute:
-        """Return the route of a method and a path template.
-
-        Raises:
-            LookupError: There is none.
-        """
-        for context in iter_route_contexts(self._app.routes):
-            if context.path == path and context.methods and method in context.methods:
-                return cast("APIRoute", context.original_route)
-        raise LookupError(f"{method} {path}")
-
-    def template(self, scope: Scope) -> str | None:
-        """Return the path template of the route that took a request, or None if no route did."""
-        return self._templates.get(id(scope.get("route")))
-
-    def allowed_methods(self, path: str) -> set[str]:
-        """Return the methods that the routes of a path take (RFC 9110, section 10.2.1)."""
-        allowed = set[str]()
-        for pattern, methods in self._methods:
-            if (match := pattern.match(path)) and _RESERVED.isdisjoint(match.groupdict().values()):
-                allowed |= methods
-        return allowed | {"HEAD"} if "GET" in allowed else allowed
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        if repeated := sorted(name for name, times in given.items() if times > 1 and not known[name]):
+            raise RepeatedQueryParameterError(repeated)

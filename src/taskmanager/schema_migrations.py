@@ -9,7 +9,7 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from taskmanager.database.database import sqlstate_of
+from taskmanager.database.driver_errors import sqlstate_of
 
 # Shorter than a request waits for a lock: while a migration waits for a table, all others queue behind it.
 TABLE_LOCK_TIMEOUT_MS = 500

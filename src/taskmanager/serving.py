@@ -20,7 +20,8 @@ import uvicorn
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import Database, SchemaError, is_transient, sqlstate_of
+from taskmanager.database.database import Database, SchemaError
+from taskmanager.database.driver_errors import is_transient, sqlstate_of
 from taskmanager.database.failures import describe_failure
 from taskmanager.observability import log_writer
 from taskmanager.settings import Settings

@@ -43,10 +43,10 @@ class DatabaseSettings(BaseSettings):
         description="Where `dev` keeps its embedded database and its secret.",
     )
     database_pool_size: int = Field(
-        default=5,
+        default=3,
         ge=2,
         le=200,
-        description="Connections per worker for requests that run alone, never exceeded; five more do the rest.",
+        description="Connections per worker for writes that run alone, never exceeded; seven more do the rest.",
     )
     # A request may wait for a connection twice, for who calls and for what is asked, then for a dead connection to be
     # found out and a new one to be refused, or for a lock: the defaults keep either below five seconds in all.

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskmanager.rate_limits.limiter import Decision, Key, RateLimiter
@@ -18,7 +17,6 @@ from taskmanager.request_context import RequestTimings
 
 HeaderPairs = list[tuple[bytes, bytes]]
 _Caller = TypeVar("_Caller")
-_ORIGIN = b"origin"
 _LENGTH = b"content-length"
 # What may change the meaning of a request. One with any of these that its shortcut does not know is an ordinary one.
 _MEANINGFUL_HEADERS = frozenset(
@@ -83,8 +81,7 @@ class ShortcutMiddleware(Generic[_Caller]):
     """Gives a request to its shortcut first, and to the application if that gives no answer.
 
     `find` returns the shortcut for the method and the path of a request, `identify` reads its credential and returns
-    the caller with their id, `cors_headers` returns what an answer to an origin must have, `answer_error` the answer to
-    an exception.
+    the caller with their id.
     """
 
     def __init__(
@@ -95,16 +92,12 @@ class ShortcutMiddleware(Generic[_Caller]):
         identify: Callable[[bytes], tuple[int, _Caller] | None],
         limiter: RateLimiter,
         max_body_bytes: int,
-        cors_headers: Callable[[bytes | None], Iterable[tuple[bytes, bytes]]],
-        answer_error: Callable[[Exception, Scope], Response],
     ) -> None:
         self.app = app
         self._find = find
         self._identify = identify
         self._limiter = limiter
         self._max_body_bytes = max_body_bytes
-        self._cors_headers = cors_headers
-        self._answer_error = answer_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -134,20 +127,13 @@ class ShortcutMiddleware(Generic[_Caller]):
             # What is answered here, be it that the database is gone, is logged and counted as the route's.
             scope["route"] = shortcut.route
             state["user_id"] = user_id
-            try:
-                answer = await shortcut.answer(ShortcutRequest(scope, headers, caller, receive_and_keep))
-            except Exception as error:  # noqa: BLE001  # all become answers, as in the error boundary
-                response = self._answer_error(error, scope)
-                response.raw_headers.extend(self._cors_headers(headers.get(_ORIGIN)))
-                await response(scope, receive, send)
-                return
+            answer = await shortcut.answer(ShortcutRequest(scope, headers, caller, receive_and_keep))
         if answer is None:
             self._forget(key, decision, scope)
             await self.app(scope, _replay(received, receive), send)
             return
         answer.headers.append((b"content-type", b"application/json"))
         answer.headers.append((_LENGTH, b"%d" % len(answer.body)))
-        answer.headers.extend(self._cors_headers(headers.get(_ORIGIN)))
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 

@@ -66,7 +66,7 @@ def ask(coalescer: Coalescer[int, int], item: int) -> asyncio.Task[int | None]:
     """Submit an item; the task returns its answer."""
 
     async def answer() -> int | None:
-        return (await coalescer.submit(item)).answer.result()
+        return await coalescer.enqueue(item).answer
 
     return asyncio.create_task(answer())
 

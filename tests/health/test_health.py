@@ -75,7 +75,7 @@ async def test_readiness_has_a_connection_of_its_own(database_url: str, alice: P
             session = await busy.enter_async_context(app.state.database.transaction())
             await session.execute(text("SELECT 1"))
         headers = {"Authorization": f"Bearer {alice.token}"}
-        assert (await client.get("/api/v1/users/me", headers=headers)).status_code == 503
+        assert (await client.post("/api/v1/projects", json={"name": "New"}, headers=headers)).status_code == 503
         assert (await client.get("/readyz")).status_code == 200
 
 

@@ -4,17 +4,11 @@ The same with 1,000,000 tasks is under tests/long.
 """
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from taskmanager.accounts.tokens import AccessClaims
-from taskmanager.field_types import MAXIMUM_ID
-from taskmanager.tasks import shared_repository
-from taskmanager.tasks.shared_repository import PageKey
-from tests.plans import EXECUTIONS, NEEDLES, LargeProject, Plan, large_project
+from tests.plans import EXECUTIONS, NEEDLES, LargeProject, large_project
 
 SIZE = 30_000
 # Four projects may each give a page and one more; those who sort by due time read two parts of each.
@@ -136,29 +130,48 @@ async def test_a_filter_that_finds_much_stops_when_the_page_is_full(
     assert plan.most_rows <= SIZE / 10
 
 
+# Those that requests share for a page by time: without a filter, and with each that stands in front of it in an index.
+SHARED: dict[str, dict[str, Any]] = {
+    "newest": {},
+    "status": {"status": ["pending"]},
+    "statuses": {"status": ["pending", "in_progress"]},
+    "priority": {"priority": [2]},
+    "priorities": {"priority": [1, 2, 5]},
+    "assignee": {"assignee": [2]},
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("anywhere", [False, True], ids=["in the project", "in all projects"])
+async def test_a_shared_page_is_read_from_its_index(large: LargeProject, name: str, order: str, anywhere: bool) -> None:
+    query = {**SHARED[name], "order": order, "count": "none"}
+    runs = len(query.get("status") or query.get("priority") or [1])
+    first = await large.plan(query, anywhere=anywhere, together=1)
+    page, _ = await large.read(query, anywhere=anywhere)
+    late = await large.plan({**query, "cursor": page.next_cursor}, anywhere=anywhere, together=1)
+    for plan in (first, late):
+        assert not {"Seq Scan", "Bitmap Heap Scan"} & {node["Node Type"] for node in plan.nodes}
+        # Of each run the first task, and a page and one more.
+        assert plan.most_rows <= 4 * runs * 22
+
+
+async def test_to_find_that_tasks_are_not_few_takes_few_entries_of_an_index(large: LargeProject) -> None:
+    for anywhere in (False, True):
+        plan = await large.plan({"search": "needle"}, anywhere=anywhere, of_few=True)
+        assert plan.root["Actual Rows"] == 1
+        assert plan.task_scans == {CREATED_AT}
+        assert plan.most_rows <= 501
+
+
 async def test_a_shared_page_of_many_projects_is_never_sorted_as_a_whole(large: LargeProject) -> None:
-    async with large.database.transaction() as session:
-        # Bob is a member of all 201.
-        login = await session.execute(
-            text("INSERT INTO sessions (user_id) SELECT id FROM users WHERE username = 'bob' RETURNING id, user_id")
-        )
-        session_id, user_id = login.one()
-    caller = AccessClaims(user_id=user_id, session_id=session_id, expires_at=0)
-    connection = await large.database.connect_shared()
-    try:
-        key = PageKey(caller, None, datetime.max.replace(tzinfo=UTC), MAXIMUM_ID, 21)
-        (page,) = await shared_repository._list(connection, [key])
-        assert page is not None
-        assert page.found == 21
-        values = ([session_id], [user_id], [None], [key.after_time], [key.after_id], [key.size])
-        (answer,) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {shared_repository._LIST}", *values)
-    finally:
-        await connection.close()
-    (plan,) = answer[0]
-    nodes = Plan(plan["Plan"], plan["Execution Time"]).nodes
-    assert {node["Sort Method"] for node in nodes if node["Node Type"] == "Sort"} == {"top-N heapsort"}
-    (numbered,) = (node for node in nodes if node["Node Type"] == "WindowAgg")
+    # Bob is a member of all 201.
+    plan = await large.plan({"count": "none"}, anywhere=True, together=1, user_id=2)
+    assert {node["Sort Method"] for node in plan.nodes if node["Node Type"] == "Sort"} == {"top-N heapsort"}
+    (numbered,) = (node for node in plan.nodes if node["Node Type"] == "WindowAgg")
     assert numbered["Actual Rows"] == 21
     # Of 201 projects the newest task each, and the newest 21 of the 21 projects in which the page must lie.
-    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes if node.get("Relation Name") == "tasks")
+    read = sum(
+        node["Actual Rows"] * node["Actual Loops"] for node in plan.nodes if node.get("Relation Name") == "tasks"
+    )
     assert read <= 201 + 21 * 21

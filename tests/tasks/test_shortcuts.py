@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -10,11 +11,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.database import Database
+from taskmanager.database.reads import Reads
+from taskmanager.database.sharing import Coalescer
 from taskmanager.main import create_app
-from taskmanager.tasks.shared_repository import PageKey, SharedTasks, StoredPage
+from taskmanager.tasks.list_statements import MOST_COUNTED, SHARED_COUNTS
 from tests.applications import started
-from tests.conftest import Person, SignUp, make_settings
+from tests.conftest import Person, SignUp, make_settings, recorded_statements
 from tests.rows import execute
 
 API = "/api/v1"
@@ -32,8 +35,8 @@ async def ordinary(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 def shared_statements(app: FastAPI) -> int:
     """Count the statements that requests shared so far."""
-    tasks: SharedTasks = app.state.shared_tasks
-    return sum(coalescer.statements for coalescer in tasks.coalescers)
+    kinds: list[Coalescer[Any, Any]] = app.state.shared_connections.kinds
+    return sum(kind.statements for kind in kinds)
 
 
 def essence(body: Any) -> Any:
@@ -250,8 +253,9 @@ async def test_each_of_many_at_once_gets_their_own(sign_up: SignUp, app: FastAPI
 
     before = shared_statements(app)
     await asyncio.gather(*(work(person) for person in people))
-    # Six short requests in each of the five turns of eight people.
-    assert 0 < shared_statements(app) - before < 8 * 5 * 6
+    # In each of the five turns of eight people: two writes of one statement, two reads of two, a list of three, and a
+    # write that is refused, for which the caller is looked up as well.
+    assert 0 < shared_statements(app) - before < 8 * 5 * (2 * 1 + 2 * 2 + 3 + 2)
 
 
 async def test_of_many_changes_to_one_task_none_is_lost(alice: Person, database: Database) -> None:
@@ -305,58 +309,84 @@ async def test_a_login_that_has_ended_is_refused_with_the_next_request(alice: Pe
         await alice.request(method, path, 401, json=body)
 
 
-async def test_long_lists_are_counted_alone(alice: Person, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmanager.tasks.shared_repository._COUNTED_ALONE", 2)
-    for _ in range(3):
-        await alice.new_task()
-    counted = []
-    for _ in range(2):
-        before = shared_statements(app)
-        assert (await alice.get("/tasks")).json()["total"] == 3
-        counted.append(shared_statements(app) - before)
-    assert counted == [1, 0]
+@contextmanager
+def counts_sent(database: Database) -> Iterator[list[str]]:
+    """Yield which statements that count lists are sent meanwhile: "shared" or "alone"."""
+    counts: list[str] = []
+    with recorded_statements(database) as statements:
+        yield counts
+    counts += ["shared" if f"LIMIT {MOST_COUNTED + 1}" in sql else "alone" for sql in statements if "AS total" in sql]
 
 
-async def test_a_shared_statement_counts_no_further_than_the_longest_list_that_it_counts(
-    alice: Person, app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def add_tasks(person: Person, database: Database, number: int) -> None:
+    """Add tasks to a person's Inbox."""
     await execute(
         database,
-        "INSERT INTO tasks (project_id, title, created_by)"
-        " SELECT :project, 'Task ' || n, :owner FROM generate_series(1, 10005) AS n",
-        project=alice.inbox_id,
-        owner=alice.id,
+        "INSERT INTO tasks (project_id, title, created_by, status, priority)"
+        " SELECT :project, 'Task ' || n, :owner, 'in_progress', 3 FROM generate_series(1, :number) AS n",
+        project=person.inbox_id,
+        owner=person.id,
+        number=number,
     )
-    counted: list[int | None] = []
-    tasks: SharedTasks = app.state.shared_tasks
-    run = tasks.counted_pages._run
-
-    async def watch(connection: SharedConnection, keys: Sequence[PageKey]) -> Sequence[StoredPage | None]:
-        pages = await run(connection, keys)
-        counted.extend(page and page.total for page in pages)
-        return pages
-
-    monkeypatch.setattr(tasks.counted_pages, "_run", watch)
-    assert [(await alice.get("/tasks?limit=1")).json()["total"] for _ in range(2)] == [10_005, 10_005]
-    assert counted == [10_001]
 
 
-async def test_what_is_short_asks_the_database_once(alice: Person, app: FastAPI) -> None:
+async def count_shared(database: Database, person: Person, run: str | None) -> int:
+    """Return what the shared statement itself counts of a person's tasks."""
+    reads = Reads(database, None)
+    row = await reads.one(
+        SHARED_COUNTS[run],
+        user_id=person.id,
+        project_id=None,
+        statuses=["in_progress"],
+        priorities=[3],
+    )
+    await reads.close()
+    assert row is not None
+    total: int = row["total"]
+    return total
+
+
+@pytest.mark.parametrize(
+    ("query", "run"),
+    [("", None), ("?status=in_progress", "statuses"), ("?priority=3&sort_by=created_at&order=asc", "priorities")],
+)
+async def test_a_shared_statement_counts_no_further_than_the_longest_list_that_it_counts(
+    alice: Person, database: Database, query: str, run: str | None
+) -> None:
+    await add_tasks(alice, database, MOST_COUNTED)
+    with counts_sent(database) as counts:
+        assert (await alice.get(f"/tasks{query}")).json()["total"] == MOST_COUNTED
+    assert counts == ["shared"]
+    await add_tasks(alice, database, 5)
+    with counts_sent(database) as counts:
+        assert (await alice.get(f"/tasks{query}")).json()["total"] == MOST_COUNTED + 5
+    assert counts == ["shared", "alone"]
+    assert await count_shared(database, alice, run) == MOST_COUNTED + 1
+
+
+async def test_a_short_write_or_read_asks_the_database_once_and_to_count_is_one_more(
+    alice: Person, app: FastAPI
+) -> None:
     task = await alice.new_task()
-    for method, path, body, status in (
-        ("GET", f"/tasks/{task['id']}", None, 200),
-        ("GET", f"/projects/{alice.inbox_id}/tasks/{task['id']}", None, 200),
-        ("GET", "/tasks", None, 200),
-        ("GET", "/tasks?limit=5&count=none", None, 200),
-        ("GET", f"/projects/{alice.inbox_id}/tasks", None, 200),
-        ("POST", "/tasks", {"title": "x", "tags": ["y"]}, 201),
-        ("POST", f"/projects/{alice.inbox_id}/tasks", {"title": "x"}, 201),
-        ("PATCH", f"/tasks/{task['id']}", {"title": "x"}, 200),
-        ("PUT", f"/projects/{alice.inbox_id}/tasks/{task['id']}", {"status": "completed"}, 200),
+    for method, path, body, status, expected in (
+        ("GET", f"/tasks/{task['id']}", None, 200, 1),
+        ("GET", f"/projects/{alice.inbox_id}/tasks/{task['id']}", None, 200, 1),
+        ("GET", "/tasks", None, 200, 2),
+        ("GET", "/tasks?limit=5&count=none", None, 200, 1),
+        ("GET", "/tasks?limit=5&count=exact&status=pending", None, 200, 2),
+        ("GET", f"/projects/{alice.inbox_id}/tasks", None, 200, 2),
+        ("GET", f"/projects/{alice.inbox_id}/tasks?count=none&priority=1&priority=2", None, 200, 1),
+        # Nothing is found: whether there is such a project is asked then.
+        ("GET", f"/projects/{alice.inbox_id}/tasks?count=none&priority=4", None, 200, 2),
+        ("POST", "/tasks", {"title": "x", "tags": ["y"]}, 201, 1),
+        ("POST", f"/projects/{alice.inbox_id}/tasks", {"title": "x"}, 201, 1),
+        ("PATCH", f"/tasks/{task['id']}", {"title": "x"}, 200, 1),
+        ("PUT", f"/projects/{alice.inbox_id}/tasks/{task['id']}", {"status": "completed"}, 200, 1),
     ):
         shared, all_statements = shared_statements(app), app.state.database.meter.statements
         await alice.request(method, path, status, json=body)
-        assert (shared_statements(app) - shared, app.state.database.meter.statements - all_statements) == (1, 1), path
+        sent = shared_statements(app) - shared, app.state.database.meter.statements - all_statements
+        assert sent == (expected, expected), path
 
 
 async def test_a_page_of_more_projects_than_it_has_tasks(alice: Person) -> None:

@@ -7,12 +7,14 @@ from datetime import datetime
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import Text
 
-from taskmanager.accounts.repository import Account
-from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.accounts.api_keys import PREFIX
+from taskmanager.accounts.schemas import ApiKeyRead
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.pagination import Page
-
-_LAST_USE_PRECISION_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,6 @@ class StoredApiKey:
     last_used_at: datetime | None
 
 
-@dataclass(frozen=True)
-class UsedApiKey:
-    """An API key that was just shown: its scopes and its owner."""
-
-    scopes: frozenset[str]
-    account: Account
-
-
 _COLUMNS = "id, name, scopes, expires_at, created_at, last_used_at"
 
 _CREATE = statement(
@@ -46,52 +40,32 @@ VALUES (:user_id, :name, :secret_hash, :scopes, :expires_at) RETURNING {_COLUMNS
     expires_at=TIMESTAMP(timezone=True),
 )
 
-_LIST = statement(
-    f"""
-SELECT {_COLUMNS} FROM api_keys
-WHERE user_id = :user_id AND (:after_id IS NULL OR (created_at, id) < (:after_time, :after_id))
+_NEXT = f"""
+SELECT {_COLUMNS}, created_at AS key_time, id AS key_id FROM api_keys
+WHERE user_id = :user_id AND {after_key("created_at", "id", descending=True)}
 ORDER BY created_at DESC, id DESC LIMIT :limit
-""",
-    after_time=TIMESTAMP(timezone=True),
+"""
+_LIST = Statement(
+    "list API keys",
+    json_page(_NEXT, json_object(ApiKeyRead, "row", prefix=f"concat('{PREFIX}', row.id, '_')"), descending=True),
+    shared=True,
+    most_shared=32,
 )
 
 _DELETE = statement("DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id")
-
-# The last use is written at most once a minute, in the same statement that checks the key.
-_USE = statement("""
-WITH used AS (
-    SELECT k.id AS key_id, k.scopes, k.last_used_at, u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at
-    FROM api_keys k JOIN users u ON u.id = k.user_id
-    WHERE k.id = :key_id AND k.secret_hash = :secret_hash AND NOT u.disabled
-      AND (k.expires_at IS NULL OR k.expires_at > now())
-), noted AS (
-    UPDATE api_keys k SET last_used_at = now() FROM used
-    WHERE k.id = used.key_id
-      AND (used.last_used_at IS NULL OR used.last_used_at < now() - make_interval(secs => :precision))
-)
-SELECT scopes, id, username, email, disabled, is_admin, created_at FROM used
-""")
 
 
 class ApiKeyReader:
     """Reads API keys."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def use(self, key_id: int, secret_hash: bytes) -> UsedApiKey | None:
-        """Return the scopes and the owner of a key that is good now, and note its use; else None."""
-        parameters = {"key_id": key_id, "secret_hash": secret_hash, "precision": _LAST_USE_PRECISION_SECONDS}
-        row = (await self._session.execute(_USE, parameters)).mappings().one_or_none()
-        if row is None:
-            return None
-        values = dict(row)
-        return UsedApiKey(frozenset(values.pop("scopes")), Account(**values))
-
-    async def list_page(self, page: Page, *, user_id: int) -> list[StoredApiKey]:
-        """Return a user's keys, newest first: those of the page and one more, if there is one."""
-        rows = (await self._session.execute(_LIST, {**page.parameters, "user_id": user_id})).mappings()
-        return [StoredApiKey(**row) for row in rows]
+    async def list_page(self, page: Page, *, user_id: int) -> FoundPage:
+        """Return a page of a user's keys, newest first, as `json_page` has it."""
+        row = await self._reads.page(_LIST, **page.parameters, user_id=user_id)
+        assert row is not None  # an aggregate always gives a row
+        return row
 
 
 class ApiKeyWriter:

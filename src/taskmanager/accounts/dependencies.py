@@ -2,21 +2,18 @@
 
 import hmac
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm, SecurityScopes
 
-from taskmanager.accounts.api_key_repository import ApiKeyReader, UsedApiKey
 from taskmanager.accounts.api_keys import PREFIX, hash_secret, read_key
 from taskmanager.accounts.attempts import PasswordAttempts
+from taskmanager.accounts.callers import AccountCaller, Caller, Callers, Credential, read_credential
 from taskmanager.accounts.passwords import PasswordHasher
-from taskmanager.accounts.repository import Account, AccountReader
-from taskmanager.accounts.scopes import DESCRIPTIONS, Scope, includes
+from taskmanager.accounts.scopes import DESCRIPTIONS, Scope
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.database.database import Database
-from taskmanager.dependencies import AppDatabase, AppSettings, RateLimitSubject, limit_requests
+from taskmanager.dependencies import AppSettings, RateLimitSubject, limit_requests
 from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
 from taskmanager.rate_limits.limiter import Decision
 from taskmanager.routing import refuse_unknown_query
@@ -27,24 +24,6 @@ _bearer_token = OAuth2PasswordBearer(
 )
 _key_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKey")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
-
-
-@dataclass(frozen=True)
-class Caller:
-    """The authenticated user of a request, and the login or the API key's scopes that they came with."""
-
-    account: Account
-    session_id: int | None = None
-    scopes: frozenset[str] | None = None
-
-    @property
-    def user_id(self) -> int:
-        """The caller's id."""
-        return self.account.id
-
-    def may(self, scope: str) -> bool:
-        """Tell whether the credential covers a scope; a login covers all but administration."""
-        return scope != Scope.ADMIN if self.scopes is None else includes(self.scopes, scope)
 
 
 async def get_token_signer(request: Request) -> TokenSigner:
@@ -59,38 +38,17 @@ async def get_password_hasher(request: Request) -> PasswordHasher:
     return hasher
 
 
+async def get_callers(request: Request) -> Callers:
+    """Return what looks callers up."""
+    callers: Callers = request.app.state.callers
+    return callers
+
+
+AppCallers = Annotated[Callers, Depends(get_callers)]
 AppTokenSigner = Annotated[TokenSigner, Depends(get_token_signer)]
 AppPasswordHasher = Annotated[PasswordHasher, Depends(get_password_hasher)]
 BearerToken = Annotated[str | None, Depends(_bearer_token)]
 KeyHeader = Annotated[str | None, Depends(_key_header)]
-
-
-async def _use_key(key: str, database: Database) -> UsedApiKey | None:
-    parts = read_key(key)
-    if parts is None:
-        return None
-    key_id, secret = parts
-    async with database.reader() as session:
-        return await ApiKeyReader(session).use(key_id, hash_secret(secret))
-
-
-async def _identify(token: str | None, key: str | None, database: Database, signer: TokenSigner) -> Caller:
-    if key is None and token is not None and token.startswith(PREFIX):
-        key = token
-    if key is not None:
-        used = await _use_key(key, database)
-        if used is None:
-            raise InvalidTokenError
-        return Caller(used.account, scopes=used.scopes)
-    if token is None:
-        raise UnauthenticatedError
-    claims = signer.read_access_token(token)
-    # A session of its own, closed at once: held on, it would take a second connection beside the handler's.
-    async with database.reader() as session:
-        account = await AccountReader(session).find_by_session(user_id=claims.user_id, session_id=claims.session_id)
-    if account is None:
-        raise InvalidTokenError
-    return Caller(account, session_id=claims.session_id)
 
 
 async def authenticate(
@@ -98,9 +56,9 @@ async def authenticate(
     needed: SecurityScopes,
     token: BearerToken,
     key: KeyHeader,
-    database: AppDatabase,
+    callers: AppCallers,
     signer: AppTokenSigner,
-) -> Caller:
+) -> AccountCaller:
     """Return the caller, whose login or key is looked up on every request so that a revocation holds at once.
 
     Raises:
@@ -110,7 +68,7 @@ async def authenticate(
         ScopeMissingError: The API key was not made for this.
         UnknownQueryParameterError: The query has parameters that the route does not know.
     """
-    caller = await _identify(token, key, database, signer)
+    caller = await callers.find(read_credential(token, key, signer))
     request.state.user_id = caller.user_id
     await limit_requests(request, ("user", caller.user_id))
     for scope in needed.scopes:
@@ -120,8 +78,13 @@ async def authenticate(
     return caller
 
 
+async def authenticate_account(caller: Annotated[AccountCaller, Security(authenticate)]) -> AccountCaller:
+    """Return the caller for a handler that needs their account."""
+    return caller
+
+
 async def authenticate_administrator(
-    request: Request, token: BearerToken, key: KeyHeader, database: AppDatabase, settings: AppSettings
+    request: Request, token: BearerToken, key: KeyHeader, callers: AppCallers, settings: AppSettings
 ) -> int | None:
     """Let in an administrator's API key with scope `admin`, or the key of the settings; return the user's id, if any.
 
@@ -142,15 +105,19 @@ async def authenticate_administrator(
         raise UnauthenticatedError
     user_id = None
     if settings.api_key is None or not _equal(key, settings.api_key.get_secret_value()):
-        used = await _use_key(key, database)
-        if used is None:
+        parts = read_key(key)
+        if parts is None:
             raise WrongAdminKeyError
-        await limit_requests(request, ("user", used.account.id))
-        if Scope.ADMIN not in used.scopes:
+        try:
+            caller = await callers.find(Credential(key_id=parts[0], secret_hash=hash_secret(parts[1])))
+        except InvalidTokenError:
+            raise WrongAdminKeyError from None
+        await limit_requests(request, ("user", caller.user_id))
+        if not caller.may(Scope.ADMIN):
             raise ScopeMissingError(Scope.ADMIN)
-        if not used.account.is_admin:
+        if not caller.account.is_admin:
             raise WrongAdminKeyError
-        request.state.user_id = user_id = used.account.id
+        request.state.user_id = user_id = caller.user_id
     else:
         # The key of the settings has no owner, and is limited like one.
         await limit_requests(request, ("user", 0))
@@ -189,8 +156,8 @@ async def get_user_agent(request: Request) -> str | None:
 
 
 Anyone = Annotated[None, Depends(allow_anyone)]
-CurrentUser = Annotated[Caller, Security(authenticate)]
-AccountOwner = Annotated[Caller, Security(authenticate, scopes=[Scope.ACCOUNT.value])]
+CurrentUser = Annotated[AccountCaller, Security(authenticate_account)]
+AccountOwner = Annotated[AccountCaller, Security(authenticate_account, scopes=[Scope.ACCOUNT.value])]
 ProjectsReader = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_READ.value])]
 ProjectsWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_WRITE.value])]
 TasksReader = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_READ.value])]

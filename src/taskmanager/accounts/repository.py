@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import RowMapping, TextClause
 from sqlalchemy.exc import IntegrityError
 
-from taskmanager.accounts.statements import good_session
-from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
 
 _TAKEN = {"users_lower_username_idx": "username", "users_email_idx": "email"}
@@ -86,10 +86,6 @@ _REPLACE_HASH = statement("""
 UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash RETURNING id
 """)
 
-_FIND_BY_SESSION = statement(
-    "SELECT u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at " + good_session(":session_id", ":user_id")
-)
-
 
 class AccountReader:
     """Reads users and logins."""
@@ -110,12 +106,6 @@ class AccountReader:
     async def find_by_name(self, username: str) -> Account | None:
         """Return the user of this name, in any case, or None."""
         row = (await self._session.execute(_FIND_BY_NAME, {"username": username})).mappings().one_or_none()
-        return Account(**row) if row else None
-
-    async def find_by_session(self, *, user_id: int, session_id: int) -> Account | None:
-        """Return the user of a login that is neither revoked nor of a disabled user, else None."""
-        parameters = {"user_id": user_id, "session_id": session_id}
-        row = (await self._session.execute(_FIND_BY_SESSION, parameters)).mappings().one_or_none()
         return Account(**row) if row else None
 
 

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from taskmanager.accounts import credentials, login
 from taskmanager.accounts.api_key_repository import ApiKeyReader, ApiKeyWriter, StoredApiKey
 from taskmanager.accounts.api_keys import PREFIX, hash_secret, new_secret, write_key
+from taskmanager.accounts.callers import AccountCaller
 from taskmanager.accounts.dependencies import (
     AccountOwner,
     Anyone,
     AppPasswordHasher,
     AppTokenSigner,
     Attempts,
-    Caller,
     CurrentUser,
     LoginForm,
     UserAgent,
@@ -30,7 +30,6 @@ from taskmanager.accounts.schemas import (
     PasswordConfirmation,
     RefreshToken,
     SessionList,
-    SessionRead,
     Token,
     UserCreate,
     UserRead,
@@ -38,11 +37,12 @@ from taskmanager.accounts.schemas import (
 )
 from taskmanager.accounts.scopes import Scope
 from taskmanager.accounts.session_repository import SessionReader, SessionWriter
-from taskmanager.dependencies import AppDatabase, AppSettings, PageOf, Paging, Reader, Transaction
+from taskmanager.dependencies import AppDatabase, AppReads, AppSettings, PageOf, Paging, Transaction
 from taskmanager.errors import AdministratorOnlyError, ScopeMissingError
 from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer, json_answer
 from taskmanager.problems import problems
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import StrictRoute, api_router
 
 SessionId = Annotated[WrittenId, Path()]
 KeyId = Annotated[WrittenId, Path()]
@@ -50,7 +50,7 @@ KeyId = Annotated[WrittenId, Path()]
 _READ = problems(400, 401, 403, 422, 429, 503)
 _DELETE = problems(401, 403, 404, 422, 429, 503)
 
-router = APIRouter(route_class=StrictRoute, tags=["accounts"])
+router = api_router("", tag="accounts")
 
 
 @router.post("/users", status_code=201, responses=problems(400, 409, 413, 415, 422, 429, 503))
@@ -134,10 +134,10 @@ async def revoke_token(_: Anyone, given: RefreshToken, database: AppDatabase, si
     await login.log_out(given.refresh_token, database=database, signer=signer)
 
 
-@router.get("/users/me", responses=problems(401, 422, 429, 503))
-async def read_me(caller: CurrentUser) -> UserRead:
+@router.get("/users/me", response_model=UserRead, responses=problems(401, 422, 429, 503))
+async def read_me(caller: CurrentUser) -> JsonAnswer:
     """Return the caller's account."""
-    return UserRead.model_validate(caller.account, from_attributes=True)
+    return json_answer(UserRead.model_validate(caller.account, from_attributes=True))
 
 
 @router.patch("/users/me", responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503))
@@ -181,28 +181,17 @@ async def delete_me(
         await credentials.delete_account(caller.user_id, confirmation.password, database=database, hasher=hasher)
 
 
-@router.get("/users/me/sessions", responses=_READ)
+@router.get("/users/me/sessions", response_model=SessionList, responses=_READ)
 async def list_sessions(
-    caller: AccountOwner, query: PageOf, reader: Reader, paging: Paging, settings: AppSettings
-) -> SessionList:
+    caller: AccountOwner, query: PageOf, reads: AppReads, paging: Paging, settings: AppSettings
+) -> JsonAnswer:
     """Return the caller's logins, newest first."""
     binding = f"sessions {caller.user_id}"
     page = paging.start(query, binding)
-    rows = await SessionReader(reader).list_page(page, user_id=caller.user_id, idle_days=settings.refresh_token_days)
-    stored, cursor = paging.finish(rows, page, binding, key=lambda session: (session.created_at, session.id))
-    return SessionList(
-        sessions=[
-            SessionRead(
-                id=s.id,
-                user_agent=s.user_agent,
-                created_at=s.created_at,
-                last_used_at=s.last_used_at,
-                current=s.id == caller.session_id,
-            )
-            for s in stored
-        ],
-        next_cursor=cursor,
+    found = await SessionReader(reads).list_page(
+        page, user_id=caller.user_id, current_id=caller.session_id, idle_days=settings.refresh_token_days
     )
+    return paging.answer("sessions", found, query.limit, binding)
 
 
 @router.delete("/users/me/sessions/{session_id}", status_code=204, responses=_DELETE)
@@ -223,7 +212,7 @@ def _api_key(key: StoredApiKey) -> ApiKeyRead:
     )
 
 
-def _require_grantable(caller: Caller, scopes: list[Scope]) -> None:
+def _require_grantable(caller: AccountCaller, scopes: list[Scope]) -> None:
     for scope in scopes:
         # A key must not make a stronger one; a login may grant what its user may do.
         if caller.scopes is not None and not caller.may(scope):
@@ -232,14 +221,13 @@ def _require_grantable(caller: Caller, scopes: list[Scope]) -> None:
         raise AdministratorOnlyError
 
 
-@router.get("/users/me/api-keys", responses=_READ)
-async def list_api_keys(caller: AccountOwner, query: PageOf, reader: Reader, paging: Paging) -> ApiKeyList:
+@router.get("/users/me/api-keys", response_model=ApiKeyList, responses=_READ)
+async def list_api_keys(caller: AccountOwner, query: PageOf, reads: AppReads, paging: Paging) -> JsonAnswer:
     """Return the caller's API keys, newest first, without their secrets."""
     binding = f"api-keys {caller.user_id}"
     page = paging.start(query, binding)
-    rows = await ApiKeyReader(reader).list_page(page, user_id=caller.user_id)
-    keys, cursor = paging.finish(rows, page, binding, key=lambda key: (key.created_at, key.id))
-    return ApiKeyList(api_keys=[_api_key(key) for key in keys], next_cursor=cursor)
+    found = await ApiKeyReader(reads).list_page(page, user_id=caller.user_id)
+    return paging.answer("api_keys", found, query.limit, binding)
 
 
 @router.post("/users/me/api-keys", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 429, 503))

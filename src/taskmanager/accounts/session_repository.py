@@ -1,13 +1,14 @@
 """Every statement on logins after they began."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy.dialects.postgresql import TIMESTAMP
-
+from taskmanager.accounts.schemas import SessionRead
 from taskmanager.accounts.tokens import RefreshClaims
-from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.pagination import Page
 
@@ -29,16 +30,6 @@ class Refresh:
 
     outcome: RefreshOutcome
     user_id: int
-
-
-@dataclass(frozen=True)
-class StoredSession:
-    """A login, as its owner may see it."""
-
-    id: int
-    user_agent: str | None
-    created_at: datetime
-    last_used_at: datetime
 
 
 # The row is locked before anything is decided, so two refreshes at once see one after the other.
@@ -76,28 +67,36 @@ UPDATE sessions SET revoked_at = now()
 WHERE user_id = :user_id AND id IS DISTINCT FROM :kept_id AND revoked_at IS NULL
 """)
 
-_LIST = statement(
-    """
-SELECT id, user_agent, created_at, last_used_at FROM sessions
-WHERE user_id = :user_id AND revoked_at IS NULL AND last_used_at > now() - make_interval(days => :idle_days)
-  AND (:after_id IS NULL OR (created_at, id) < (:after_time, :after_id))
-ORDER BY created_at DESC, id DESC LIMIT :limit
-""",
-    after_time=TIMESTAMP(timezone=True),
+_NEXT = f"""
+SELECT s.id, s.user_agent, s.created_at, s.last_used_at, s.id IS NOT DISTINCT FROM :current_id AS current,
+       s.created_at AS key_time, s.id AS key_id
+FROM sessions s
+WHERE s.user_id = :user_id AND s.revoked_at IS NULL AND s.last_used_at > now() - make_interval(days => :idle_days)
+  AND {after_key("s.created_at", "s.id", descending=True)}
+ORDER BY s.created_at DESC, s.id DESC LIMIT :limit
+"""
+_LIST = Statement(
+    "list sessions",
+    json_page(_NEXT, json_object(SessionRead, "row"), descending=True),
+    {"idle_days": "integer"},
+    shared=True,
+    most_shared=32,
 )
 
 
 class SessionReader:
     """Reads a user's logins."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def list_page(self, page: Page, *, user_id: int, idle_days: int) -> list[StoredSession]:
-        """Return the logins that are still good, newest first: those of the page and one more, if there is one."""
-        parameters = {**page.parameters, "user_id": user_id, "idle_days": idle_days}
-        rows = (await self._session.execute(_LIST, parameters)).mappings()
-        return [StoredSession(**row) for row in rows]
+    async def list_page(self, page: Page, *, user_id: int, current_id: int | None, idle_days: int) -> FoundPage:
+        """Return a page of the logins that are still good, newest first, as `json_page` has it."""
+        row = await self._reads.page(
+            _LIST, **page.parameters, user_id=user_id, current_id=current_id, idle_days=idle_days
+        )
+        assert row is not None  # an aggregate always gives a row
+        return row
 
 
 class SessionWriter:

@@ -2,83 +2,100 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import RowMapping
-from sqlalchemy.types import Boolean, Text
-
 from taskmanager.activity.schemas import EventRead
-from taskmanager.database.database import ReadSession, statement
+from taskmanager.database.json_rows import json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
+from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
 
-_COLUMNS = """e.id, e.xid::text::bigint AS xid, e.created_at, e.actor_id, u.username, e.entity, e.entity_id, e.version,
-       e.action, e.changes"""
+_EVENT = json_object(
+    EventRead,
+    "row",
+    actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
+)
+_WITH_ACTOR = "LEFT JOIN users u ON u.id = e.actor_id"
 
 # A reader of the newest first may see a change whose older neighbour is not committed yet; only readers that follow
 # the log forward have to stop below the oldest running transaction.
-_OF_PROJECT = statement(
-    f"""
-SELECT {_COLUMNS}
-FROM project_members m JOIN events e ON e.project_id = m.project_id LEFT JOIN users u ON u.id = e.actor_id
-WHERE m.project_id = :project_id AND m.user_id = :user_id
-  AND (:with_tasks OR e.entity NOT IN ('task', 'comment'))
-  AND (:after_id IS NULL OR (e.xid, e.id) < (CAST(:after_xid AS xid8), :after_id))
+_NEXT_OF_PROJECT = f"""
+SELECT e.*, u.username, e.xid::text::bigint AS key_time, e.id AS key_id
+FROM events e {_WITH_ACTOR}
+WHERE e.project_id = m.project_id AND (:with_tasks OR e.entity NOT IN ('task', 'comment'))
+  AND (e.xid, e.id) < (CAST(COALESCE(:after_xid, '{2**64 - 1}') AS xid8), COALESCE(:after_id, {2**63 - 1}))
 ORDER BY e.xid DESC, e.id DESC LIMIT :limit
+"""
+_OF_PROJECT = Statement(
+    "list activity of project",
+    f"""
+SELECT page.* FROM project_members m CROSS JOIN LATERAL ({json_page(_NEXT_OF_PROJECT, _EVENT, descending=True)}) AS page
+WHERE m.project_id = :project_id AND m.user_id = :user_id
 """,
-    after_xid=Text(),
-    with_tasks=Boolean(),
+    {"after_xid": "text", "with_tasks": "boolean"},
+    shared=True,
+    most_shared=32,
 )
 
-_OF_TASK = statement(f"""
-SELECT {_COLUMNS}
-FROM tasks t
-JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
-JOIN events e ON e.project_id = t.project_id AND e.entity = 'task' AND e.entity_id = t.id
-LEFT JOIN users u ON u.id = e.actor_id
-WHERE t.id = :task_id AND (:after_id IS NULL OR (e.version, e.id) < (:after_version_id, :after_id))
+_NEXT_OF_TASK = f"""
+SELECT e.*, u.username, e.version AS key_time, e.id AS key_id
+FROM events e {_WITH_ACTOR}
+WHERE e.project_id = t.project_id AND e.entity = 'task' AND e.entity_id = t.id
+  AND (e.version, e.id) < (COALESCE(:after_version, {2**31 - 1}), COALESCE(:after_id, {2**63 - 1}))
 ORDER BY e.version DESC, e.id DESC LIMIT :limit
-""")
-
-
-def _event(row: RowMapping) -> EventRead:
-    actor = Actor(id=row["actor_id"], username=row["username"]) if row["username"] else None
-    return EventRead.model_validate({**row, "actor": actor})
+"""
+_OF_TASK = Statement(
+    "list activity of task",
+    f"""
+SELECT page.* FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+CROSS JOIN LATERAL ({json_page(_NEXT_OF_TASK, _EVENT, descending=True)}) AS page
+WHERE t.id = :task_id
+""",
+    {"after_version": "integer"},
+    shared=True,
+    most_shared=32,
+)
 
 
 class ActivityReader:
     """Reads the log of projects that the caller is a member of."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
     async def of_project(
         self, project_id: int, *, user_id: int, limit: int, after: Sequence[int] | None, with_tasks: bool
-    ) -> list[tuple[EventRead, tuple[int, int]]]:
-        """Return at most `limit` changes in a project, newest first, each with its key: transaction and id.
+    ) -> FoundPage:
+        """Return a page of changes in a project, newest first, as `json_page` has it; its keys are transaction and id.
 
         Without `with_tasks` those of tasks and comments are left out.
+
+        Raises:
+            NotFoundError: There is no such project that the caller may see.
         """
         xid, event_id = after or (None, None)
-        parameters = {
-            "project_id": project_id,
-            "user_id": user_id,
-            "limit": limit,
-            "with_tasks": with_tasks,
-            "after_xid": None if xid is None else str(xid),
-            "after_id": event_id,
-        }
-        rows = (await self._session.execute(_OF_PROJECT, parameters)).mappings()
-        return [(_event(row), (row["xid"], row["id"])) for row in rows]
+        row = await self._reads.page(
+            _OF_PROJECT,
+            project_id=project_id,
+            user_id=user_id,
+            limit=limit + 1,
+            with_tasks=with_tasks,
+            after_xid=None if xid is None else str(xid),
+            after_id=event_id,
+        )
+        if row is None:
+            raise NotFoundError("project")
+        return row
 
-    async def of_task(
-        self, task_id: int, *, user_id: int, limit: int, after: Sequence[int] | None
-    ) -> list[tuple[EventRead, tuple[int, int]]]:
-        """Return at most `limit` changes of a task, newest first, each with its key: version and id."""
+    async def of_task(self, task_id: int, *, user_id: int, limit: int, after: Sequence[int] | None) -> FoundPage:
+        """Return a page of changes of a task, newest first, as `json_page` has it; its keys are version and id.
+
+        Raises:
+            NotFoundError: There is no such task that the caller may see.
+        """
         version, event_id = after or (None, None)
-        parameters = {
-            "task_id": task_id,
-            "user_id": user_id,
-            "limit": limit,
-            "after_version_id": version,
-            "after_id": event_id,
-        }
-        rows = (await self._session.execute(_OF_TASK, parameters)).mappings()
-        return [(_event(row), (row["version"], row["id"])) for row in rows]
+        row = await self._reads.page(
+            _OF_TASK, task_id=task_id, user_id=user_id, limit=limit + 1, after_version=version, after_id=event_id
+        )
+        if row is None:
+            raise NotFoundError("task")
+        return row

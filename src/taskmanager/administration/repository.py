@@ -1,23 +1,22 @@
 """Every statement of administration."""
 
-from sqlalchemy.dialects.postgresql import TIMESTAMP
-
 from taskmanager.accounts.schemas import UserRead
-from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.pagination import Page
 
 _COLUMNS = "id, username, email, disabled, is_admin, created_at"
 
-_LIST = statement(
-    f"""
-SELECT {_COLUMNS} FROM users
-WHERE deleted_at IS NULL AND (:after_id IS NULL OR (created_at, id) > (:after_time, :after_id))
+_NEXT = f"""
+SELECT {_COLUMNS}, created_at AS key_time, id AS key_id FROM users
+WHERE deleted_at IS NULL AND {after_key("created_at", "id")}
 ORDER BY created_at, id LIMIT :limit
-""",
-    after_time=TIMESTAMP(timezone=True),
-)
+"""
+_LIST = Statement("list users", json_page(_NEXT, json_object(UserRead, "row")), shared=True, most_shared=32)
 
 _SET_DISABLED = statement(f"""
 UPDATE users SET disabled = :disabled WHERE id = :user_id AND deleted_at IS NULL RETURNING {_COLUMNS}
@@ -37,13 +36,14 @@ FROM gone
 class AdministrationReader:
     """Reads the accounts of everybody."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def list_page(self, page: Page) -> list[UserRead]:
-        """Return accounts, oldest first: those of the page and one more, if there is one."""
-        rows = await self._session.execute(_LIST, page.parameters)
-        return [UserRead.model_validate(row, from_attributes=True) for row in rows]
+    async def list_page(self, page: Page) -> FoundPage:
+        """Return a page of accounts, oldest first, as `json_page` has it."""
+        row = await self._reads.page(_LIST, **page.parameters)
+        assert row is not None  # an aggregate always gives a row
+        return row
 
 
 class AdministrationWriter:

@@ -2,30 +2,30 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from taskmanager.accounts.dependencies import Administrator
 from taskmanager.accounts.schemas import UserRead
 from taskmanager.administration.repository import AdministrationReader, AdministrationWriter
 from taskmanager.administration.schemas import Done, UserList
-from taskmanager.dependencies import AppDatabase, PageOf, Paging, Reader, Transaction
+from taskmanager.dependencies import AppDatabase, AppReads, PageOf, Paging, Transaction
 from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
 from taskmanager.problems import problems
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import api_router
 
 UserId = Annotated[WrittenId, Path()]
 
-router = APIRouter(prefix="/admin", route_class=StrictRoute, tags=["administration"])
+router = api_router("/admin", tag="administration")
 
 
-@router.get("/users", responses=problems(400, 401, 403, 422, 429, 503))
-async def list_users(_: Administrator, query: PageOf, reader: Reader, paging: Paging) -> UserList:
+@router.get("/users", response_model=UserList, responses=problems(400, 401, 403, 422, 429, 503))
+async def list_users(_: Administrator, query: PageOf, reads: AppReads, paging: Paging) -> JsonAnswer:
     """Return all accounts, oldest first."""
     binding = "users"
     page = paging.start(query, binding)
-    rows = await AdministrationReader(reader).list_page(page)
-    users, cursor = paging.finish(rows, page, binding, key=lambda user: (user.created_at, user.id))
-    return UserList(users=users, next_cursor=cursor)
+    found = await AdministrationReader(reads).list_page(page)
+    return paging.answer("users", found, query.limit, binding)
 
 
 @router.post("/users/{user_id}/disable", responses=problems(401, 403, 404, 422, 429, 503))

@@ -4,12 +4,16 @@ import re
 from typing import Any
 
 from sqlalchemy import RowMapping, TextClause
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Integer, Text
 
 from taskmanager.comments.schemas import Author, CommentRead
-from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.driver_errors import violated_constraint
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import Document, FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import NotAuthorError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS
@@ -73,25 +77,47 @@ FROM access a LEFT JOIN created ON true CROSS JOIN LATERAL (SELECT (created.c).*
     mentions=ARRAY(Text),
 )
 
-_FIND = statement(f"""
-WITH {_ACCESS}
-SELECT {_COLUMNS}
-FROM access a JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {_WITH_AUTHOR}
-WHERE c.id = :comment_id
-""")
+_COMMENT = json_object(CommentRead, "c", author=f"CASE WHEN u.username IS NOT NULL THEN {json_object(Author, 'u')} END")
+_AUTHOR_OF_ROW = json_object(Author, "row", id="row.author_id")
+_ROW = json_object(CommentRead, "row", author=f"CASE WHEN row.username IS NOT NULL THEN {_AUTHOR_OF_ROW} END")
+_VISIBLE_TASK = """(
+    SELECT t.project_id, t.id AS task_id
+    FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+    WHERE t.id = :task_id
+) AS a"""
 
-# The outer join tells a task without comments from a task that is not there.
-_LIST = statement(
+_FIND = Statement(
+    "find comment",
     f"""
-WITH {_ACCESS}, page AS (
-    SELECT c.* FROM access a JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id
-    WHERE :after_id IS NULL OR (c.created_at, c.id) > (:after_time, :after_id)
-    ORDER BY c.created_at, c.id LIMIT :limit
-)
-SELECT {_COLUMNS} FROM access a LEFT JOIN page c ON true {_WITH_AUTHOR}
-ORDER BY c.created_at, c.id
+SELECT c.version, convert_to({_COMMENT}, 'UTF8') AS body
+FROM {_VISIBLE_TASK} JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {_WITH_AUTHOR}
+WHERE c.id = :comment_id
 """,
-    after_time=TIMESTAMP(timezone=True),
+    shared=True,
+)
+
+_FIND_VERSION = Statement(
+    "find version of comment",
+    f"""
+SELECT c.version FROM {_VISIBLE_TASK} JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id
+WHERE c.id = :comment_id
+""",
+    shared=True,
+)
+
+_NEXT = f"""
+SELECT c.*, u.username, c.created_at AS key_time, c.id AS key_id
+FROM comments c {_WITH_AUTHOR}
+WHERE c.project_id = a.project_id AND c.task_id = a.task_id AND {after_key("c.created_at", "c.id")}
+ORDER BY c.created_at, c.id LIMIT :limit
+"""
+
+# A task that may not be seen gives no row, one without comments an empty page.
+_LIST = Statement(
+    "list comments",
+    f"SELECT page.* FROM {_VISIBLE_TASK} CROSS JOIN LATERAL ({json_page(_NEXT, _ROW)}) AS page",
+    shared=True,
+    most_shared=32,
 )
 
 _UPDATE = statement(
@@ -157,32 +183,42 @@ def _comment(row: RowMapping) -> CommentRead:
 class CommentReader:
     """Reads comments on tasks of projects that the caller is a member of."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def find(self, comment_id: int, *, task_id: int, user_id: int) -> CommentRead:
+    async def find(self, comment_id: int, *, task_id: int, user_id: int) -> Document:
         """Return one comment.
 
         Raises:
             NotFoundError: There is no such comment on that task that the caller may see.
         """
-        parameters = {"comment_id": comment_id, "task_id": task_id, "user_id": user_id}
-        row = (await self._session.execute(_FIND, parameters)).mappings().one_or_none()
+        row = await self._reads.one(_FIND, comment_id=comment_id, task_id=task_id, user_id=user_id)
         if row is None:
             raise NotFoundError("comment")
-        return _comment(row)
+        return Document(row["version"], row["body"])
 
-    async def list_page(self, task_id: int, page: Page, *, user_id: int) -> list[CommentRead]:
-        """Return comments of a task, oldest first: those of the page and one more, if there is one.
+    async def find_version(self, comment_id: int, *, task_id: int, user_id: int) -> int:
+        """Return the version of a comment, without reading the rest of it.
+
+        Raises:
+            NotFoundError: There is no such comment on that task that the caller may see.
+        """
+        row = await self._reads.one(_FIND_VERSION, comment_id=comment_id, task_id=task_id, user_id=user_id)
+        if row is None:
+            raise NotFoundError("comment")
+        version: int = row["version"]
+        return version
+
+    async def list_page(self, task_id: int, page: Page, *, user_id: int) -> FoundPage:
+        """Return a page of comments of a task, oldest first, as `json_page` has it.
 
         Raises:
             NotFoundError: There is no such task that the caller may see.
         """
-        parameters = {**page.parameters, "task_id": task_id, "user_id": user_id}
-        rows = (await self._session.execute(_LIST, parameters)).mappings().all()
-        if not rows:
+        row = await self._reads.page(_LIST, **page.parameters, task_id=task_id, user_id=user_id)
+        if row is None:
             raise NotFoundError("task")
-        return [_comment(row) for row in rows if row["id"] is not None]
+        return row
 
 
 class CommentWriter:

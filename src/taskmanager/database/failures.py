@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import DBAPIError
 
-from taskmanager.database.database import sqlstate_of
+from taskmanager.database.driver_errors import sqlstate_of
 
 _UNREACHABLE = "the database cannot be reached"
 # The first that begins a SQLSTATE counts (PostgreSQL's appendix A).

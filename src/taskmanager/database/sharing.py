@@ -17,15 +17,15 @@ again, each request alone, when its connection turns out to be lost: a server th
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection, is_transient, sqlstate_of
+from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection
+from taskmanager.database.driver_errors import is_transient, sqlstate_of
 from taskmanager.errors import DatabaseUnavailableError
 
 _Item = TypeVar("_Item")
@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 _CAUSED_BY_ONE = ("22", "23", "40")
 # Statement time-out, lock time-out: the connection is as good as before.
 _TIMED_OUT_ON_THE_SERVER = {"57014", "55P03"}
-_CONNECTION_LOST = (
+CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -49,33 +49,50 @@ _LONG_SECONDS = 0.05
 
 
 class SharedConnections:
-    """Lends a few connections to all kinds of shared statements, to each in the order in which they asked."""
+    """Lends a few connections that stay open, in the order in which they were asked for.
 
-    def __init__(self, database: Database, limit: int = SHARED_CONNECTIONS) -> None:
+    `open_connection` returns a new one; without it, one for statements that requests share.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limit: int = SHARED_CONNECTIONS,
+        open_connection: Callable[[], Awaitable[SharedConnection]] | None = None,
+    ) -> None:
         self.kinds: list[Coalescer[Any, Any]] = []
+        self.waiting = 0
         self._database = database
+        self._open_connection = open_connection or database.connect_shared
         self._turns = asyncio.Semaphore(limit)
         self._idle: list[SharedConnection] = []
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Hold one of the turns; a connection may be had meanwhile, by `connect`.
+    async def take_turn(self) -> None:
+        """Take one of the turns, to be given back; until then a connection may be had, by `connect`.
 
         Raises:
             sqlalchemy.exc.TimeoutError: The others did not end in time.
         """
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        self.waiting += 1
         try:
             async with asyncio.timeout(self._database.wait_seconds):
                 await self._turns.acquire()
         except TimeoutError:
             raise PoolTimeoutError("no turn at the shared connections") from None
-        try:
-            yield
         finally:
-            self._turns.release()
+            self.waiting -= 1
 
-    async def connect(self) -> SharedConnection:
+    def give_turn_back(self) -> None:
+        """Let the next one have the turn."""
+        self._turns.release()
+
+    async def connect(self, *, tested: bool = True) -> SharedConnection:
         """Return a connection that is not known to be lost, to be given to `put_back` or discarded.
+
+        One that has been idle for a while is `tested`, unless what is sent can be sent again.
 
         Raises:
             sqlalchemy.exc.DBAPIError: The server refused a new connection.
@@ -85,12 +102,12 @@ class SharedConnections:
             connection = self._idle.pop()
             if connection.is_lost:
                 await connection.discard()
-            elif time.monotonic() - connection.used_at <= _TRUSTED_SECONDS:
+            elif not tested or time.monotonic() - connection.used_at <= _TRUSTED_SECONDS:
                 return connection
             else:
                 # The pool looks at what it lends.
                 await connection.close()
-        return await self._database.connect_shared()
+        return await self._open_connection()
 
     def put_back(self, connection: SharedConnection) -> None:
         """Take back a connection that is in order."""
@@ -146,22 +163,21 @@ class Coalescer(Generic[_Item, _Result]):
         self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._keys_under_way = set[Hashable]()
+        self._last_batch = 1
         self._worker: asyncio.Task[None] | None = None
         self._workers = set[asyncio.Task[None]]()  # the others finish a statement that took long
         connections.kinds.append(self)
 
-    async def submit(self, item: _Item) -> Ticket[_Item, _Result]:
-        """Return the request's ticket once `ticket.answer` is there: its result, or None if it must be run alone.
+    def enqueue(self, item: _Item) -> Ticket[_Item, _Result]:
+        """Return the request's ticket, whose `answer` will be its result, or None if it must be run alone.
 
-        Raises:
-            DatabaseUnavailableError: The database went away; a write may or may not have been committed.
-            asyncpg.PostgresError: The statement itself is at fault.
+        The answer raises DatabaseUnavailableError if the database went away, so that a write may or may not have been
+        committed, and asyncpg.PostgresError if the statement itself is at fault.
         """
         ticket: Ticket[_Item, _Result] = Ticket(item, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
         if self._worker is None:
             self._start_worker()
-        await ticket.answer
         return ticket
 
     async def finish(self) -> None:
@@ -191,9 +207,11 @@ class Coalescer(Generic[_Item, _Result]):
         worker = asyncio.current_task()
         try:
             while self._waiting and self._worker is worker:
-                # Requests that the event loop has read, and will begin with next, may still come along.
-                await asyncio.sleep(0)
-                async with self._connections.turn():
+                if self._last_batch > 1 or len(self._waiting) > 1:
+                    # Requests that the event loop has read, and will begin with next, may still come along.
+                    await asyncio.sleep(0)
+                await self._connections.take_turn()
+                try:
                     batch = self._next_batch()
                     if not batch:
                         break  # what waits conflicts with a statement under way, whose worker sees to it
@@ -203,6 +221,8 @@ class Coalescer(Generic[_Item, _Result]):
                     finally:
                         takes_long.cancel()
                         self._keys_under_way.difference_update(self._keys(batch))
+                finally:
+                    self._connections.give_turn_back()
                 if self._worker is None and self._waiting:
                     self._start_worker()
         except PoolTimeoutError as error:
@@ -235,33 +255,35 @@ class Coalescer(Generic[_Item, _Result]):
         results: Sequence[_Result | None] = [None] * len(batch)
         self.statements += 1
         self.requests += len(batch)
+        self._last_batch = len(batch)
         connection: SharedConnection | None = None
         failure: Exception | None = None
         try:
-            connection = await self._connections.connect()
+            connection = await self._connections.connect(tested=not self._reads)
             sent = time.perf_counter()
             for ticket in batch:
                 ticket.waited = sent - ticket.arrived
             results = await self._run(connection, [ticket.item for ticket in batch])
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
             failure = error
+        took = time.perf_counter() - sent if sent else 0.0
+        for ticket in batch:
+            ticket.took = took
         if failure is None or self._is_to_be_run_again(failure, is_sent=sent > 0):
-            took = time.perf_counter() - sent
             for ticket, result in zip(batch, results, strict=True):
-                ticket.took = took
                 if not ticket.answer.done():
                     ticket.answer.set_result(result)
         else:
             self._fail(batch, failure)
         if connection is not None:
-            if _is_harmless(failure):
+            if is_harmless(failure):
                 self._connections.put_back(connection)
             else:
                 # Only now, since to take leave of a lost connection may take a moment.
                 await connection.discard()
 
     def _is_to_be_run_again(self, failure: Exception, *, is_sent: bool) -> bool:
-        if self._reads and is_sent and isinstance(failure, _CONNECTION_LOST):
+        if self._reads and is_sent and isinstance(failure, CONNECTION_LOST):
             return True
         return (sqlstate_of(failure) or "").startswith(_CAUSED_BY_ONE)
 
@@ -279,6 +301,8 @@ class Coalescer(Generic[_Item, _Result]):
 def _refuse(tickets: Iterable[Ticket[Any, Any]], failure: Exception) -> None:
     for ticket in tickets:
         if not ticket.answer.done():
+            if not ticket.took:
+                ticket.waited = time.perf_counter() - ticket.arrived
             error = failure
             if is_transient(failure):
                 error = DatabaseUnavailableError(f"{type(failure).__name__}: {failure}")
@@ -286,7 +310,7 @@ def _refuse(tickets: Iterable[Ticket[Any, Any]], failure: Exception) -> None:
             ticket.answer.set_exception(error)
 
 
-def _is_harmless(failure: Exception | None) -> bool:
+def is_harmless(failure: BaseException | None) -> bool:
     """Tell whether the connection is as good as before a failure."""
     if failure is None:
         return True

@@ -1,15 +1,15 @@
 """The greeting and the probes, which need no credential, and the metrics, which have a token of their own."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from taskmanager.errors import NotReadyError
 from taskmanager.health.dependencies import AppReadiness, ScrapedMetrics
 from taskmanager.health.schemas import Message, Status
 from taskmanager.metrics import MEDIA_TYPE
 from taskmanager.problems import problems
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import plain_router
 
-router = APIRouter(route_class=StrictRoute, tags=["health"])
+router = plain_router("", tag="health")
 
 
 @router.get("/")

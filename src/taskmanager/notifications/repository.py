@@ -1,10 +1,9 @@
 """Every statement on notifications but those that make them; these are part of the change that is told."""
 
-from sqlalchemy import RowMapping
-from sqlalchemy.dialects.postgresql import TIMESTAMP
-from sqlalchemy.types import Boolean
-
-from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
 from taskmanager.notifications.schemas import NotificationRead
@@ -17,20 +16,34 @@ JOIN tasks t ON t.id = n.task_id
 JOIN project_members m ON m.project_id = t.project_id AND m.user_id = n.user_id
 """
 
-_LIST = statement(
-    f"""
-SELECT n.id, n.kind, n.task_id, t.project_id, t.title AS task_title, n.comment_id, n.actor_id, u.username,
-       n.created_at, n.read_at
-FROM {_VISIBLE} LEFT JOIN users u ON u.id = n.actor_id
-WHERE n.user_id = :user_id AND (:unread IS NULL OR (n.read_at IS NULL) = :unread)
-  AND (:after_id IS NULL OR (n.created_at, n.id) < (:after_time, :after_id))
-ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
-""",
-    after_time=TIMESTAMP(timezone=True),
-    unread=Boolean(),
+_NOTIFICATION = json_object(
+    NotificationRead,
+    "row",
+    actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
 )
+_NEXT = f"""
+SELECT n.*, t.project_id, t.title AS task_title, u.username, n.created_at AS key_time, n.id AS key_id
+FROM {_VISIBLE} LEFT JOIN users u ON u.id = n.actor_id
+WHERE n.user_id = :user_id AND {after_key("n.created_at", "n.id", descending=True)} {{unread}}
+ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
+"""
+_CONDITIONS = {None: "", True: "AND n.read_at IS NULL", False: "AND n.read_at IS NOT NULL"}
+_LISTS = {
+    unread: Statement(
+        "list notifications",
+        json_page(_NEXT.format(unread=condition), _NOTIFICATION, descending=True),
+        shared=True,
+        most_shared=32,
+    )
+    for unread, condition in _CONDITIONS.items()
+}
 
-_COUNT_UNREAD = statement(f"SELECT count(*) FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.read_at IS NULL")
+_COUNT_UNREAD = Statement(
+    "count unread notifications",
+    f"SELECT count(*) AS unread FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.read_at IS NULL",
+    shared=True,
+    most_shared=32,
+)
 
 _MARK_ONE = statement(f"""
 WITH found AS (
@@ -45,25 +58,20 @@ SELECT id FROM found
 _MARK_ALL = statement("UPDATE notifications SET read_at = now() WHERE user_id = :user_id AND read_at IS NULL")
 
 
-def _notification(row: RowMapping) -> NotificationRead:
-    actor = Actor(id=row["actor_id"], username=row["username"]) if row["username"] else None
-    return NotificationRead.model_validate({**row, "actor": actor})
-
-
 class NotificationReader:
     """Reads a user's notifications."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def list_page(self, page: Page, *, user_id: int, unread: bool | None) -> list[NotificationRead]:
-        """Return notifications, newest first: those of the page and one more, if there is one."""
-        parameters = {**page.parameters, "user_id": user_id, "unread": unread}
-        return [_notification(row) for row in (await self._session.execute(_LIST, parameters)).mappings()]
-
-    async def count_unread(self, *, user_id: int) -> int:
-        """Return how many are not read."""
-        return int((await self._session.execute(_COUNT_UNREAD, {"user_id": user_id})).scalar_one())
+    async def list_page(self, page: Page, *, user_id: int, unread: bool | None) -> tuple[FoundPage, int]:
+        """Return a page of notifications, newest first, as `json_page` has it, and how many are not read in all."""
+        counting = self._reads.begin(_COUNT_UNREAD, user_id=user_id)
+        found = await self._reads.page(_LISTS[unread], **page.parameters, user_id=user_id)
+        counted = await counting.row()
+        assert found is not None  # both are aggregates, which always give a row
+        assert counted is not None
+        return found, counted["unread"]
 
 
 class NotificationWriter:

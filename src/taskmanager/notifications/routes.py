@@ -2,33 +2,31 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter
-from taskmanager.dependencies import IdempotentTransaction, Paging, Reader
+from taskmanager.dependencies import AppReads, IdempotentTransaction, Paging
 from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
 from taskmanager.notifications.repository import NotificationReader, NotificationWriter
 from taskmanager.notifications.schemas import NotificationList, NotificationQuery
 from taskmanager.problems import problems
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import api_router
 
 NotificationId = Annotated[WrittenId, Path()]
 
-router = APIRouter(prefix="/notifications", route_class=StrictRoute, tags=["notifications"])
+router = api_router("/notifications", tag="notifications")
 
 
-@router.get("", responses=problems(400, 401, 403, 422, 429, 503))
+@router.get("", response_model=NotificationList, responses=problems(400, 401, 403, 422, 429, 503))
 async def list_notifications(
-    caller: TasksReader, query: Annotated[NotificationQuery, Query()], reader: Reader, paging: Paging
-) -> NotificationList:
+    caller: TasksReader, query: Annotated[NotificationQuery, Query()], reads: AppReads, paging: Paging
+) -> JsonAnswer:
     """Return the caller's notifications, newest first."""
     binding = f"notifications {query.unread} {caller.user_id}"
     page = paging.start(query, binding)
-    notifications = NotificationReader(reader)
-    rows = await notifications.list_page(page, user_id=caller.user_id, unread=query.unread)
-    shown, cursor = paging.finish(rows, page, binding, key=lambda n: (n.created_at, n.id))
-    unread = await notifications.count_unread(user_id=caller.user_id)
-    return NotificationList(notifications=shown, unread=unread, next_cursor=cursor)
+    found, unread = await NotificationReader(reads).list_page(page, user_id=caller.user_id, unread=query.unread)
+    return paging.answer("notifications", found, query.limit, binding, more=f'"unread":{unread},')
 
 
 @router.post("/read", status_code=204, responses=problems(400, 401, 403, 409, 422, 429, 503))

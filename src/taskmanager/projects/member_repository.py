@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.exc import IntegrityError
 
-from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.driver_errors import violated_constraint
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import (
     AlreadyMemberError,
     LastOwnerError,
@@ -19,26 +22,34 @@ from taskmanager.projects.access import require_owner
 from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import MemberCreate, MemberRead
 
-_LIST = statement(
-    """
-SELECT m.user_id, u.username, m.role, m.created_at
-FROM project_members me
-JOIN project_members m ON m.project_id = me.project_id
-JOIN users u ON u.id = m.user_id
-WHERE me.project_id = :project_id AND me.user_id = :caller_id
-  AND (:after_id IS NULL OR (m.created_at, m.user_id) > (:after_time, :after_id))
+_NEXT = f"""
+SELECT m.user_id, u.username, m.role, m.created_at, m.created_at AS key_time, m.user_id AS key_id
+FROM project_members m JOIN users u ON u.id = m.user_id
+WHERE m.project_id = me.project_id AND {after_key("m.created_at", "m.user_id")}
 ORDER BY m.created_at, m.user_id LIMIT :limit
+"""
+_LIST = Statement(
+    "list members",
+    f"""
+SELECT page.* FROM project_members me CROSS JOIN LATERAL ({json_page(_NEXT, json_object(MemberRead, "row"))}) AS page
+WHERE me.project_id = :project_id AND me.user_id = :caller_id
 """,
-    after_time=TIMESTAMP(timezone=True),
+    shared=True,
+    most_shared=32,
 )
 
-_FIND = statement("""
-SELECT m.user_id, u.username, m.role, m.created_at
+_ONE = """
 FROM project_members me
 JOIN project_members m ON m.project_id = me.project_id
 JOIN users u ON u.id = m.user_id
 WHERE me.project_id = :project_id AND me.user_id = :caller_id AND m.user_id = :user_id
-""")
+"""
+_FIND = Statement(
+    "find member",
+    f"SELECT convert_to({json_object(MemberRead, 'm', username='u.username')}, 'UTF8') AS body {_ONE}",
+    shared=True,
+)
+_FIND_CHANGED = statement(f"SELECT m.user_id, u.username, m.role, m.created_at {_ONE}")
 
 _ADD = statement(f"""
 WITH access AS (
@@ -131,29 +142,31 @@ class LockedMembers:
 class MemberReader:
     """Reads the members of projects that the caller is one of."""
 
-    def __init__(self, session: ReadSession | WriteSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def list_page(self, project_id: int, page: Page, *, caller_id: int) -> list[MemberRead]:
-        """Return members, longest-standing first: those of the page and one more, if there is one.
+    async def list_page(self, project_id: int, page: Page, *, caller_id: int) -> FoundPage:
+        """Return a page of members, longest-standing first, as `json_page` has it.
 
-        There are none where the caller is no member.
+        Raises:
+            NotFoundError: There is no such project that the caller may see.
         """
-        parameters = {**page.parameters, "project_id": project_id, "caller_id": caller_id}
-        rows = (await self._session.execute(_LIST, parameters)).all()
-        return [MemberRead.model_validate(row, from_attributes=True) for row in rows]
+        row = await self._reads.page(_LIST, **page.parameters, project_id=project_id, caller_id=caller_id)
+        if row is None:
+            raise NotFoundError("project")
+        return row
 
-    async def find(self, project_id: int, user_id: int, *, caller_id: int) -> MemberRead:
-        """Return one member.
+    async def find(self, project_id: int, user_id: int, *, caller_id: int) -> bytes:
+        """Return one member as JSON.
 
         Raises:
             NotFoundError: There is no such member that the caller may see.
         """
-        parameters = {"project_id": project_id, "user_id": user_id, "caller_id": caller_id}
-        row = (await self._session.execute(_FIND, parameters)).one_or_none()
+        row = await self._reads.one(_FIND, project_id=project_id, user_id=user_id, caller_id=caller_id)
         if row is None:
             raise NotFoundError("member")
-        return MemberRead.model_validate(row, from_attributes=True)
+        body: bytes = row["body"]
+        return body
 
 
 class MemberWriter:
@@ -212,10 +225,13 @@ class MemberWriter:
         _require_shareable(archived=rows[0].archived, personal=rows[0].personal)
         return LockedMembers(roles)
 
-    async def change_role(self, project_id: int, user_id: int, role: Role, *, caller_id: int) -> None:
-        """Give a locked member another role."""
-        parameters = {"project_id": project_id, "user_id": user_id, "role": role, "caller_id": caller_id}
-        await self._session.execute(_CHANGE_ROLE, parameters)
+    async def change_role(self, project_id: int, user_id: int, role: Role, *, caller_id: int) -> MemberRead:
+        """Give a locked member another role, and return the member."""
+        parameters = {"project_id": project_id, "user_id": user_id, "caller_id": caller_id}
+        await self._session.execute(_CHANGE_ROLE, {**parameters, "role": role})
+        return MemberRead.model_validate(
+            (await self._session.execute(_FIND_CHANGED, parameters)).one(), from_attributes=True
+        )
 
     async def remove(self, project_id: int, user_id: int, *, caller_id: int) -> None:
         """End a locked membership and take the member's assignments back."""

@@ -2,36 +2,33 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
-from taskmanager.dependencies import IdempotentTransaction, PageOf, Paging, Reader, Transaction
+from taskmanager.dependencies import AppReads, IdempotentTransaction, PageOf, Paging, Transaction
 from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
 from taskmanager.problems import problems
 from taskmanager.projects.member_repository import MemberReader, MemberWriter
-from taskmanager.projects.repository import ProjectReader
 from taskmanager.projects.roles import Role
 from taskmanager.projects.routes import ProjectId
 from taskmanager.projects.schemas import MemberCreate, MemberList, MemberRead, MemberUpdate
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import API_PREFIX, api_router
 
 UserId = Annotated[WrittenId, Path()]
 
-router = APIRouter(prefix="/projects/{project_id}/members", route_class=StrictRoute, tags=["projects"])
+router = api_router("/projects/{project_id}/members", tag="projects")
 
 
-@router.get("", responses=problems(400, 401, 403, 404, 422, 429, 503))
+@router.get("", response_model=MemberList, responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def list_members(
-    caller: ProjectsReader, project_id: ProjectId, query: PageOf, reader: Reader, paging: Paging
-) -> MemberList:
+    caller: ProjectsReader, project_id: ProjectId, query: PageOf, reads: AppReads, paging: Paging
+) -> JsonAnswer:
     """Return the members of a project, longest-standing first."""
     binding = f"members {project_id} {caller.user_id}"
     page = paging.start(query, binding)
-    rows = await MemberReader(reader).list_page(project_id, page, caller_id=caller.user_id)
-    if not rows:
-        await ProjectReader(reader).find(project_id, user_id=caller.user_id)
-    members, cursor = paging.finish(rows, page, binding, key=lambda member: (member.created_at, member.user_id))
-    return MemberList(members=members, next_cursor=cursor)
+    found = await MemberReader(reads).list_page(project_id, page, caller_id=caller.user_id)
+    return paging.answer("members", found, query.limit, binding)
 
 
 @router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
@@ -41,14 +38,14 @@ async def add_member(
     """Make somebody a member, by user name or e-mail address; owners only."""
     member = await MemberWriter(write.session).add(project_id, new, caller_id=caller.user_id)
     write.allow_replay(project_id, Role.OWNER)
-    response.headers["Location"] = f"/api/v1/projects/{project_id}/members/{member.user_id}"
+    response.headers["Location"] = f"{API_PREFIX}/projects/{project_id}/members/{member.user_id}"
     return member
 
 
-@router.get("/{user_id}", responses=problems(401, 403, 404, 422, 429, 503))
-async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: UserId, reader: Reader) -> MemberRead:
+@router.get("/{user_id}", response_model=MemberRead, responses=problems(401, 403, 404, 422, 429, 503))
+async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: UserId, reads: AppReads) -> JsonAnswer:
     """Return a member of a project."""
-    return await MemberReader(reader).find(project_id, user_id, caller_id=caller.user_id)
+    return JsonAnswer(await MemberReader(reads).find(project_id, user_id, caller_id=caller.user_id))
 
 
 @router.put("/{user_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
@@ -60,8 +57,7 @@ async def change_role(
     locked = await members.lock(project_id, user_id, caller_id=caller.user_id)
     if change.role != Role.OWNER:
         locked.require_remaining_owner(user_id)
-    await members.change_role(project_id, user_id, change.role, caller_id=caller.user_id)
-    return await MemberReader(transaction).find(project_id, user_id, caller_id=caller.user_id)
+    return await members.change_role(project_id, user_id, change.role, caller_id=caller.user_id)
 
 
 @router.delete("/{user_id}", status_code=204, responses=problems(401, 403, 404, 409, 422, 429, 503))

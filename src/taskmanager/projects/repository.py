@@ -3,10 +3,13 @@
 from typing import Any
 
 from sqlalchemy import Row
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import Integer
 
-from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import Document, FoundPage, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
@@ -32,27 +35,22 @@ WITH p AS (
 SELECT {_COLUMNS}, 'owner' AS role FROM p
 """)
 
-_FIND = statement(f"""
-SELECT {_COLUMNS}, m.role
-FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
-WHERE p.id = :project_id
-""")
-
-_FIND_VERSION = statement("""
-SELECT p.version
-FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
-WHERE p.id = :project_id
-""")
-
-_LIST = statement(
-    f"""
-SELECT {_COLUMNS}, m.role
-FROM project_members m JOIN projects p ON p.id = m.project_id
-WHERE m.user_id = :user_id AND (:after_id IS NULL OR (p.created_at, p.id) > (:after_time, :after_id))
-ORDER BY p.created_at, p.id LIMIT :limit
-""",
-    after_time=TIMESTAMP(timezone=True),
+_VISIBLE = """
+projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id WHERE p.id = :project_id
+"""
+_PROJECT = json_object(ProjectRead, "p", personal="p.inbox_of IS NOT NULL", role="m.role")
+_FIND = Statement(
+    "find project", f"SELECT p.version, convert_to({_PROJECT}, 'UTF8') AS body FROM {_VISIBLE}", shared=True
 )
+_FIND_VERSION = Statement("find version of project", f"SELECT p.version FROM {_VISIBLE}", shared=True)
+
+_NEXT = f"""
+SELECT p.*, p.inbox_of IS NOT NULL AS personal, m.role, p.created_at AS key_time, p.id AS key_id
+FROM project_members m JOIN projects p ON p.id = m.project_id
+WHERE m.user_id = :user_id AND {after_key("p.created_at", "p.id")}
+ORDER BY p.created_at, p.id LIMIT :limit
+"""
+_LIST = Statement("list projects", json_page(_NEXT, json_object(ProjectRead, "row")), shared=True, most_shared=32)
 
 # The row is locked before it is compared, so that old and new values in the log are those of this very change.
 _UPDATE = statement(
@@ -118,19 +116,19 @@ def _project(row: Row[Any]) -> ProjectRead:
 class ProjectReader:
     """Reads projects that the caller is a member of."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
-    async def find(self, project_id: int, *, user_id: int) -> ProjectRead:
+    async def find(self, project_id: int, *, user_id: int) -> Document:
         """Return one project.
 
         Raises:
             NotFoundError: There is none that the caller may see.
         """
-        row = (await self._session.execute(_FIND, {"project_id": project_id, "user_id": user_id})).one_or_none()
+        row = await self._reads.one(_FIND, project_id=project_id, user_id=user_id)
         if row is None:
             raise NotFoundError("project")
-        return _project(row)
+        return Document(row["version"], row["body"])
 
     async def find_version(self, project_id: int, *, user_id: int) -> int:
         """Return the version of a project, without reading the rest of it.
@@ -138,15 +136,17 @@ class ProjectReader:
         Raises:
             NotFoundError: There is none that the caller may see.
         """
-        parameters = {"project_id": project_id, "user_id": user_id}
-        version: int | None = (await self._session.execute(_FIND_VERSION, parameters)).scalar_one_or_none()
-        if version is None:
+        row = await self._reads.one(_FIND_VERSION, project_id=project_id, user_id=user_id)
+        if row is None:
             raise NotFoundError("project")
+        version: int = row["version"]
         return version
 
-    async def list_page(self, page: Page, *, user_id: int) -> list[ProjectRead]:
-        """Return the caller's projects, oldest first: those of the page and one more, if there is one."""
-        return [_project(row) for row in await self._session.execute(_LIST, {**page.parameters, "user_id": user_id})]
+    async def list_page(self, page: Page, *, user_id: int) -> FoundPage:
+        """Return a page of the caller's projects, oldest first, as `json_page` has it."""
+        row = await self._reads.page(_LIST, **page.parameters, user_id=user_id)
+        assert row is not None  # an aggregate always gives a row
+        return row
 
 
 class ProjectWriter:

@@ -1,43 +1,44 @@
 """Routes of projects."""
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
 from taskmanager.dependencies import (
     AppDatabase,
+    AppReads,
     Condition,
     IdempotentTransaction,
     Known,
     PageOf,
     Paging,
-    Reader,
     Transaction,
 )
 from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
 from taskmanager.preconditions import etag
 from taskmanager.problems import problems
 from taskmanager.projects.repository import ProjectReader, ProjectWriter
 from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import ProjectCreate, ProjectList, ProjectRead, ProjectUpdate
-from taskmanager.routing import StrictRoute, not_modified
+from taskmanager.routing import API_PREFIX, api_router
 
 ProjectId = Annotated[WrittenId, Path()]
 
 _UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 
-router = APIRouter(prefix="/projects", route_class=StrictRoute, tags=["projects"])
+router = api_router("/projects", tag="projects")
 
 
-@router.get("", responses=problems(400, 401, 403, 422, 429, 503))
-async def list_projects(caller: ProjectsReader, query: PageOf, reader: Reader, paging: Paging) -> ProjectList:
+@router.get("", response_model=ProjectList, responses=problems(400, 401, 403, 422, 429, 503))
+async def list_projects(caller: ProjectsReader, query: PageOf, reads: AppReads, paging: Paging) -> JsonAnswer:
     """Return the projects of the caller, oldest first; the first is the Inbox."""
     binding = f"projects {caller.user_id}"
     page = paging.start(query, binding)
-    rows = await ProjectReader(reader).list_page(page, user_id=caller.user_id)
-    projects, cursor = paging.finish(rows, page, binding, key=lambda project: (project.created_at, project.id))
-    return ProjectList(projects=projects, next_cursor=cursor)
+    found = await ProjectReader(reads).list_page(page, user_id=caller.user_id)
+    return paging.answer("projects", found, query.limit, binding)
 
 
 # 404: the answer to a key that was used before, whose project the caller may not see any more.
@@ -48,24 +49,19 @@ async def create_project(
     """Create a project with the caller as its owner."""
     project = await ProjectWriter(write.session).create(new, user_id=caller.user_id)
     write.allow_replay(project.id, Role.VIEWER)
-    response.headers["Location"] = f"/api/v1/projects/{project.id}"
+    response.headers["Location"] = f"{API_PREFIX}/projects/{project.id}"
     response.headers["ETag"] = etag(project.version)
     return project
 
 
 @router.get("/{project_id}", response_model=ProjectRead, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
-async def read_project(
-    caller: ProjectsReader, project_id: ProjectId, reader: Reader, known: Known, response: Response
-) -> ProjectRead | Response:
+async def read_project(caller: ProjectsReader, project_id: ProjectId, reads: AppReads, known: Known) -> Response:
     """Return a project; with If-None-Match only if it is not the version that the client has."""
-    projects = ProjectReader(reader)
-    if known.given:
-        version = await projects.find_version(project_id, user_id=caller.user_id)
-        if known.include(version):
-            return not_modified(version)
-    project = await projects.find(project_id, user_id=caller.user_id)
-    response.headers["ETag"] = etag(project.version)
-    return project
+    projects = ProjectReader(reads)
+    return await known.answer(
+        partial(projects.find, project_id, user_id=caller.user_id),
+        partial(projects.find_version, project_id, user_id=caller.user_id),
+    )
 
 
 @router.put("/{project_id}", responses=_UPDATE)

@@ -7,7 +7,8 @@ from sqlalchemy import RowMapping
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 
-from taskmanager.database.database import WriteSession, statement, violated_constraint
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.errors import InvalidValueError, NotFoundError, PreconditionRequiredError, StaleVersionError
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.projects.access import require_writer

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from taskmanager.accounts.dependencies import TasksWriter
 from taskmanager.dependencies import AppSettings, IdempotentTransaction, Transaction
 from taskmanager.problems import problems
 from taskmanager.projects.roles import Role
-from taskmanager.routing import StrictRoute
+from taskmanager.routing import api_router
 from taskmanager.tasks.bulk_repository import BulkTaskWriter
 from taskmanager.tasks.bulk_schemas import BulkCreate, BulkDelete, BulkResult, BulkUpdate
 
-router = APIRouter(prefix="/tasks/bulk", route_class=StrictRoute, tags=["tasks"])
+router = api_router("/tasks/bulk", tag="tasks")
 
 
 @router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))

@@ -7,14 +7,17 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import Boolean, Integer, Text
 
-from taskmanager.database.database import ReadSession, WriteSession, statement, violated_constraint
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.driver_errors import violated_constraint
+from taskmanager.database.reads import Document, Reads
+from taskmanager.database.statements import Statement
 from taskmanager.errors import InvalidValueError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
-from taskmanager.tasks.statements import TASK_FIELDS, create_statement, task_columns, update_statement
+from taskmanager.tasks.statements import TASK_FIELDS, create_statement, task_as_json, task_columns, update_statement
 
 _CREATE = statement(
     create_statement(
@@ -44,17 +47,16 @@ access AS (
     WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
 )"""
 
-_FIND = statement(f"""
-SELECT {task_columns("t")}
-FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+_VISIBLE = """
+tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
 WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
-""")
-
-_FIND_VERSION = statement("""
-SELECT t.version
-FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
-WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
-""")
+"""
+_FIND = Statement(
+    "find task",
+    f"SELECT t.version, convert_to({task_as_json('t')}, 'UTF8') AS body FROM {_VISIBLE}",
+    shared=True,
+)
+_FIND_VERSION = Statement("find version of task", f"SELECT t.version FROM {_VISIBLE}", shared=True)
 
 _UPDATE = statement(
     update_statement(
@@ -162,8 +164,8 @@ def _task(row: RowMapping) -> TaskRead:
 class TaskReader:
     """Reads tasks of projects that the caller is a member of."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
 
     async def find_version(self, task_id: int, *, user_id: int, project_id: int | None = None) -> int:
         """Return the version of a task, without reading the rest of it.
@@ -171,23 +173,22 @@ class TaskReader:
         Raises:
             NotFoundError: There is none that the caller may see.
         """
-        parameters = {"task_id": task_id, "user_id": user_id, "project_id": project_id}
-        version: int | None = (await self._session.execute(_FIND_VERSION, parameters)).scalar_one_or_none()
-        if version is None:
+        row = await self._reads.one(_FIND_VERSION, task_id=task_id, user_id=user_id, project_id=project_id)
+        if row is None:
             raise NotFoundError("task")
+        version: int = row["version"]
         return version
 
-    async def find(self, task_id: int, *, user_id: int, project_id: int | None = None) -> TaskRead:
+    async def find(self, task_id: int, *, user_id: int, project_id: int | None = None) -> Document:
         """Return one task, which must be in the project if one is given.
 
         Raises:
             NotFoundError: There is none that the caller may see.
         """
-        parameters = {"task_id": task_id, "user_id": user_id, "project_id": project_id}
-        row = (await self._session.execute(_FIND, parameters)).mappings().one_or_none()
+        row = await self._reads.one(_FIND, task_id=task_id, user_id=user_id, project_id=project_id)
         if row is None:
             raise NotFoundError("task")
-        return _task(row)
+        return Document(row["version"], row["body"])
 
 
 class TaskWriter:

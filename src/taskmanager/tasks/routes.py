@@ -1,27 +1,29 @@
 """Routes of tasks, under `/tasks` and under `/projects/{project_id}/tasks`."""
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter
 from taskmanager.dependencies import (
+    AppReads,
     Condition,
     IdempotentTransaction,
     IdempotentWrite,
     Known,
     KnownVersions,
     Paging,
-    Reader,
     Transaction,
 )
 from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
 from taskmanager.preconditions import IfMatch, etag
 from taskmanager.problems import problems
 from taskmanager.projects.repository import ProjectReader
 from taskmanager.projects.roles import Role
 from taskmanager.projects.routes import ProjectId
-from taskmanager.routing import StrictRoute, not_modified
+from taskmanager.routing import API_PREFIX, api_router
 from taskmanager.tasks.list_repository import TaskListReader
 from taskmanager.tasks.repository import TaskReader, TaskWriter
 from taskmanager.tasks.schemas import (
@@ -43,8 +45,8 @@ _CREATE = problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
 _UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 _DELETE = problems(400, 401, 403, 404, 409, 412, 422, 428, 429, 503)
 
-router = APIRouter(prefix="/tasks", route_class=StrictRoute, tags=["tasks"])
-project_router = APIRouter(prefix="/projects/{project_id}/tasks", route_class=StrictRoute, tags=["tasks"])
+router = api_router("/tasks", tag="tasks")
+project_router = api_router("/projects/{project_id}/tasks", tag="tasks")
 
 
 def _tagged(task: TaskRead, response: Response) -> TaskRead:
@@ -57,24 +59,17 @@ async def _create(
 ) -> TaskRead:
     task = await TaskWriter(write.session).create(new, user_id=user_id, project_id=project_id)
     write.allow_replay(task.project_id, Role.EDITOR)
-    response.headers["Location"] = f"/api/v1/tasks/{task.id}"
+    response.headers["Location"] = f"{API_PREFIX}/tasks/{task.id}"
     return _tagged(task, response)
 
 
 async def _read(
-    tasks: TaskReader,
-    task_id: int,
-    known: KnownVersions,
-    response: Response,
-    *,
-    user_id: int,
-    project_id: int | None = None,
-) -> TaskRead | Response:
-    if known.given:
-        version = await tasks.find_version(task_id, user_id=user_id, project_id=project_id)
-        if known.include(version):
-            return not_modified(version)
-    return _tagged(await tasks.find(task_id, user_id=user_id, project_id=project_id), response)
+    tasks: TaskReader, task_id: int, known: KnownVersions, *, user_id: int, project_id: int | None = None
+) -> Response:
+    return await known.answer(
+        partial(tasks.find, task_id, user_id=user_id, project_id=project_id),
+        partial(tasks.find_version, task_id, user_id=user_id, project_id=project_id),
+    )
 
 
 async def _update(
@@ -102,17 +97,13 @@ async def _update(
     )
 
 
-@router.get("", responses=problems(400, 401, 403, 422, 429, 503))
+@router.get("", response_model=TaskList, responses=problems(400, 401, 403, 422, 429, 503))
 async def list_tasks(
-    caller: TasksReader,
-    query: Annotated[TaskQuery, Query()],
-    reader: Reader,
-    paging: Paging,
-) -> TaskList:
+    caller: TasksReader, query: Annotated[TaskQuery, Query()], reads: AppReads, paging: Paging
+) -> JsonAnswer:
     """Return the tasks of all the caller's projects, filtered, sorted and paged."""
-    page = await TaskListReader(reader, paging.signer).read(query, user_id=caller.user_id, project_ids=query.project_id)
-    paging.link(page.next_cursor)
-    return page
+    page = await TaskListReader(reads, paging.signer).read(query, user_id=caller.user_id, project_ids=query.project_id)
+    return JsonAnswer(page.body, link=paging.link(page.next_cursor))
 
 
 @router.post("", status_code=201, responses=_CREATE)
@@ -124,11 +115,9 @@ async def create_task(
 
 
 @router.get("/{task_id}", response_model=TaskRead, responses=_READ)
-async def read_task(
-    caller: TasksReader, task_id: TaskId, reader: Reader, known: Known, response: Response
-) -> TaskRead | Response:
+async def read_task(caller: TasksReader, task_id: TaskId, reads: AppReads, known: Known) -> Response:
     """Return a task; with If-None-Match only if it is not the version that the client has."""
-    return await _read(TaskReader(reader), task_id, known, response, user_id=caller.user_id)
+    return await _read(TaskReader(reads), task_id, known, user_id=caller.user_id)
 
 
 @router.put("/{task_id}", responses=_UPDATE)
@@ -156,20 +145,19 @@ async def delete_task(caller: TasksWriter, task_id: TaskId, transaction: Transac
     await TaskWriter(transaction).delete(task_id, user_id=caller.user_id, condition=condition)
 
 
-@project_router.get("", responses=_LIST)
+@project_router.get("", response_model=TaskList, responses=_LIST)
 async def list_project_tasks(
     caller: TasksReader,
     project_id: ProjectId,
     query: Annotated[ProjectTaskQuery, Query()],
-    reader: Reader,
+    reads: AppReads,
     paging: Paging,
-) -> TaskList:
+) -> JsonAnswer:
     """Return the tasks of a project, filtered, sorted and paged."""
-    page = await TaskListReader(reader, paging.signer).read(query, user_id=caller.user_id, project_ids=[project_id])
-    if not page.tasks:
-        await ProjectReader(reader).find(project_id, user_id=caller.user_id)
-    paging.link(page.next_cursor)
-    return page
+    page = await TaskListReader(reads, paging.signer).read(query, user_id=caller.user_id, project_ids=[project_id])
+    if page.is_empty:
+        await ProjectReader(reads).find_version(project_id, user_id=caller.user_id)
+    return JsonAnswer(page.body, link=paging.link(page.next_cursor))
 
 
 @project_router.post("", status_code=201, responses=_CREATE)
@@ -182,10 +170,10 @@ async def create_project_task(
 
 @project_router.get("/{task_id}", response_model=TaskRead, responses=_READ)
 async def read_project_task(
-    caller: TasksReader, project_id: ProjectId, task_id: TaskId, reader: Reader, known: Known, response: Response
-) -> TaskRead | Response:
+    caller: TasksReader, project_id: ProjectId, task_id: TaskId, reads: AppReads, known: Known
+) -> Response:
     """Return a task of a project."""
-    return await _read(TaskReader(reader), task_id, known, response, user_id=caller.user_id, project_id=project_id)
+    return await _read(TaskReader(reads), task_id, known, user_id=caller.user_id, project_id=project_id)
 
 
 @project_router.put("/{task_id}", responses=_UPDATE)

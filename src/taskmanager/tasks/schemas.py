@@ -1,6 +1,7 @@
 """What task routes take and answer."""
 
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -134,6 +135,11 @@ class ProjectTaskQuery(RequestModel):
     count: Literal["exact", "none"] | None = Field(
         default=None, description="Whether to count `total`; without it the first page counts, those by cursor don't."
     )
+
+    @cached_property
+    def filters_and_order(self) -> str:
+        """What tells this list from those with other filters or another order."""
+        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count"})
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:

@@ -18,7 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import Database, is_transient
+from taskmanager.database.database import Database
+from taskmanager.database.driver_errors import is_transient
 
 _MANY_WRITES = 1_000
 _LONGEST_SECONDS = 30.0

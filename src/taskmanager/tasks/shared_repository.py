@@ -9,41 +9,18 @@ No look-up by key is turned into a join, which could be planned as a scan of the
 passed over, so no request waits for a lock that concerns another and no two processes can lock each other out.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from taskmanager.accounts.statements import good_session
 from taskmanager.accounts.tokens import AccessClaims
-from taskmanager.database.database import Database, SharedConnection
-from taskmanager.database.sharing import Coalescer, SharedConnections, Ticket
+from taskmanager.database.database import SharedConnection
+from taskmanager.database.sharing import Coalescer, SharedConnections
 from taskmanager.tasks.statements import create_statement, task_as_json, update_statement
 
 _GOOD_LOGIN = f"(SELECT true {good_session('k.session_id', 'k.user_id')})"
-# To count so many tasks takes as long as hundreds of look-ups, which should not have to wait.
-_COUNTED_ALONE = 10_000
-_REMEMBERED = 10_000
-
-
-class TaskKey(NamedTuple):
-    """Which task is asked for, and by whom."""
-
-    caller: AccessClaims
-    task_id: int
-    project_id: int | None
-
-
-class PageKey(NamedTuple):
-    """Which page of the newest tasks is asked for, and by whom; `size` is one more than are shown."""
-
-    caller: AccessClaims
-    project_id: int | None
-    after_time: datetime
-    after_id: int
-    size: int
 
 
 class NewTask(NamedTuple):
@@ -72,78 +49,9 @@ class StoredTask(NamedTuple):
     json: bytes
 
 
-class StoredPage(NamedTuple):
-    """Tasks as the bytes of their JSON objects, with commas between; `found` is one more if there are more behind.
-
-    `last_time` and `last_id` are the key of the last one of a page that is full.
-    """
-
-    tasks: bytes
-    found: int
-    last_time: datetime | None
-    last_id: int | None
-    total: int | None
-
-
 def _as_bytes(alias: str) -> str:
     return f"convert_to({alias}.version || ' ' || {task_as_json(alias)}, 'UTF8')"
 
-
-_FIND = f"""
-SELECT k.n, k.task_id AS id, CASE WHEN {_GOOD_LOGIN} THEN (
-    SELECT {_as_bytes("t")}
-    FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = k.user_id
-    WHERE t.id = k.task_id AND (k.project_id IS NULL OR t.project_id = k.project_id)
-) END AS task
-FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS bigint[]))
-    WITH ORDINALITY AS k (session_id, user_id, task_id, project_id, n)
-"""
-
-
-def _list_statement(total: str) -> str:
-    # The newest of a project are read from an index, which stops early; merged and cut to the page. They lie in as many
-    # projects as the page is long, those whose newest task is newest: of the others one index entry each is read.
-    return f"""
-SELECT k.n, page.*, {total} AS total
-FROM unnest(CAST($1 AS bigint[]), CAST($2 AS bigint[]), CAST($3 AS bigint[]), CAST($4 AS timestamptz[]),
-            CAST($5 AS bigint[]), CAST($6 AS integer[]))
-    WITH ORDINALITY AS k (session_id, user_id, project_id, after_time, after_id, size, n)
-CROSS JOIN LATERAL (
-    SELECT convert_to(string_agg({task_as_json("t")}, ',') FILTER (WHERE t.place < k.size), 'UTF8') AS tasks,
-           count(*) AS found, (array_agg(t.created_at))[k.size - 1] AS last_time,
-           (array_agg(t.id))[k.size - 1] AS last_id
-    FROM (
-        -- Numbered behind the limit, so that no more than the page is ever sorted.
-        SELECT t.*, row_number() OVER (ORDER BY t.created_at DESC, t.id DESC) AS place FROM (
-            SELECT t.* FROM (
-                SELECT m.project_id FROM project_members m CROSS JOIN LATERAL (
-                    SELECT t.created_at, t.id FROM tasks t
-                    WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
-                    ORDER BY t.created_at DESC, t.id DESC LIMIT 1
-                ) AS newest
-                WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
-                ORDER BY newest.created_at DESC, newest.id DESC LIMIT k.size
-            ) AS m CROSS JOIN LATERAL (
-                SELECT * FROM tasks t
-                WHERE t.project_id = m.project_id AND (t.created_at, t.id) < (k.after_time, k.after_id)
-                ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
-            ) AS t
-            ORDER BY t.created_at DESC, t.id DESC LIMIT k.size
-        ) AS t
-    ) AS t
-) AS page
-WHERE {_GOOD_LOGIN}
-"""
-
-
-_LIST = _list_statement("CAST(NULL AS bigint)")
-_LIST_COUNTED = _list_statement(f"""(
-    SELECT count(*) FROM (
-        SELECT FROM project_members m JOIN tasks t ON t.project_id = m.project_id
-        WHERE m.user_id = k.user_id AND (k.project_id IS NULL OR m.project_id = k.project_id)
-        LIMIT {_COUNTED_ALONE + 1}
-    ) AS counted
-)""")
 
 _CREATE = create_statement(
     f"""
@@ -188,38 +96,8 @@ def _in_order(rows: Sequence[asyncpg.Record], count: int) -> list[StoredTask | N
     return tasks
 
 
-def _callers(items: Sequence[TaskKey | PageKey | NewTask | ChangedTask]) -> tuple[list[int], list[int]]:
+def _callers(items: Sequence[NewTask | ChangedTask]) -> tuple[list[int], list[int]]:
     return [item.caller.session_id for item in items], [item.caller.user_id for item in items]
-
-
-async def _find(connection: SharedConnection, keys: Sequence[TaskKey]) -> Sequence[StoredTask | None]:
-    rows = await connection.fetch(
-        _FIND, *_callers(keys), [key.task_id for key in keys], [key.project_id for key in keys]
-    )
-    return _in_order(rows, len(keys))
-
-
-async def _list(connection: SharedConnection, keys: Sequence[PageKey]) -> Sequence[StoredPage | None]:
-    return await _list_by(_LIST, connection, keys)
-
-
-async def _list_counted(connection: SharedConnection, keys: Sequence[PageKey]) -> Sequence[StoredPage | None]:
-    return await _list_by(_LIST_COUNTED, connection, keys)
-
-
-async def _list_by(sql: str, connection: SharedConnection, keys: Sequence[PageKey]) -> Sequence[StoredPage | None]:
-    rows = await connection.fetch(
-        sql,
-        *_callers(keys),
-        [key.project_id for key in keys],
-        [key.after_time for key in keys],
-        [key.after_id for key in keys],
-        [key.size for key in keys],
-    )
-    pages: list[StoredPage | None] = [None] * len(keys)
-    for n, tasks, found, last_time, last_id, total in rows:
-        pages[n - 1] = StoredPage(tasks or b"", found, last_time, last_id, total)
-    return pages
 
 
 async def _create(connection: SharedConnection, tasks: Sequence[NewTask]) -> Sequence[StoredTask | None]:
@@ -247,19 +125,13 @@ class SharedTasks:
     A ticket whose answer is None is for a request that must be run alone.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._connections = shared = SharedConnections(database)
-        self.finds = Coalescer[TaskKey, StoredTask]("find task", shared, _find, reads=True)
-        self.pages = Coalescer[PageKey, StoredPage]("list tasks", shared, _list, max_batch=32, reads=True)
-        self.counted_pages = Coalescer[PageKey, StoredPage](
-            "list and count tasks", shared, _list_counted, max_batch=32, reads=True
-        )
+    def __init__(self, shared: SharedConnections) -> None:
+        self._connections = shared
         self.creations = Coalescer[NewTask, StoredTask]("create task", shared, _create)
         # Of two changes to one row in a statement PostgreSQL would make one and silently drop the other.
         self.changes = Coalescer[ChangedTask, StoredTask](
             "update task", shared, _update, conflict_key=lambda task: task.task_id
         )
-        self._long_lists = OrderedDict[tuple[int, int | None], None]()
 
     @property
     def coalescers(self) -> Sequence[Coalescer[Any, Any]]:
@@ -270,27 +142,3 @@ class SharedTasks:
     def write_requests(self) -> int:
         """How many requests to create or to change a task shared statements, since the start."""
         return self.creations.requests + self.changes.requests
-
-    async def close(self) -> None:
-        """Let the statements under way finish, then give the connections back."""
-        await self._connections.close()
-
-    async def list_page(self, key: PageKey, *, counted: bool) -> Ticket[PageKey, StoredPage] | None:
-        """Return the ticket of a page, or None for a list that is so long that it is counted alone.
-
-        Raises:
-            DatabaseUnavailableError: The database went away.
-        """
-        if not counted:
-            return await self.pages.submit(key)
-        counted_list = (key.caller.user_id, key.project_id)
-        if counted_list in self._long_lists:
-            return None
-        ticket = await self.counted_pages.submit(key)
-        page = ticket.answer.result()
-        if page is not None and page.total is not None and page.total > _COUNTED_ALONE:
-            self._long_lists[counted_list] = None
-            if len(self._long_lists) > _REMEMBERED:
-                self._long_lists.popitem(last=False)
-            return None
-        return ticket

@@ -4,13 +4,11 @@ Each takes its requests as rows of `keys`, numbered by `n`, so that the same tex
 request and many requests at once.
 """
 
-from typing import get_args
-
+from taskmanager.database.json_rows import json_object
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.tasks.schemas import TaskCreate, TaskRead
 
 TASK_FIELDS = tuple(TaskRead.model_fields)
-_WRITTEN_BY_USERS = frozenset({"title", "description"})
 _GIVEN = ", ".join(TaskCreate.model_fields)
 _TELL_ASSIGNEE = """
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
@@ -41,28 +39,8 @@ def task_columns(alias: str) -> str:
 
 
 def task_as_json(alias: str) -> str:
-    """Return SQL for a task as the text of its JSON object, as every answer has it, for connections of `Database`.
-
-    row_to_json looks the type of each column up for each row, which takes half as long again.
-    """
-    parts: list[str] = []
-    for name, field in TaskRead.model_fields.items():
-        value = _json_value(f"{alias}.{name}", name)
-        if type(None) in get_args(field.annotation):
-            value = f"COALESCE(CAST({value} AS text), 'null')"
-        parts.append(f"""'{"," if parts else "{"}"{name}":', {value}""")
-    return f"concat({', '.join(parts)}, '}}')"
-
-
-def _json_value(column: str, name: str) -> str:
-    if name == "tags":
-        return f"array_to_json({column})"
-    if name in _WRITTEN_BY_USERS:
-        return f"to_json({column})"
-    if name.endswith("_at"):
-        # In UTC, since the connection is.
-        return f"""to_char({column}, '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    return f"""'"' || {column} || '"'""" if name == "status" else column
+    """Return SQL for a task as the text of its JSON object, as every answer has it, for connections of `Database`."""
+    return json_object(TaskRead, alias)
 
 
 def create_statement(keys: str, result: str, *, lock: str = "", notifies: bool = True) -> str:

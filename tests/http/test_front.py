@@ -11,7 +11,9 @@ from sqlalchemy import text
 from starlette.responses import Response
 from starlette.types import Message
 
-from taskmanager.dependencies import Reader, Transaction
+from taskmanager.database.database import SHARED_CONNECTIONS, Database
+from taskmanager.database.statements import Statement
+from taskmanager.dependencies import AppReads, Transaction
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import Person, client_for, make_settings
@@ -26,6 +28,9 @@ EXPOSED = {
     "RateLimit",
     "RateLimit-Policy",
 }
+_SLEEP, _SLEEP_SHARED = (
+    Statement("sleep", "SELECT pg_sleep(:seconds)", {"seconds": "float8"}, shared=shared) for shared in (False, True)
+)
 PER_REQUEST = {"x-request-id", "x-process-time", "server-timing"}
 # One of each kind: a greeting, a list, and refusals by router, authentication, validation and domain.
 PATHS = ("/", "/health", "/api/v1/tasks", "/nope", "/api/v1/tasks/0", "/api/v1/tasks/999999", "/openapi.json")
@@ -141,19 +146,58 @@ class TestServerTiming:
         assert listed["db"] > 0
 
     async def test_time_in_statements_is_the_database_s(self, slow: httpx.AsyncClient) -> None:
-        for path in ("/sleep/0.2", "/sleep_in_commit/0.2"):
+        for path in ("/sleep/0.2", "/sleep_in_commit/0.2", "/sleep_alone/0.2", "/sleep_shared/0.2"):
             found = durations(await slow.get(path))
             assert 200 <= found["db"] < 1_000, path
             assert found["app"] < 190, path
 
     async def test_time_in_a_statement_that_was_given_up_is_too(self, slow: httpx.AsyncClient) -> None:
-        response = await slow.get("/sleep/5")
+        for path in ("/sleep/5", "/sleep_alone/5", "/sleep_shared/5"):
+            response = await slow.get(path)
+            assert response.status_code == 503
+            assert 400 <= durations(response)["db"] < 2_000, path
+
+    async def test_time_in_a_shared_write_that_was_given_up_is_too(
+        self, slow: httpx.AsyncClient, alice: Person, database: Database
+    ) -> None:
+        headers = {"Authorization": f"Bearer {alice.token}"}
+        async with database.transaction() as session:
+            await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
+            response = await slow.post("/api/v1/tasks", json={"title": "New"}, headers=headers)
         assert response.status_code == 503
         assert 400 <= durations(response)["db"] < 2_000
 
-    async def test_waiting_for_a_connection_is_the_pool_s(self, slow: httpx.AsyncClient) -> None:
-        await asyncio.gather(*(slow.get("/sleep/0.05") for _ in range(2)))  # opens both connections
-        answers = await asyncio.gather(*(slow.get("/sleep/0.4") for _ in range(4)))
+    async def test_reads_beside_each_other_take_their_time_once(
+        self, slow: httpx.AsyncClient, alice: Person, database: Database
+    ) -> None:
+        async with database.transaction() as session:
+            await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
+            asked = asyncio.create_task(slow.get("/api/v1/tasks", headers={"Authorization": f"Bearer {alice.token}"}))
+            await asyncio.sleep(0.25)
+        response = await asked
+        assert response.status_code == 200
+        # The page and its count both waited for the lock.
+        assert durations(response)["db"] >= 200
+        milliseconds = float(response.headers["X-Process-Time"]) * 1000
+        assert sum(durations(response).values()) == pytest.approx(milliseconds, abs=0.6)
+
+    async def test_a_turn_that_did_not_come_is_the_pool_s(self, database_url: str) -> None:
+        app = create_app(make_settings(database_url=database_url, database_pool_wait_seconds=0.2))
+        app.add_api_route("/sleep_shared/{seconds}", sleep_shared, include_in_schema=False)
+        async with started(app) as client:
+            for _ in range(SHARED_CONNECTIONS):
+                await app.state.shared_connections.take_turn()
+            response = await client.get("/sleep_shared/0")
+            for _ in range(SHARED_CONNECTIONS):
+                app.state.shared_connections.give_turn_back()
+        assert response.status_code == 503
+        assert durations(response)["pool"] >= 190
+        assert durations(response)["db"] == 0
+
+    @pytest.mark.parametrize("path", ["/sleep", "/sleep_alone"])
+    async def test_waiting_for_a_connection_is_the_pool_s(self, slow: httpx.AsyncClient, path: str) -> None:
+        await asyncio.gather(*(slow.get(f"{path}/0.05") for _ in range(2)))  # opens both connections
+        answers = await asyncio.gather(*(slow.get(f"{path}/0.4") for _ in range(4)))
         # There are two connections, so two of the four wait until the others are done.
         waits = sorted(durations(answer)["pool"] for answer in answers)
         assert waits[1] < 300
@@ -161,9 +205,21 @@ class TestServerTiming:
         assert max(durations(answer)["db"] for answer in answers) < 790
 
 
-async def sleep(seconds: float, reader: Reader) -> Response:
-    """Keep a statement busy."""
-    await reader.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+async def sleep(seconds: float, transaction: Transaction) -> Response:
+    """Keep a statement of a transaction busy."""
+    await transaction.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+    return Response()
+
+
+async def sleep_alone(seconds: float, reads: AppReads) -> Response:
+    """Keep a read busy that runs alone."""
+    await reads.one(_SLEEP, seconds=seconds)
+    return Response()
+
+
+async def sleep_shared(seconds: float, reads: AppReads) -> Response:
+    """Keep a read busy that requests share."""
+    await reads.one(_SLEEP_SHARED, seconds=seconds)
     return Response()
 
 
@@ -191,7 +247,7 @@ async def slow(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application with two connections, half a second for a statement, and routes that need more."""
     settings = make_settings(database_url=database_url, database_pool_size=2, database_statement_timeout_ms=500)
     app = create_app(settings)
-    for handler in (sleep, sleep_in_commit):
+    for handler in (sleep, sleep_in_commit, sleep_alone, sleep_shared):
         app.add_api_route(f"/{handler.__name__}/{{seconds}}", handler, include_in_schema=False)
     async with started(app) as client:
         yield client

@@ -1,0 +1,185 @@
+"""Who is calling: the credential of a request, and the statement that looks up the callers of all that wait."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from taskmanager.accounts.api_keys import PREFIX, hash_secret, read_key
+from taskmanager.accounts.repository import Account
+from taskmanager.accounts.scopes import Scope, includes
+from taskmanager.accounts.statements import good_session
+from taskmanager.accounts.tokens import TokenSigner
+from taskmanager.database.database import Database, statement
+from taskmanager.database.reads import Begun, Reads
+from taskmanager.database.statements import Statement
+from taskmanager.errors import InvalidTokenError, UnauthenticatedError
+
+_LAST_USE_PRECISION_SECONDS = 60
+_ACCOUNT = "u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at"
+
+# Logins and keys alike, so that one statement serves all requests; the half that is not asked for finds nothing.
+_FIND = Statement(
+    "find caller",
+    f"""
+SELECT {_ACCOUNT}, CAST(NULL AS text[]) AS scopes, false AS is_use_unnoted
+{good_session(":session_id", ":user_id")}
+UNION ALL
+SELECT {_ACCOUNT}, k.scopes,
+       k.last_used_at IS NULL OR k.last_used_at < now() - make_interval(secs => {_LAST_USE_PRECISION_SECONDS})
+FROM api_keys k JOIN users u ON u.id = k.user_id
+WHERE k.id = :key_id AND k.secret_hash = :secret_hash AND NOT u.disabled
+  AND (k.expires_at IS NULL OR k.expires_at > now())
+""",
+    {"secret_hash": "bytea"},
+    shared=True,
+)
+_NOTE_USE = statement(f"""
+UPDATE api_keys SET last_used_at = now()
+WHERE id = :key_id
+  AND (last_used_at IS NULL OR last_used_at < now() - make_interval(secs => {_LAST_USE_PRECISION_SECONDS}))
+""")
+
+
+class Credential(NamedTuple):
+    """A login whose token is good, or a written API key; whether they still hold is for the database to say."""
+
+    session_id: int | None = None
+    user_id: int | None = None
+    key_id: int | None = None
+    secret_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The user of a request, and the login or the API key's scopes that they came with."""
+
+    user_id: int
+    session_id: int | None = None
+    scopes: frozenset[str] | None = None
+
+    def may(self, scope: str) -> bool:
+        """Tell whether the credential covers a scope; a login covers all but administration."""
+        return scope != Scope.ADMIN if self.scopes is None else includes(self.scopes, scope)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCaller(Caller):
+    """A caller with their account."""
+
+    account: Account = None  # type: ignore[assignment]  # always given; fields without a default cannot follow others
+
+
+def read_credential(token: str | None, key: str | None, signer: TokenSigner) -> Credential:
+    """Return the credential in a Bearer token, which may be an API key, and an X-API-Key, which goes first.
+
+    Raises:
+        UnauthenticatedError: There is none.
+        InvalidTokenError: It is neither a good token nor a written key.
+    """
+    if key is None and token is not None and token.startswith(PREFIX):
+        key = token
+    if key is not None:
+        if (parts := read_key(key)) is None:
+            raise InvalidTokenError
+        key_id, secret = parts
+        return Credential(key_id=key_id, secret_hash=hash_secret(secret))
+    if token is None:
+        raise UnauthenticatedError
+    claims = signer.read_access_token(token)
+    return Credential(session_id=claims.session_id, user_id=claims.user_id)
+
+
+# More than there are declared reads; lists that are put together for a request come and go.
+@lru_cache(maxsize=256)
+def _with_login(read: Statement) -> Statement:
+    """Return a statement that also says whether the login holds whose session and user are given with it.
+
+    It gives one row: `login_holds`, `is_found`, and the row of the read, if that found one.
+    """
+    sql = f"""
+        SELECT EXISTS (SELECT {good_session(":login_session_id", ":login_user_id")}) AS login_holds, found.*
+        FROM (VALUES (true)) AS always
+        LEFT JOIN LATERAL (SELECT true AS is_found, one.* FROM ({read.sql}) AS one) AS found ON true
+    """
+    return Statement(read.name, sql, read.types, shared=read.is_shared, most_shared=read.most_shared)
+
+
+class RequestReads(Reads):
+    """The reads of one request; with its `login` each of them checks that too, in the same statement.
+
+    `has_checked` says whether one of them has found that it holds.
+    """
+
+    def __init__(self, reads: Reads) -> None:
+        self.login: Credential | None = None
+        self.has_checked = False
+        self._reads = reads
+
+    def begin(self, statement: Statement, **values: Any) -> Begun:
+        """Begin a statement that gives one row at most."""
+        if self.login is None:
+            return self._reads.begin(statement, **values)
+        login = {"login_session_id": self.login.session_id, "login_user_id": self.login.user_id}
+        return _BegunWithLogin(self, self._reads.begin(_with_login(statement), **values, **login))
+
+
+class _BegunWithLogin(Begun):
+    """A read that checks the login of its request."""
+
+    __slots__ = ("_begun", "_request")
+
+    def __init__(self, request: RequestReads, begun: Begun) -> None:
+        self._request = request
+        self._begun = begun
+
+    async def row(self) -> asyncpg.Record | None:
+        """Return its row.
+
+        Raises:
+            InvalidTokenError: The login has ended, or the account is disabled.
+        """
+        row = await self._begun.row()
+        if row is None or not row["login_holds"]:
+            raise InvalidTokenError
+        self._request.has_checked = True
+        return row if row["is_found"] else None
+
+
+class Callers:
+    """Looks callers up on every request, so that a revocation holds from the next one on."""
+
+    def __init__(self, database: Database, reads: Reads) -> None:
+        self._database = database
+        self._reads = reads
+        self._noting = set[int]()
+
+    async def find(self, credential: Credential) -> AccountCaller:
+        """Look a caller up.
+
+        Raises:
+            InvalidTokenError: The login has ended, the key is none that holds, or the account is disabled.
+        """
+        row = await self._reads.one(_FIND, **credential._asdict())
+        if row is None:
+            raise InvalidTokenError
+        if row["is_use_unnoted"] and credential.key_id is not None:
+            await self._note_use(credential.key_id)
+        return _caller(row, credential)
+
+    async def _note_use(self, key_id: int) -> None:
+        if key_id in self._noting:
+            return
+        self._noting.add(key_id)
+        try:
+            async with self._database.reader() as session:
+                await session.execute(_NOTE_USE, {"key_id": key_id})
+        finally:
+            self._noting.discard(key_id)
+
+
+def _caller(row: asyncpg.Record, credential: Credential) -> AccountCaller:
+    values: dict[str, Any] = {name: row[name] for name in Account.__dataclass_fields__}
+    scopes = None if row["scopes"] is None else frozenset(row["scopes"])
+    return AccountCaller(row["id"], credential.session_id, scopes, Account(**values))

@@ -1,0 +1,132 @@
+"""How connections are opened and closed, and with which settings: the one place that decides it."""
+
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from taskmanager.database.connection_opener import ConnectionOpener
+from taskmanager.settings import DatabaseSettings
+
+_FAREWELL_SECONDS = 0.3
+# Statements that SQLAlchemy keeps compiled, per engine, and prepared, per connection; each takes some 15 KB.
+_COMPILED_STATEMENTS = 64
+_PREPARED_STATEMENTS = 64
+# On a held connection: every declared statement in its two forms, and the lists that were asked for last.
+_HELD_STATEMENTS = 256
+
+
+class EngineMaker:
+    """Makes the engines of a database, and closes them.
+
+    `connect_wait_seconds` is how long anybody waits for a new connection; as long as the settings allow, if it is None.
+
+    Raises:
+        ValueError: The settings name no database.
+    """
+
+    def __init__(self, settings: DatabaseSettings, connect_wait_seconds: float | None) -> None:
+        if settings.database_url is None:
+            raise ValueError("DATABASE_URL is not set")
+        self._url = settings.database_url
+        self._settings = settings
+        self._connect_wait_seconds = connect_wait_seconds
+        self._engines: list[AsyncEngine] = []
+        self._openers: list[ConnectionOpener] = []
+
+    def new(
+        self,
+        size: int,
+        *,
+        statement_timeout_ms: int | None = None,
+        connect_args: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncEngine:
+        """Return an engine with so many connections, none of which is opened yet."""
+        opener = ConnectionOpener(self._connect_wait_seconds)
+        timeout = statement_timeout_ms or self._settings.database_statement_timeout_ms
+        arguments = {**_connect_args(self._settings, timeout), "async_creator_fn": opener, **(connect_args or {})}
+        engine = create_async_engine(
+            self._url,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=self._settings.database_pool_wait_seconds,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            query_cache_size=_COMPILED_STATEMENTS,
+            connect_args=arguments,
+            **options,
+        )
+        self._openers.append(opener)
+        self._engines.append(engine)
+        return engine
+
+    def new_held(self, size: int, server_settings: dict[str, str]) -> AsyncEngine:
+        """Return an engine of connections in AUTOCOMMIT that are held for long, past SQLAlchemy's own layers."""
+        timeout = self._settings.database_statement_timeout_ms
+        connect_args = {
+            "server_settings": {**_connect_args(self._settings, timeout)["server_settings"], **server_settings},
+            "statement_cache_size": _HELD_STATEMENTS,
+            "max_cached_statement_lifetime": 0,
+        }
+        return self.new(size, isolation_level="AUTOCOMMIT", connect_args=connect_args)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for engine in self._engines:
+            await engine.dispose()
+        for opener in self._openers:
+            await opener.close()
+
+
+class _DriverConnection(asyncpg.Connection):
+    """A connection that takes leave briefly, since SQLAlchemy lets a request wait for the end of one that is lost.
+
+    It counts as closed as soon as it has the server's farewell, so that the pool's test of it opens another instead.
+    """
+
+    async def fetchrow(self, *arguments: Any, **options: Any) -> Any:
+        """Run a statement, above all the pool's test, and return its first row.
+
+        Raises:
+            asyncpg.InterfaceError: The connection is closed.
+        """
+        try:
+            return await super().fetchrow(*arguments, **options)
+        except asyncpg.InternalClientError as error:
+            self.terminate()
+            raise asyncpg.InterfaceError("connection is closed") from error
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's
+        """Close the connection.
+
+        Raises:
+            TimeoutError: The server did not take notice; the socket is closed all the same.
+        """
+        await super().close(timeout=min(timeout or _FAREWELL_SECONDS, _FAREWELL_SECONDS))
+
+
+def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict[str, Any]:
+    # The client waits a little longer than the server, which tells why it gave up.
+    patience = settings.database_command_timeout_seconds - settings.database_statement_timeout_ms / 1000
+    return {
+        "connection_class": _DriverConnection,
+        "prepared_statement_cache_size": _PREPARED_STATEMENTS,
+        "timeout": settings.database_connect_timeout_seconds,
+        "command_timeout": statement_timeout_ms / 1000 + max(patience, 0.1),
+        "server_settings": {
+            "application_name": "taskmanager",
+            "timezone": "UTC",
+            "jit": "off",
+            # As on a solid disk. With the default, made for one that turns, a bitmap and a sort of all that is there
+            # seem as cheap as reading the page in the order of its index, and are not once a project has grown.
+            "random_page_cost": "1.1",
+            # Whoever finds the search index's list of new entries full sorts it in: no request, unless `search_index`
+            # falls behind. At one go with so much memory; little takes several passes and three times as long.
+            "gin_pending_list_limit": "16MB",
+            "work_mem": "64MB",
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(settings.database_lock_timeout_ms),
+            "idle_in_transaction_session_timeout": "10000",
+        },
+    }

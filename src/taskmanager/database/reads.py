@@ -1,0 +1,194 @@
+"""Reads: each a declared statement, shared with others where it may be, else alone on a connection that is held.
+
+No read opens a transaction, so there is nothing around its statement. One whose connection turns out to be lost is sent
+once more on another.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from taskmanager.database.database import ALONE_CONNECTIONS, Database, SharedConnection
+from taskmanager.database.sharing import CONNECTION_LOST, Coalescer, SharedConnections, Ticket, is_harmless
+from taskmanager.database.statements import Arguments, Statement
+from taskmanager.request_context import current_timings
+
+
+class Document(NamedTuple):
+    """A row as the bytes of its JSON object, and its version."""
+
+    version: int
+    body: bytes
+
+
+class FoundPage(NamedTuple):
+    """A page as `json_page` gives it: JSON objects with commas between, how many were found, and the last one's key."""
+
+    items: bytes
+    found: int
+    last_time: Any
+    last_id: int | None
+
+
+# A row, or nothing.
+Row = asyncpg.Record | tuple[()]
+_NOTHING: Final = ()
+
+
+class Begun:
+    """A read that has begun and goes on beside what its request does next."""
+
+    __slots__ = ("_arguments", "_reads", "_statement", "_ticket")
+
+    def __init__(
+        self, reads: "Reads", statement: Statement, arguments: Arguments, ticket: Ticket[Arguments, Row] | None
+    ) -> None:
+        self._reads = reads
+        self._statement = statement
+        self._arguments = arguments
+        self._ticket = ticket
+
+    async def row(self) -> asyncpg.Record | None:
+        """Return its row.
+
+        Raises:
+            DatabaseUnavailableError: The database went away.
+            asyncpg.PostgresError: The server refused the statement.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The server cannot be reached.
+        """
+        if self._ticket is not None:
+            asked = time.perf_counter()
+            try:
+                row = await self._ticket.answer
+            finally:
+                if (timings := current_timings()) is not None:
+                    # What went by beside something else took none of the request's time.
+                    seconds = time.perf_counter() - asked
+                    took = min(self._ticket.took, seconds)
+                    timings.database += took
+                    timings.pool += min(self._ticket.waited, seconds - took)
+            if row is not None:
+                return row or None
+        rows = await self._reads.fetch_alone(self._statement, self._arguments)
+        return rows[0] if rows else None
+
+
+def _retrieve_exception(answer: "asyncio.Future[Any]") -> None:
+    # A request that fails for something else never asks for it.
+    if not answer.cancelled():
+        answer.exception()
+
+
+class Reads:
+    """Runs the reads of all requests; one per application, over the connections that `connections` lends for sharing.
+
+    Without `connections` no statement is shared.
+    """
+
+    def __init__(self, database: Database, connections: SharedConnections | None) -> None:
+        self._connections = connections
+        self._kinds: dict[Statement, Coalescer[Arguments, Row]] = {}
+        self._alone = SharedConnections(database, ALONE_CONNECTIONS, database.connect_alone)
+
+    @property
+    def waiting(self) -> int:
+        """How many reads wait for a connection of their own."""
+        return self._alone.waiting
+
+    def begin(self, statement: Statement, **values: Any) -> Begun:
+        """Begin a statement that gives one row at most; one that is not shared begins when its row is asked for."""
+        arguments = statement.arguments(values)
+        if not statement.is_shared or self._connections is None:
+            return Begun(self, statement, arguments, None)
+        ticket = self._kind(statement).enqueue(arguments)
+        ticket.answer.add_done_callback(_retrieve_exception)
+        return Begun(self, statement, arguments, ticket)
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of a statement that gives one at most.
+
+        Raises:
+            DatabaseUnavailableError: The database went away.
+            asyncpg.PostgresError: The server refused the statement.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The server cannot be reached.
+        """
+        return await self.begin(statement, **values).row()
+
+    async def page(self, statement: Statement, **values: Any) -> FoundPage | None:
+        """Return the page of a statement made by `json_page`; None where there is nothing that it could be a page of.
+
+        Raises:
+            DatabaseUnavailableError: The database went away.
+            asyncpg.PostgresError: The server refused the statement.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The server cannot be reached.
+        """
+        row = await self.one(statement, **values)
+        if row is None:
+            return None
+        return FoundPage(row["items"] or b"", row["found"], row["last_time"], row["last_id"])
+
+    async def close(self) -> None:
+        """Close the connections for reads that run alone; those for sharing are closed by their owner."""
+        await self._alone.close()
+
+    def _kind(self, statement: Statement) -> Coalescer[Arguments, Row]:
+        kind = self._kinds.get(statement)
+        if kind is None:
+            assert self._connections is not None
+
+            async def run(connection: SharedConnection, requests: Sequence[Arguments]) -> Sequence[Row | None]:
+                return await _run(statement, connection, requests)
+
+            kind = self._kinds[statement] = Coalescer(
+                statement.name, self._connections, run, max_batch=statement.most_shared, reads=True
+            )
+        return kind
+
+    async def fetch_alone(self, statement: Statement, arguments: Arguments) -> Sequence[asyncpg.Record]:
+        """Run a statement on a connection of its own, once more if that one turns out to be lost.
+
+        Raises:
+            asyncpg.PostgresError: The server refused the statement.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The server cannot be reached.
+        """
+        try:
+            return await self._fetch_once(statement.lone, arguments)
+        except CONNECTION_LOST:
+            return await self._fetch_once(statement.lone, arguments)
+
+    async def _fetch_once(self, sql: str, arguments: Arguments) -> Sequence[asyncpg.Record]:
+        asked = time.perf_counter()
+        await self._alone.take_turn()
+        try:
+            connection = await self._alone.connect(tested=False)
+            if (timings := current_timings()) is not None:
+                timings.pool += time.perf_counter() - asked
+            try:
+                rows = await connection.fetch(sql, *arguments)
+            except BaseException as error:
+                if is_harmless(error):
+                    self._alone.put_back(connection)
+                else:
+                    await connection.discard()
+                raise
+            self._alone.put_back(connection)
+            return rows
+        finally:
+            self._alone.give_turn_back()
+
+
+async def _run(statement: Statement, connection: SharedConnection, requests: Sequence[Arguments]) -> Sequence[Row]:
+    if len(requests) == 1:
+        rows = await connection.fetch(statement.lone, *requests[0])
+        return [rows[0] if rows else _NOTHING]
+    found: list[Row] = [_NOTHING] * len(requests)
+    for row in await connection.fetch(statement.shared, *statement.columns(requests)):
+        found[row["n"] - 1] = row
+    return found

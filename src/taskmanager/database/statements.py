@@ -1,0 +1,87 @@
+"""SQL that is declared once, and the two forms in which it is sent: for one request, and for many that share it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+# Values of one request, in the order of `Statement.names`.
+Arguments = tuple[Any, ...]
+_PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z][a-z0-9_]*)")
+_TYPES_BY_ENDING: Final = {"_id": "bigint", "_ids": "bigint[]", "_time": "timestamptz", "limit": "integer"}
+_MOST_SHARED: Final = 64
+
+
+class Statement:
+    """A statement with `:name` parameters, whose types are bigint for `..._id`, timestamptz for `..._time`, or given.
+
+    `lone` is the statement for one request. `shared` is derived from it and answers many: it reads the arguments of
+    all of them as one array for each parameter, and its first column `n` numbers the request that a row is for, from 1.
+    It must not write, and gives at most one row to each request.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sql: str,
+        types: Mapping[str, str] | None = None,
+        *,
+        shared: bool = False,
+        most_shared: int = _MOST_SHARED,
+    ) -> None:
+        self.name: Final = name
+        self.sql: Final = sql
+        self.types: Final = types
+        self.names: Final = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
+        self.is_shared: Final = shared
+        self.most_shared: Final = most_shared
+        kinds = [(types or {}).get(name) or _type_by_name(name) for name in self.names]
+        self._is_array = [kind.endswith("[]") for kind in kinds]
+        numbered = enumerate(zip(self.names, kinds, strict=True), 1)
+        places = {name: f"CAST(${n} AS {kind})" for n, (name, kind) in numbered}
+        self.lone: Final = _PARAMETER.sub(lambda match: places[match[1]], sql)
+        # `unnest` would take an array of arrays apart, so an array travels as its text.
+        sent = ["text" if is_array else kind for is_array, kind in zip(self._is_array, kinds, strict=True)]
+        columns = ", ".join(f"CAST(${n} AS {kind}[])" for n, kind in enumerate(sent, 1))
+        fields = {
+            name: f'CAST(request."{name}" AS {kind})' if is_array else f'request."{name}"'
+            for name, kind, is_array in zip(self.names, kinds, self._is_array, strict=True)
+        }
+        # OFFSET 0 keeps each request's part as it was written: joined with the others it may be planned as a scan.
+        names = "".join(f'"{name}", ' for name in self.names)  # quoted, since one may be a word of SQL: limit
+        requests = f"unnest({columns}) WITH ORDINALITY AS request ({names}n)"
+        answer = f"SELECT * FROM ({_PARAMETER.sub(lambda match: fields[match[1]], sql)}) AS one OFFSET 0"
+        self.shared: Final = f"SELECT request.n, answer.* FROM {requests} CROSS JOIN LATERAL ({answer}) AS answer"
+
+    def arguments(self, values: Mapping[str, Any]) -> Arguments:
+        """Return the values of one request in the order of `names`.
+
+        Raises:
+            KeyError: One is missing.
+        """
+        return tuple([values[name] for name in self.names])
+
+    def columns(self, requests: Sequence[Arguments]) -> list[Sequence[Any]]:
+        """Return the arguments of `shared` for the requests."""
+        return [
+            [None if value is None else _array_literal(value) for value in column] if is_array else column
+            for column, is_array in zip(zip(*requests, strict=True), self._is_array, strict=True)
+        ]
+
+
+def _type_by_name(name: str) -> str:
+    for ending, kind in _TYPES_BY_ENDING.items():
+        if name.endswith(ending):
+            return kind
+    raise ValueError(f"the parameter {name} needs a type")
+
+
+def _array_literal(values: Sequence[Any]) -> str:
+    """Return an array as PostgreSQL writes it (manual, "Array Input and Output Syntax")."""
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: Any) -> str:
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)

@@ -1,0 +1,69 @@
+"""Cross-origin requests (WHATWG Fetch, section 3.2), by Starlette's rules."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from taskmanager.problems import Answer, problem_response
+from taskmanager.short_key_cache import cache_short_keys
+
+HeaderPairs = Sequence[tuple[bytes, bytes]]
+_EXPOSED_HEADERS: Final = (
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Process-Time",
+    "Server-Timing",
+    "Idempotency-Replayed",
+    "RateLimit",
+    "RateLimit-Policy",
+)
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    return
+
+
+class Cors:
+    """Answers preflights, and tells browsers which pages may read an answer."""
+
+    def __init__(self, origins: Sequence[str], *, allow_credentials: bool) -> None:
+        self._rules = CORSMiddleware(
+            _nothing,
+            allow_origins=origins,
+            allow_credentials=allow_credentials,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
+        self.headers = cache_short_keys(256)(self._headers_for)
+
+    def preflight(self, scope: Scope) -> Response:
+        """Return the answer to a preflight; a refusal is a problem document like every other error."""
+        response = self._rules.preflight_response(request_headers=Headers(scope=scope))
+        if response.status_code == 200:
+            return response
+        problem = problem_response(Answer(400, "cors-refused", bytes(response.body).decode()), scope)
+        problem.headers.update(_without_content(response.headers))
+        return problem
+
+    def _headers_for(self, origin: bytes | None) -> HeaderPairs:
+        """Return what an answer to a page of an origin must have, so that a browser lets the page read it."""
+        headers = MutableHeaders(self._rules.simple_headers if origin is not None else None)
+        if origin is not None and self._rules.is_allowed_origin(name := origin.decode("latin-1")):
+            if not self._rules.allow_all_origins:
+                self._rules.allow_explicit_origin(headers, name)
+        else:
+            headers["Vary"] = "Origin"
+        return tuple(headers.raw)
+
+
+def _without_content(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.startswith("content-")}

@@ -1,0 +1,311 @@
+"""Everything that happens around each request, in one layer of pure ASGI.
+
+A request gets an id, its times, a place among those in flight, and an answer: from its compiled handler if it is plain,
+else from FastAPI. Then the headers that every answer has, a line in the log and its place in the metrics.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.draining import Drain
+from taskmanager.errors import ContentTooLargeError, OverloadedError
+from taskmanager.http.binding import MEANINGFUL_HEADERS, BoundRoute, NotPlainError, PlainRequest
+from taskmanager.http.cors import Cors, HeaderPairs
+from taskmanager.http.dispatch import FOUND, Endpoint, RouteTable
+from taskmanager.http.failures import error_response
+from taskmanager.metrics import Metrics
+from taskmanager.observability import log_request
+from taskmanager.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
+from taskmanager.tracing import join_span, name_span
+
+# Serialisation failure, deadlock.
+_LOST_TO_OTHERS: Final = frozenset({"40001", "40P01"})
+_TRIES: Final = 3
+# Probes and metrics are answered even when the process is overloaded.
+_ALWAYS_ADMITTED: Final = frozenset({"/", "/health", "/livez", "/readyz", "/metrics"})
+_SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_CONTENT_SECURITY_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the front needs of the application."""
+
+    cors: Cors
+    drain: Drain
+    metrics: Metrics
+    client_address: Callable[[Scope], str | None]
+    max_in_flight: int
+    max_body_bytes: int
+
+
+class Front:
+    """Handles every request of an application.
+
+    `bound` has the compiled handler of each endpoint that has one, `inner` answers all other requests. What is not
+    HTTP goes to `app`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        inner: ASGIApp,
+        table: RouteTable,
+        around: Surroundings,
+        bound: Mapping[Endpoint, BoundRoute],
+    ) -> None:
+        self.app = app
+        self.inner = inner
+        self.table = table
+        self.around = around
+        self.bound = bound
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or whatever else a server sends."""
+        if scope["type"] == "http":
+            await _Exchange(self, scope, receive, send).run()
+        else:
+            await self.app(scope, receive, send)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_body_bytes",
+        "_cors_headers",
+        "_endpoint",
+        "_front",
+        "_head",
+        "_origin",
+        "_receive",
+        "_request",
+        "_scope",
+        "_send",
+        "_started",
+        "_state",
+        "_status",
+        "_template",
+        "_values",
+    )
+
+    def __init__(self, front: Front, scope: Scope, receive: Receive, send: Send) -> None:
+        self._started = time.perf_counter()
+        self._front = front
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._status = 0
+        self._body_bytes = 0
+        self._origin: bytes | None = None
+        self._cors_headers: HeaderPairs | None = None
+        self._endpoint: Endpoint | None = None
+        self._template: str | None = None
+        self._values: list[str] = []
+        self._head = scope["method"] == "HEAD"
+        self._request = request = RequestContext(scope["headers"])
+        join_span(scope, request)
+        self._state = state = scope.setdefault("state", {})
+        state["request_id"] = request.request_id
+        state["timings"] = request.timings
+
+    async def run(self) -> None:
+        """Answer the request."""
+        front = self._front
+        metrics = front.around.metrics
+        metrics.in_flight += 1
+        token = CURRENT_REQUEST.set(self._request)
+        try:
+            response = await self._answer()
+            if response is not None:
+                await self.send(
+                    {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+                )
+                await self.send({"type": "http.response.body", "body": response.body})
+        finally:
+            seconds = time.perf_counter() - self._started
+            metrics.in_flight -= 1
+            scope = self._scope
+            metrics.record_request(scope["method"], self._template, self._status, seconds)
+            log_request(
+                self._request,
+                method=scope["method"],
+                path=scope["path"],
+                route=self._template,
+                status=self._status,
+                seconds=seconds,
+                client=front.around.client_address(scope),
+                user_id=self._state.get("user_id"),
+            )
+            CURRENT_REQUEST.reset(token)
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = self._headers(message.get("headers", ()))
+        elif self._head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def _answer(self) -> Response | None:
+        """Return the answer, or None if FastAPI has sent it."""
+        front, scope = self._front, self._scope
+        counts = False
+        try:
+            method = "GET" if self._head else scope["method"]
+            self._endpoint, self._template, self._values = front.table.find(method, scope["path"])
+            headers = self._read_headers()
+            self._enter()
+            counts = True
+            if method == "OPTIONS" and self._is_preflight():
+                self._cors_headers = ()  # the answer has its own
+                return front.around.cors.preflight(scope)
+            if (answer := await self._ask_handler(headers)) is not None:
+                return answer
+            await self._ask_fastapi(method)
+        except ClientDisconnect:
+            return None  # nobody is there to be answered
+        except Exception as error:
+            response = error_response(error, scope, front.around.metrics)
+            if self._status:
+                raise
+            return response
+        finally:
+            if counts:
+                front.in_flight -= 1
+        return None
+
+    def _enter(self) -> None:
+        front = self._front
+        if front.in_flight >= front.around.max_in_flight and self._scope["path"] not in _ALWAYS_ADMITTED:
+            raise OverloadedError("requests")
+        front.in_flight += 1
+
+    def _read_headers(self) -> dict[bytes, bytes] | None:
+        """Return the meaningful headers, or None if one of them is repeated.
+
+        Raises:
+            ContentTooLargeError: More bytes are announced than a body may have.
+        """
+        found: dict[bytes, bytes] | None = {}
+        for name, value in self._scope["headers"]:
+            if name == b"origin":
+                self._origin = value if self._origin is None else self._origin
+            elif name in MEANINGFUL_HEADERS:
+                if name == b"content-length" and value.isdigit():
+                    # A length of very many digits is too large to be worth reading as a number.
+                    limit = self._front.around.max_body_bytes
+                    if len(value) > 18 or int(value) > limit:
+                        raise ContentTooLargeError(limit)
+                if found is not None:
+                    found = None if name in found else {**found, name: value} if found else {name: value}
+        return found
+
+    async def _ask_handler(self, headers: dict[bytes, bytes] | None) -> Response | None:
+        """Return the answer of the compiled handler, or None if FastAPI has to read the request."""
+        endpoint = self._endpoint
+        bound = None if endpoint is None or headers is None else self._front.bound.get(endpoint)
+        if endpoint is None or bound is None or headers is None:
+            return None
+        self._scope["route"] = endpoint.route
+        try:
+            return await bound.answer(PlainRequest(self._scope, headers, self._values))
+        except NotPlainError:
+            return None
+
+    def _is_preflight(self) -> bool:
+        return self._origin is not None and any(
+            name == b"access-control-request-method" for name, _ in self._scope["headers"]
+        )
+
+    async def _ask_fastapi(self, method: str) -> None:
+        """Have FastAPI answer, again if its transaction lost against others.
+
+        PostgreSQL has rolled it back as a whole, so nothing is done twice; the body is kept to be read again. A read
+        can lose too, against a migration that wants the tables that it reads.
+        """
+        found = self._endpoint, self._values
+        received: list[Message] = []
+        for attempt in range(1, _TRIES + 1):
+            inner = {**self._scope, "method": method, "state": dict(self._state), FOUND: found}
+            replayed = iter(list(received))
+
+            async def receive(replayed: Any = replayed) -> Message:
+                if (message := next(replayed, None)) is not None:
+                    kept: Message = message
+                    return kept
+                received.append(message := await self._receive_counted())
+                return message
+
+            async def send(message: Message, inner: Scope = inner) -> None:
+                # The headers of the answer tell what has been found out about the caller.
+                self._state.update(inner["state"])
+                await self.send(message)
+
+            try:
+                await self._front.inner(inner, receive, send)
+            except (DBAPIError, asyncpg.PostgresError) as error:
+                if self._status or attempt == _TRIES or sqlstate_of(error) not in _LOST_TO_OTHERS:
+                    raise
+                await asyncio.sleep(random.uniform(0.005, 0.02) * 4**attempt)  # noqa: S311  # no secret
+            else:
+                return
+            finally:
+                self._state.update(inner["state"])
+
+    async def _receive_counted(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body_bytes += len(message.get("body", b""))
+            if self._body_bytes > self._front.around.max_body_bytes:
+                raise ContentTooLargeError(self._front.around.max_body_bytes)
+        return message
+
+    def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:
+        # A new list: the one that was given may be kept for other answers.
+        headers = [*given]
+        names = {name for name, _ in headers}
+        around, request = self._front.around, self._request
+        name_span(self._scope, self._template)
+        headers += around.cors.headers(self._origin) if self._cors_headers is None else self._cors_headers
+        seconds = time.perf_counter() - self._started
+        headers.append((b"x-request-id", request.request_id.encode()))
+        headers.append((b"x-process-time", b"%.3f" % seconds))
+        headers.append((b"server-timing", _server_timing(request.timings, seconds)))
+        headers += _SECURITY_HEADERS
+        if (decision := self._state.get("rate_limit")) is not None:
+            headers += decision.headers
+        if b"cache-control" not in names:
+            headers.append(_NO_STORE)
+        if b"content-security-policy" not in names:
+            headers.append(_CONTENT_SECURITY_POLICY)
+        if around.drain.started:
+            headers = [header for header in headers if header[0] != b"connection"]
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+def _server_timing(timings: RequestTimings, seconds: float) -> bytes:
+    # Server Timing (W3C), in milliseconds; `app` is what neither waited for a connection nor for the database.
+    pool, database = timings.pool * 1000, timings.database * 1000
+    app = max(seconds * 1000 - pool - database, 0.0)
+    return b"pool;dur=%.2f, db;dur=%.2f, app;dur=%.2f" % (pool, database, app)
