@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 from fastapi import params
@@ -68,7 +68,7 @@ class Provider:
     headers: frozenset[bytes] = frozenset()
 
 
-class Authentication:
+class Authentication(Protocol):
     """How a dependency finds the caller of a plain request."""
 
     async def admit(self, request: PlainRequest, scopes: Sequence[str]) -> tuple[Any, Confirm | None]:
@@ -78,7 +78,7 @@ class Authentication:
             NotPlainError: The credential is an unusual one.
             TaskManagerError: The caller is refused.
         """
-        raise NotImplementedError
+        ...
 
 
 class BoundRoute:
