@@ -61,7 +61,7 @@ class CallerAuthentication(Authentication):
             try:
                 await self._callers.find(credential)
             except InvalidTokenError:
-                # Whoever holds a login that has ended takes nothing from the user's limit.
+                # A login that has ended takes nothing from the user's limit.
                 if decision.admitted:
                     self._limiter.put_back(key, decision)
                 request.scope["state"].pop("rate_limit", None)

@@ -34,7 +34,6 @@ ALONE_CONNECTIONS = 2
 # Longer than a migration asks for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
 _READ_ONLY = "25006"
-_PLAN_BY_VALUE = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 class Base(DeclarativeBase):
@@ -53,16 +52,6 @@ class Base(DeclarativeBase):
 
 class ReadSession(AsyncSession):
     """A session in AUTOCOMMIT: each statement sees what was committed before it, none can be rolled back."""
-
-    async def plan_by_value(self) -> None:
-        """Have the statements that follow planned for their values; must be called before any other.
-
-        PostgreSQL plans a statement that it has seen a few times without looking at its values. For a filter that
-        may find one row in a million or all of them no such plan is good.
-        """
-        # In a transaction, so that the setting ends with it.
-        await self.connection(execution_options={"isolation_level": "READ COMMITTED"})
-        await self.execute(_PLAN_BY_VALUE)
 
 
 class WriteSession(AsyncSession):
