@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from benchmarks import rows
-from taskmanager.embedded_postgres import EmbeddedPostgres
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 
 # All servers of a run stay connected, each with a pool per process; the rest is as it comes.
 _PEERS = Path(__file__).parent / "peers"

@@ -9,7 +9,7 @@ from benchmarks.callers import Values, read_callers
 from benchmarks.database import execute, fetch
 from benchmarks.servers import RunningServer, token_signer
 from benchmarks.works import API
-from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
+from taskmanager.accounts.api_key.written_keys import hash_secret, new_secret, write_key
 from taskmanager.accounts.tokens import RefreshClaims
 
 _EACH = 40  # of everything that a request uses up, for each user

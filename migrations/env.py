@@ -7,15 +7,15 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
+from taskmanager.commands.migrating import migration_connection, take_over
+from taskmanager.database.checks import table_modules
 from taskmanager.database.database import Base
+from taskmanager.database.schema_migrations import TABLE_LOCK_TIMEOUT_MS
 from taskmanager.database.schema_version import VERSION_TABLE
 from taskmanager.events.models import TransactionId
-from taskmanager.migrating import migration_connection, take_over
-from taskmanager.schema_migrations import TABLE_LOCK_TIMEOUT_MS
 
-for _feature in ("accounts", "comments", "events", "notifications", "projects", "rate_limits", "tasks"):
-    import_module(f"taskmanager.{_feature}.models")
-import_module("taskmanager.idempotency")
+for _name in table_modules():
+    import_module(_name)
 
 # SQLAlchemy's reflection does not know the type yet.
 ischema_names.setdefault("xid8", TransactionId)

@@ -99,6 +99,6 @@ def _fork_for_each_line() -> None:
 
 if __name__ == "__main__":
     import taskmanager.main  # noqa: F401  # what `openapi` and `serve` import later
-    from taskmanager.cli import main
+    from taskmanager.commands.cli import main
 
     _fork_for_each_line()

@@ -19,19 +19,19 @@ from argon2 import PasswordHasher as Argon2
 from fastapi import FastAPI
 from sqlalchemy import event, text
 
-from taskmanager.accounts import passwords
+from taskmanager.accounts.password import hashing
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.main import create_app
-from taskmanager.schema_migrations import alembic_config
 from taskmanager.settings import Settings
 from tests.live_server import RATE_LIMITS, LiveServer
 from tests.server import database_on, execute_on, find_server
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
 PASSWORD = "correct horse battery"
-_ARGON2 = "taskmanager.accounts.passwords._ARGON2"
-_SERVICE_ARGON2 = passwords._ARGON2  # put aside, for the tests that are about it
+_ARGON2 = "taskmanager.accounts.password.hashing._ARGON2"
+_SERVICE_ARGON2 = hashing._ARGON2  # put aside, for the tests that are about it
 # Of a password in a test nothing depends on how long it takes to guess.
 _CHEAP_ARGON2 = Argon2(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD_HASH = _CHEAP_ARGON2.hash(PASSWORD)
@@ -258,7 +258,7 @@ def sign_up(app: FastAPI, database: Database) -> SignUp:
     """Make people: `await sign_up("alice")`."""
 
     async def make(username: str, *, is_admin: bool = False) -> Person:
-        password_hash = passwords._ARGON2.hash(PASSWORD)  # as costly as the test wants it
+        password_hash = hashing._ARGON2.hash(PASSWORD)  # as costly as the test wants it
         async with database.transaction() as session:
             writer = AccountWriter(session)
             account = await writer.create(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from taskmanager.doctor import Level, examine_database
+from taskmanager.commands.doctor import Level, examine_database
 from taskmanager.main import create_app
 from tests.applications import without_lifespan
 from tests.command_line import run

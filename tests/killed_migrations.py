@@ -99,8 +99,8 @@ def _fork_for_each_line() -> None:
 if __name__ == "__main__":
     from sqlalchemy import Engine, event
 
-    import taskmanager.migrating  # noqa: F401  # what `migrate` imports later
-    from taskmanager import schema_migrations
-    from taskmanager.cli import main
+    import taskmanager.commands.migrating  # noqa: F401  # what `migrate` imports later
+    from taskmanager.commands.cli import main
+    from taskmanager.database import schema_migrations
 
     _fork_for_each_line()

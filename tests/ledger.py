@@ -16,8 +16,8 @@ import httpx
 from alembic import command
 from sqlalchemy import make_url
 
-from taskmanager.embedded_postgres import EmbeddedPostgres
-from taskmanager.schema_migrations import alembic_config
+from taskmanager.database.schema_migrations import alembic_config
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from tests.conftest import SECRET
 from tests.live_server import LiveServer
 from tests.stalls import Stalls

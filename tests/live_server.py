@@ -26,8 +26,8 @@ _PROCESSES.set_forkserver_preload(
         "uvloop",
         "uvicorn.lifespan.on",
         "uvicorn.loops.auto",
-        "taskmanager.cli",
-        "taskmanager.http_protocol",
+        "taskmanager.commands.cli",
+        "taskmanager.server.uvicorn_protocol",
         "taskmanager.accounts.authentication",
         "taskmanager.accounts.routes",
         "taskmanager.activity.routes",
@@ -38,13 +38,13 @@ _PROCESSES.set_forkserver_preload(
         "taskmanager.http.cors",
         "taskmanager.http.dispatch",
         "taskmanager.notifications.routes",
-        "taskmanager.observability",
-        "taskmanager.projects.member_routes",
+        "taskmanager.telemetry.logs",
+        "taskmanager.projects.members.routes",
         "taskmanager.rate_limits.limiter",
-        "taskmanager.serving",
-        "taskmanager.tasks.bulk_routes",
+        "taskmanager.server.serving",
+        "taskmanager.tasks.bulk.routes",
         "taskmanager.tasks.shortcuts",
-        "taskmanager.tracing",
+        "taskmanager.telemetry.tracing",
     ]
 )
 
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 def _run_command(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
-    from taskmanager.cli import main  # only in the process that becomes the service
+    from taskmanager.commands.cli import main  # only in the process that becomes the service
 
     descriptors = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number, descriptor in enumerate((descriptors[0], descriptors[1], descriptors[1])):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from taskmanager.openapi import describe, render
+from taskmanager.commands.openapi import describe, render
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "openapi.json"
 _METHODS = ("get", "put", "post", "patch", "delete")

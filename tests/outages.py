@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alembic import command
 
-from taskmanager.embedded_postgres import EmbeddedPostgres
-from taskmanager.schema_migrations import alembic_config
+from taskmanager.database.schema_migrations import alembic_config
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 
 
 class FragilePostgres:

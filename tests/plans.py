@@ -14,11 +14,11 @@ from sqlalchemy import make_url, text
 
 from taskmanager.database.database import Database
 from taskmanager.database.reads import Begun, Reads
+from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.database.sharing import SharedConnections
 from taskmanager.database.statements import Arguments, Statement
-from taskmanager.pagination import CursorSigner
-from taskmanager.schema_migrations import alembic_config
-from taskmanager.tasks.list_repository import TaskListReader
+from taskmanager.http.pagination import CursorSigner
+from taskmanager.tasks.listing.repository import TaskListReader
 from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList
 from tests.conftest import make_settings
 from tests.databases import temporary_database

@@ -46,7 +46,7 @@ def _container() -> Iterator[Server]:
 
 @contextmanager
 def _embedded() -> Iterator[Server]:
-    from taskmanager.embedded_postgres import EmbeddedPostgres
+    from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 
     with tempfile.TemporaryDirectory(prefix="taskmanager-test-") as folder:
         # As root the server runs under another account, which has to reach the folder.

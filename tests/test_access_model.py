@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import text
 
-from taskmanager.accounts.api_key_repository import ApiKeyWriter
-from taskmanager.accounts.api_keys import hash_secret, new_secret, write_key
+from taskmanager.accounts.api_key.repository import ApiKeyWriter
+from taskmanager.accounts.api_key.written_keys import hash_secret, new_secret, write_key
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database.database import Database
 from taskmanager.main import create_app

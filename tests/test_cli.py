@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 
-from taskmanager import cli
 from taskmanager.__main__ import main
+from taskmanager.commands import cli
 from taskmanager.database.database import Database
 from tests.command_line import run
 from tests.conftest import SECRET

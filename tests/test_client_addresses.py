@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from taskmanager.client_addresses import ClientAddresses, rate_limit_subject
+from taskmanager.http.client_addresses import ClientAddresses, rate_limit_subject
 from tests.conftest import make_settings
 
 PROXIES = ("10.0.0.0/8", "192.0.2.7", "2001:db8:ff::/48", "unix")

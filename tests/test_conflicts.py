@@ -14,10 +14,10 @@ from sqlalchemy import make_url, text
 from taskmanager.accounts.dependencies import TasksWriter
 from taskmanager.database.database import Database, WriteSession
 from taskmanager.database.statements import Statement
-from taskmanager.dependencies import AppReads, IdempotentTransaction, Transaction
 from taskmanager.field_types import RequestModel, ResponseModel
+from taskmanager.http.dependencies import AppReads, IdempotentTransaction, Transaction
+from taskmanager.http.routing import StrictRoute
 from taskmanager.main import create_app
-from taskmanager.routing import StrictRoute
 from taskmanager.settings import Settings
 from tests.applications import started
 from tests.conftest import Person, SignUp, client_for, make_settings

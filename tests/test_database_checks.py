@@ -9,11 +9,11 @@ from alembic import command
 from sqlalchemy import make_url
 
 import taskmanager
+from taskmanager.commands.doctor import Level, examine_database
 from taskmanager.database.checks import NAMED_SEQUENCES, UNUSED_RIGHTS, read_state, table_modules
 from taskmanager.database.database import Base, Database
-from taskmanager.doctor import Level, examine_database
+from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.main import create_app
-from taskmanager.schema_migrations import alembic_config
 from tests.applications import started, without_lifespan
 from tests.conftest import make_settings
 from tests.database_reports import (

@@ -8,10 +8,10 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url
 
-from taskmanager import doctor
+from taskmanager.commands import doctor
+from taskmanager.commands.doctor import Finding, Level, examine_database, examine_settings
 from taskmanager.database.database import Database
-from taskmanager.doctor import Finding, Level, examine_database, examine_settings
-from taskmanager.schema_migrations import alembic_config
+from taskmanager.database.schema_migrations import alembic_config
 from tests.command_line import run
 from tests.conftest import SECRET, make_settings
 from tests.databases import refusing_url, silent_url, temporary_database
@@ -187,7 +187,7 @@ class TestDatabase:
     async def test_a_server_that_is_too_old(
         self, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("taskmanager.doctor.MINIMUM_SERVER_VERSION", 99)
+        monkeypatch.setattr("taskmanager.commands.doctor.MINIMUM_SERVER_VERSION", 99)
         monkeypatch.setattr("taskmanager.database.checks.MINIMUM_SERVER_VERSION", 99)
         findings = await examine_database(make_settings(database_url=database_url), 1)
         assert find(findings, "too old").level is Level.PROBLEM

@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from taskmanager.commands.openapi import describe
 from taskmanager.database.database import Database
-from taskmanager.idempotency import RequestIdentity
+from taskmanager.idempotency.store import RequestIdentity
 from taskmanager.main import create_app
-from taskmanager.openapi import describe
 from taskmanager.settings import Settings
 from tests.applications import started, without_lifespan
 from tests.conftest import PASSWORD, Person, SignUp, client_for, make_settings

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from taskmanager.errors import TaskManagerError
 from taskmanager.field_types import MAXIMUM_ID
-from taskmanager.problems import DOMAIN_ANSWERS
+from taskmanager.http.problems import DOMAIN_ANSWERS
 from tests.conftest import Person, client_for
 from tests.event_log import count_rows
 

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from taskmanager.database.database import Database
 from taskmanager.database.statements import Statement
-from taskmanager.dependencies import AppReads, Transaction
 from taskmanager.field_types import ResponseModel
+from taskmanager.http.dependencies import AppReads, Transaction
 from taskmanager.main import create_app
 from tests.applications import started, without_lifespan
 from tests.conftest import Person, client_for, make_settings

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from taskmanager.http_protocol import MOST_HEADER_BYTES, CorkedHttpProtocol, CorkedTransport, LeanCycle
+from taskmanager.server.uvicorn_protocol import MOST_HEADER_BYTES, CorkedHttpProtocol, CorkedTransport, LeanCycle
 
 PLAIN = [(b"content-type", b"application/json"), (b"etag", b'"1"'), (b"content-length", b"2")]
 

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Connection
 
 from taskmanager.database.database import Database
-from taskmanager.idempotency import RequestIdentity
+from taskmanager.idempotency.store import RequestIdentity
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from tests.applications import started

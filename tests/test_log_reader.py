@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from taskmanager.database.database import Database
-from taskmanager.log_writer import LAST_SECONDS
+from taskmanager.telemetry.log_writer import LAST_SECONDS
 from tests.conftest import METRICS_TOKEN, SECRET
 from tests.live_server import LiveServer
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from taskmanager.log_writer import LAST_SECONDS, QUEUE_BYTES, WHOLE_BYTES, LogWriter
+from taskmanager.telemetry.log_writer import LAST_SECONDS, QUEUE_BYTES, WHOLE_BYTES, LogWriter
 
 LINE = b'{"n": %6d, "text": "' + b"x" * 220 + b'"}\n'
 
@@ -177,7 +177,7 @@ def test_a_full_disk_is_told_of_when_there_is_room_again(pipe: Pipe, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("taskmanager.log_writer.os.write", fail)
+        patched.setattr("taskmanager.telemetry.log_writer.os.write", fail)
         writer.write((LINE % 1) * 3)
         writer.flush()
         writer.write(LINE % 2)
@@ -232,7 +232,7 @@ def test_a_line_in_the_middle_of_another_waits_for_nobody(pipe: Pipe) -> None:
 
 _FORK = """
 import os, threading
-from taskmanager.log_writer import LogWriter
+from taskmanager.telemetry.log_writer import LogWriter
 
 writer = LogWriter()
 writer.open(1, lambda lines: b"%d lines dropped\\n" % lines)
@@ -267,7 +267,7 @@ def test_a_fork_writes_its_own_lines_and_none_of_its_parent() -> None:
 
 _LAST_LINES = """
 import logging, structlog
-from taskmanager.observability import configure_logging
+from taskmanager.telemetry.logs import configure_logging
 
 configure_logging(readable=False)
 for number in range(1_000):

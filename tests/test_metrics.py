@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.database.database import SHARED_CONNECTIONS, Database
 from taskmanager.main import create_app
-from taskmanager.metrics import Metrics
+from taskmanager.telemetry.metrics import Metrics
 from tests.applications import started
 from tests.conftest import METRICS_TOKEN, SECRET, Person, make_settings
 from tests.live_server import LiveServer

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
 from taskmanager.database.database import SCHEMA_REVISION
-from taskmanager.schema_migrations import alembic_config, migrations_directory
+from taskmanager.database.schema_migrations import alembic_config, migrations_directory
 from tests.catalogue import catalogue_of
 from tests.databases import skip_without_superuser, temporary_database
 from tests.killed_migrations import Migrations, forked_migrations
@@ -195,10 +195,10 @@ class TestOldTransaction:
     async def test_one_that_holds_a_table_is_named_too(
         self, url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from taskmanager.migrating import TableLockedError, migrate_schema
+        from taskmanager.commands.migrating import TableLockedError, migrate_schema
 
         await migrate_to(url, "0001")
-        monkeypatch.setattr("taskmanager.migrating._TRIES", 2)
+        monkeypatch.setattr("taskmanager.commands.migrating._TRIES", 2)
         async with connection.transaction():
             await connection.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
             with pytest.raises(TableLockedError, match=f"locked by backend {connection.get_server_pid()} .report,"):
@@ -206,7 +206,7 @@ class TestOldTransaction:
         await asyncio.to_thread(migrate_schema, url)
 
     async def test_another_migration_is_named(self, url: str, connection: Connection, migrations: Migrations) -> None:
-        from taskmanager.migrating import _ADVISORY_LOCK
+        from taskmanager.commands.migrating import _ADVISORY_LOCK
 
         await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
         code, error = await asyncio.to_thread(migrations.run, url, patience_seconds=1)

@@ -16,8 +16,8 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from taskmanager.observability import AccessLog, LogHandler, log_request
-from taskmanager.request_context import CURRENT_REQUEST, RequestContext, current_timings
+from taskmanager.telemetry.logs import AccessLog, LogHandler, log_request
+from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext, current_timings
 from tests.conftest import Person, client_for
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -190,8 +190,8 @@ class TestTrace:
 def test_every_line_of_a_request_names_it() -> None:
     script = """
 import logging, structlog
-from taskmanager.observability import configure_logging
-from taskmanager.request_context import CURRENT_REQUEST, RequestContext
+from taskmanager.telemetry.logs import configure_logging
+from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext
 
 configure_logging(readable=False)
 logging.getLogger("uvicorn.error").info("outside")

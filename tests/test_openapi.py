@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskmanager.openapi import describe, render
+from taskmanager.commands.openapi import describe, render
 from tests.openapi_compatibility import COMMITTED, breaking_changes
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.database import Database
-from taskmanager.embedded_postgres import EmbeddedPostgres
+from taskmanager.database.schema_migrations import alembic_config
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.main import create_app
-from taskmanager.schema_migrations import alembic_config
 from tests.applications import started, without_lifespan
 from tests.conftest import PASSWORD, make_settings
 from tests.database_reports import SEQUENCE, WRITE_ALL, ask_readiness, execute, outcome, problems_of, readiness_of

@@ -11,8 +11,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from taskmanager.accounts import dependencies
+from taskmanager.http.routing import StrictRoute
 from taskmanager.main import create_app
-from taskmanager.routing import StrictRoute
 from tests.conftest import make_settings
 
 API = "/api/v1"

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import taskmanager
 from taskmanager.database.database import SCHEMA_REVISION, Base, Database, SchemaError
+from taskmanager.database.schema_migrations import alembic_config, migrations_directory
 from taskmanager.main import create_app
-from taskmanager.schema_migrations import alembic_config, migrations_directory
 from tests.applications import started
 from tests.catalogue import catalogue_of, without_extensions, without_version
 from tests.conftest import make_settings

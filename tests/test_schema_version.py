@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import make_url
 
 from taskmanager.database.database import SCHEMA_REVISION, Database, SchemaError
-from taskmanager.schema_migrations import alembic_config
+from taskmanager.database.schema_migrations import alembic_config
 from tests.catalogue import Catalogue, catalogue_of, without_extensions, without_version
 from tests.conftest import make_settings
 from tests.databases import skip_without_superuser, temporary_database

@@ -225,7 +225,7 @@ def test_a_logged_exception_shows_no_values(readable: bool) -> None:
     # The value comes from outside, so that no line of source shows it.
     script = """
 import os, sys, structlog
-from taskmanager.observability import configure_logging
+from taskmanager.telemetry.logs import configure_logging
 
 def check(password):
     raise ValueError("no good")

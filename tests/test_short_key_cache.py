@@ -2,7 +2,7 @@
 
 from taskmanager.http.cors import Cors
 from taskmanager.short_key_cache import LONGEST_KEY, cache_short_keys
-from taskmanager.tasks.list_statements import SHARED_PAGES, Shape, page_alone
+from taskmanager.tasks.listing.statements import SHARED_PAGES, Shape, page_alone
 from taskmanager.tasks.schemas import TaskSort
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from taskmanager.embedded_postgres import EmbeddedPostgres
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 
 PARENT = """
 import os, signal, sys
 from pathlib import Path
-from taskmanager.embedded_postgres import EmbeddedPostgres
-from taskmanager.supervisor import run_with_database
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
+from taskmanager.server.supervisor import run_with_database
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup around the tests would have it ignored
 if len(sys.argv) > 3:
     os.open(sys.argv[3], os.O_RDWR)  # the first terminal a session's leader opens becomes its own

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from taskmanager.observability import log_request
+from taskmanager.telemetry.logs import log_request
 from tests.applications import started
 from tests.conftest import SECRET, Person, make_settings
 from tests.live_server import LiveServer

@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 
 from taskmanager.database.database import Database, WriteSession
-from taskmanager.dependencies import Transaction, open_transaction
 from taskmanager.errors import ProjectArchivedError
 from taskmanager.field_types import ResponseModel
+from taskmanager.http.dependencies import Transaction, open_transaction
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import Person, client_for, make_settings, recorded_statements

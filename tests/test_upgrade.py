@@ -21,7 +21,7 @@ from alembic import command
 from sqlalchemy import make_url
 
 from taskmanager.database.database import SCHEMA_REVISION
-from taskmanager.schema_migrations import alembic_config
+from taskmanager.database.schema_migrations import alembic_config
 from tests.catalogue import catalogue_of, without_version
 from tests.conftest import SECRET
 from tests.credentials import API

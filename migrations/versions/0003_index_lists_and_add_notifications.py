@@ -6,7 +6,7 @@ Revision: 0003, after 0002.
 import sqlalchemy as sa
 from alembic import op
 
-from taskmanager.schema_migrations import build_index, drop_index
+from taskmanager.database.schema_migrations import build_index, drop_index
 
 revision = "0003"
 down_revision = "0002"

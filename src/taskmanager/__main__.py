@@ -7,7 +7,7 @@ def main() -> None:
     """Import the command line, then run it."""
     # What is imported stays. To look through it for garbage again and again takes a tenth of the time.
     gc.disable()
-    from taskmanager.cli import main as run  # noqa: PLC0415
+    from taskmanager.commands.cli import main as run  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()

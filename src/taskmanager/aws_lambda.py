@@ -14,7 +14,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from mangum.types import LambdaContext, LambdaEvent
 
 from taskmanager.main import create_configured_app
-from taskmanager.observability import log_writer
+from taskmanager.telemetry.logs import log_writer
 
 
 def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from taskmanager.database.database import Database
 from taskmanager.database.driver_errors import is_transient
-from taskmanager.observability import log_request, log_writer
+from taskmanager.telemetry.logs import log_request, log_writer
 
 
 @asynccontextmanager

@@ -14,43 +14,43 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from taskmanager.accounts.authentication import CallerAuthentication
 from taskmanager.accounts.callers import Callers, RequestReads
 from taskmanager.accounts.dependencies import authenticate, authenticate_account
-from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
-from taskmanager.client_addresses import ClientAddresses
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
 from taskmanager.database.reads import Reads
 from taskmanager.database.sharing import SharedConnections
-from taskmanager.dependencies import KnownVersions, Pager, get_known_versions, get_pager, get_reads, get_settings
 from taskmanager.documentation.pages import add_documentation
-from taskmanager.draining import Drain
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
 from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
+from taskmanager.http.client_addresses import ClientAddresses
 from taskmanager.http.cors import Cors
+from taskmanager.http.dependencies import KnownVersions, Pager, get_known_versions, get_pager, get_reads, get_settings
 from taskmanager.http.dispatch import Endpoint, RouteTable
+from taskmanager.http.draining import Drain
 from taskmanager.http.front import Front, Surroundings
+from taskmanager.http.pagination import CursorSigner
+from taskmanager.http.problems import problem_schemas
 from taskmanager.lifespan import run_lifespan
-from taskmanager.metrics import Metrics
 from taskmanager.notifications.routes import router as notifications_router
-from taskmanager.observability import configure_logging, log_writer
-from taskmanager.pagination import CursorSigner
-from taskmanager.problems import problem_schemas
-from taskmanager.projects.member_routes import router as members_router
+from taskmanager.projects.members.routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.settings import Settings
 from taskmanager.shortcuts import ShortcutMiddleware
-from taskmanager.tasks.bulk_routes import router as bulk_router
+from taskmanager.tasks.bulk.routes import router as bulk_router
 from taskmanager.tasks.routes import project_router as project_tasks_router
 from taskmanager.tasks.routes import router as tasks_router
 from taskmanager.tasks.search_index import SearchIndexUpkeep
 from taskmanager.tasks.shared_repository import SharedTasks
 from taskmanager.tasks.shortcuts import TaskShortcuts
-from taskmanager.tracing import TELEMETRY
+from taskmanager.telemetry.logs import configure_logging, log_writer
+from taskmanager.telemetry.metrics import Metrics
+from taskmanager.telemetry.tracing import TELEMETRY
 
 _CONDITIONS = frozenset({"If-Match", "If-None-Match"})
 _DESCRIPTION = """Tasks, projects and comments for web clients.

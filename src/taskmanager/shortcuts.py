@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskmanager.rate_limits.limiter import Decision, Key, RateLimiter
-from taskmanager.request_context import RequestTimings
+from taskmanager.telemetry.request_context import RequestTimings
 
 HeaderPairs = list[tuple[bytes, bytes]]
 _Caller = TypeVar("_Caller")

@@ -121,7 +121,7 @@ class TestLogin:
             raise OverloadedError("logins")
 
         with monkeypatch.context() as patch:
-            patch.setattr("taskmanager.accounts.passwords.PasswordHasher.verify", refuse)
+            patch.setattr("taskmanager.accounts.password.hashing.PasswordHasher.verify", refuse)
             assert await statuses(guarded, 15) == [503] * 15
         assert await statuses(guarded, 10, password=WRONG) == [401] * 10
 
@@ -137,7 +137,7 @@ class TestLogin:
         settings = make_settings(database_url=database_url, rate_limit_login_per_minute=1)
         async with started(create_app(settings)) as client:
             with monkeypatch.context() as patch:
-                patch.setattr("taskmanager.accounts.passwords.PasswordHasher.verify", hang)
+                patch.setattr("taskmanager.accounts.password.hashing.PasswordHasher.verify", hang)
                 task = asyncio.create_task(log_in(client, WRONG))
                 await asyncio.wait_for(hashing.wait(), 20)
                 task.cancel()

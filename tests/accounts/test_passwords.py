@@ -13,7 +13,7 @@ from argon2 import PasswordHasher as Argon2
 from argon2 import Type, extract_parameters
 from fastapi import FastAPI
 
-from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, StoredLogin
 from taskmanager.errors import OverloadedError
 from taskmanager.main import create_app

@@ -9,8 +9,8 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
+from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.main import create_app
-from taskmanager.schema_migrations import alembic_config
 from tests.applications import started, without_lifespan
 from tests.conftest import Person, make_settings
 from tests.databases import refusing_url, silent_url, temporary_database

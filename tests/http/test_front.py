@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from taskmanager.database.database import SHARED_CONNECTIONS, Database
 from taskmanager.database.statements import Statement
-from taskmanager.dependencies import AppReads, Transaction
+from taskmanager.http.dependencies import AppReads, Transaction
 from taskmanager.main import create_app
 from tests.applications import started
 from tests.conftest import Person, client_for, make_settings

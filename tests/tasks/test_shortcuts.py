@@ -15,7 +15,7 @@ from taskmanager.database.database import Database
 from taskmanager.database.reads import Reads
 from taskmanager.database.sharing import Coalescer
 from taskmanager.main import create_app
-from taskmanager.tasks.list_statements import MOST_COUNTED, SHARED_COUNTS
+from taskmanager.tasks.listing.statements import MOST_COUNTED, SHARED_COUNTS
 from tests.applications import started
 from tests.conftest import Person, SignUp, make_settings, recorded_statements
 from tests.rows import execute

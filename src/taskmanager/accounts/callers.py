@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from taskmanager.accounts.api_keys import PREFIX, hash_secret, read_key
+from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
 from taskmanager.accounts.repository import Account
 from taskmanager.accounts.scopes import Scope, includes
 from taskmanager.accounts.statements import good_session

@@ -7,16 +7,16 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm, SecurityScopes
 
-from taskmanager.accounts.api_keys import PREFIX, hash_secret, read_key
-from taskmanager.accounts.attempts import PasswordAttempts
+from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
 from taskmanager.accounts.callers import AccountCaller, Caller, Callers, Credential, read_credential
-from taskmanager.accounts.passwords import PasswordHasher
+from taskmanager.accounts.login.attempts import PasswordAttempts
+from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.scopes import DESCRIPTIONS, Scope
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.dependencies import AppSettings, RateLimitSubject, limit_requests
 from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
+from taskmanager.http.dependencies import AppSettings, RateLimitSubject, limit_requests
+from taskmanager.http.routing import refuse_unknown_query
 from taskmanager.rate_limits.limiter import Decision
-from taskmanager.routing import refuse_unknown_query
 
 _login_scopes = {scope.value: text for scope, text in DESCRIPTIONS.items() if scope is not Scope.ADMIN}
 _bearer_token = OAuth2PasswordBearer(

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
-from taskmanager.accounts import credentials, login
-from taskmanager.accounts.api_key_repository import ApiKeyReader, ApiKeyWriter, StoredApiKey
-from taskmanager.accounts.api_keys import PREFIX, hash_secret, new_secret, write_key
+from taskmanager.accounts.api_key.repository import ApiKeyReader, ApiKeyWriter, StoredApiKey
+from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, new_secret, write_key
 from taskmanager.accounts.callers import AccountCaller
 from taskmanager.accounts.dependencies import (
     AccountOwner,
@@ -19,7 +18,8 @@ from taskmanager.accounts.dependencies import (
     LoginForm,
     UserAgent,
 )
-from taskmanager.accounts.password_rules import check_password
+from taskmanager.accounts.login import credentials, login
+from taskmanager.accounts.password.rules import check_password
 from taskmanager.accounts.repository import AccountWriter
 from taskmanager.accounts.schemas import (
     ApiKeyCreate,
@@ -36,13 +36,13 @@ from taskmanager.accounts.schemas import (
     UserUpdate,
 )
 from taskmanager.accounts.scopes import Scope
-from taskmanager.accounts.session_repository import SessionReader, SessionWriter
-from taskmanager.dependencies import AppDatabase, AppReads, AppSettings, PageOf, Paging, Transaction
+from taskmanager.accounts.sessions.repository import SessionReader, SessionWriter
 from taskmanager.errors import AdministratorOnlyError, ScopeMissingError
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer, json_answer
-from taskmanager.problems import problems
-from taskmanager.routing import StrictRoute, api_router
+from taskmanager.http.dependencies import AppDatabase, AppReads, AppSettings, PageOf, Paging, Transaction
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import StrictRoute, api_router
 
 SessionId = Annotated[WrittenId, Path()]
 KeyId = Annotated[WrittenId, Path()]

@@ -5,7 +5,7 @@ from typing import Annotated
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
-from taskmanager.accounts.password_rules import MAX_CHARACTERS
+from taskmanager.accounts.password.rules import MAX_CHARACTERS
 from taskmanager.accounts.scopes import Scope
 from taskmanager.field_types import UNCHANGED, Line, Moment, RequestModel, ResponseModel, Timestamp
 

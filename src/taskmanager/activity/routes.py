@@ -4,11 +4,11 @@ from taskmanager.accounts.dependencies import ProjectsReader, TasksReader
 from taskmanager.accounts.scopes import Scope
 from taskmanager.activity.repository import ActivityReader
 from taskmanager.activity.schemas import EventList
-from taskmanager.dependencies import AppReads, PageOf, Paging
 from taskmanager.http.answers import JsonAnswer
-from taskmanager.problems import problems
+from taskmanager.http.dependencies import AppReads, PageOf, Paging
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import api_router
 from taskmanager.projects.routes import ProjectId
-from taskmanager.routing import api_router
 from taskmanager.tasks.routes import TaskId
 
 router = api_router("", tag="activity")

@@ -7,7 +7,7 @@ from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS
-from taskmanager.pagination import Page
+from taskmanager.http.pagination import Page
 
 _COLUMNS = "id, username, email, disabled, is_admin, created_at"
 

@@ -8,11 +8,11 @@ from taskmanager.accounts.dependencies import Administrator
 from taskmanager.accounts.schemas import UserRead
 from taskmanager.administration.repository import AdministrationReader, AdministrationWriter
 from taskmanager.administration.schemas import Done, UserList
-from taskmanager.dependencies import AppDatabase, AppReads, PageOf, Paging, Transaction
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer
-from taskmanager.problems import problems
-from taskmanager.routing import api_router
+from taskmanager.http.dependencies import AppDatabase, AppReads, PageOf, Paging, Transaction
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import api_router
 
 UserId = Annotated[WrittenId, Path()]
 

@@ -17,8 +17,8 @@ from taskmanager.database.statements import Statement
 from taskmanager.errors import NotAuthorError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS
-from taskmanager.pagination import Page
-from taskmanager.preconditions import NO_CONDITION, IfMatch
+from taskmanager.http.pagination import Page
+from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 
 _COLUMNS = "c.id, c.task_id, c.project_id, c.body, c.author_id, u.username, c.created_at, c.updated_at, c.version"

@@ -8,13 +8,13 @@ from fastapi import Path, Response
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter
 from taskmanager.comments.repository import CommentReader, CommentWriter
 from taskmanager.comments.schemas import CommentList, CommentRead, CommentText
-from taskmanager.dependencies import AppReads, Condition, IdempotentTransaction, Known, PageOf, Paging, Transaction
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer
-from taskmanager.preconditions import etag
-from taskmanager.problems import problems
+from taskmanager.http.dependencies import AppReads, Condition, IdempotentTransaction, Known, PageOf, Paging, Transaction
+from taskmanager.http.preconditions import etag
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import API_PREFIX, api_router
 from taskmanager.projects.roles import Role
-from taskmanager.routing import API_PREFIX, api_router
 from taskmanager.tasks.routes import TaskId
 
 CommentId = Annotated[WrittenId, Path()]

@@ -255,8 +255,7 @@ def _import_tables() -> None:
 
 
 def table_modules() -> list[str]:
-    """Return the names of the modules that declare tables: the models of every feature, and what belongs to none."""
+    """Return the names of the modules that declare tables: the models of every package that has some."""
     package = import_module(_PACKAGE)
-    features = (found.name for found in pkgutil.iter_modules(package.__path__, f"{_PACKAGE}.") if found.ispkg)
-    models = [f"{name}.models" for name in features if find_spec(f"{name}.models")]
-    return [*models, f"{_PACKAGE}.idempotency"]
+    packages = (found.name for found in pkgutil.iter_modules(package.__path__, f"{_PACKAGE}.") if found.ispkg)
+    return [f"{name}.models" for name in packages if find_spec(f"{name}.models")]

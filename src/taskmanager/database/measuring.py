@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection, ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
-from taskmanager.request_context import current_timings
+from taskmanager.telemetry.request_context import current_timings
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):

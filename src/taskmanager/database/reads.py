@@ -14,7 +14,7 @@ import asyncpg
 from taskmanager.database.database import ALONE_CONNECTIONS, Database, SharedConnection
 from taskmanager.database.sharing import CONNECTION_LOST, Coalescer, SharedConnections, Ticket, is_harmless
 from taskmanager.database.statements import Arguments, Statement
-from taskmanager.request_context import current_timings
+from taskmanager.telemetry.request_context import current_timings
 
 
 class Document(NamedTuple):

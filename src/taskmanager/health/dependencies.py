@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from taskmanager.dependencies import AppSettings
 from taskmanager.errors import InvalidTokenError, UnauthenticatedError
 from taskmanager.health.readiness import Readiness
-from taskmanager.metrics import Metrics
+from taskmanager.http.dependencies import AppSettings
+from taskmanager.telemetry.metrics import Metrics
 
 
 async def get_readiness(request: Request) -> Readiness:

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database, SchemaError
 from taskmanager.database.failures import failure_reason
-from taskmanager.draining import Drain
+from taskmanager.http.draining import Drain
 from taskmanager.settings import Settings
 
 _CACHE_SECONDS = 1.0

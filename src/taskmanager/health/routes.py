@@ -5,9 +5,9 @@ from fastapi import Response
 from taskmanager.errors import NotReadyError
 from taskmanager.health.dependencies import AppReadiness, ScrapedMetrics
 from taskmanager.health.schemas import Message, Status
-from taskmanager.metrics import MEDIA_TYPE
-from taskmanager.problems import problems
-from taskmanager.routing import plain_router
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import plain_router
+from taskmanager.telemetry.metrics import MEDIA_TYPE
 
 router = plain_router("", tag="health")
 

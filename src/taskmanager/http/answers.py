@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from taskmanager.preconditions import etag
+from taskmanager.http.preconditions import etag
 
 
 class JsonAnswer(Response):

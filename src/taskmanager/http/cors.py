@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from taskmanager.problems import Answer, problem_response
+from taskmanager.http.problems import Answer, problem_response
 from taskmanager.short_key_cache import cache_short_keys
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]

@@ -4,8 +4,8 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Scope
 
-from taskmanager.metrics import Metrics
-from taskmanager.problems import answer_to, problem_response, unavailable_cause
+from taskmanager.http.problems import answer_to, problem_response, unavailable_cause
+from taskmanager.telemetry.metrics import Metrics
 
 
 def error_response(error: Exception, scope: Scope, metrics: Metrics) -> Response:

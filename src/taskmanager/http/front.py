@@ -18,16 +18,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskmanager.database.driver_errors import sqlstate_of
-from taskmanager.draining import Drain
 from taskmanager.errors import ContentTooLargeError, OverloadedError
 from taskmanager.http.binding import MEANINGFUL_HEADERS, BoundRoute, NotPlainError, PlainRequest
 from taskmanager.http.cors import Cors, HeaderPairs
 from taskmanager.http.dispatch import FOUND, Endpoint, RouteTable
+from taskmanager.http.draining import Drain
 from taskmanager.http.failures import error_response
-from taskmanager.metrics import Metrics
-from taskmanager.observability import log_request
-from taskmanager.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
-from taskmanager.tracing import join_span, name_span
+from taskmanager.telemetry.logs import log_request
+from taskmanager.telemetry.metrics import Metrics
+from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
+from taskmanager.telemetry.tracing import join_span, name_span
 
 # Serialisation failure, deadlock.
 _LOST_TO_OTHERS: Final = frozenset({"40001", "40P01"})

@@ -6,8 +6,8 @@ from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
+from taskmanager.http.pagination import Page
 from taskmanager.notifications.schemas import NotificationRead
-from taskmanager.pagination import Page
 
 # One that tells of a task which is gone, or which the reader may not see any more, is not there.
 _VISIBLE = """

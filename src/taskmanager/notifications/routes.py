@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter
-from taskmanager.dependencies import AppReads, IdempotentTransaction, Paging
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer
+from taskmanager.http.dependencies import AppReads, IdempotentTransaction, Paging
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import api_router
 from taskmanager.notifications.repository import NotificationReader, NotificationWriter
 from taskmanager.notifications.schemas import NotificationList, NotificationQuery
-from taskmanager.problems import problems
-from taskmanager.routing import api_router
 
 NotificationId = Annotated[WrittenId, Path()]
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from taskmanager.events.schemas import Actor
 from taskmanager.field_types import ResponseModel, Timestamp
-from taskmanager.pagination import PageQuery
+from taskmanager.http.pagination import PageQuery
 
 
 class NotificationKind(StrEnum):

@@ -13,8 +13,8 @@ from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
-from taskmanager.pagination import Page
-from taskmanager.preconditions import NO_CONDITION, IfMatch
+from taskmanager.http.pagination import Page
+from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.schemas import ProjectCreate, ProjectRead, ProjectUpdate
 

@@ -6,7 +6,9 @@ from typing import Annotated
 from fastapi import Path, Response
 
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
-from taskmanager.dependencies import (
+from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
+from taskmanager.http.dependencies import (
     AppDatabase,
     AppReads,
     Condition,
@@ -16,14 +18,12 @@ from taskmanager.dependencies import (
     Paging,
     Transaction,
 )
-from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer
-from taskmanager.preconditions import etag
-from taskmanager.problems import problems
+from taskmanager.http.preconditions import etag
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import API_PREFIX, api_router
 from taskmanager.projects.repository import ProjectReader, ProjectWriter
 from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import ProjectCreate, ProjectList, ProjectRead, ProjectUpdate
-from taskmanager.routing import API_PREFIX, api_router
 
 ProjectId = Annotated[WrittenId, Path()]
 

@@ -14,7 +14,7 @@ from taskmanager.database.statements import Statement
 from taskmanager.errors import InvalidValueError, NotFoundError, StaleVersionError
 from taskmanager.events.repository import name_changes
 from taskmanager.events.statements import EVENT_COLUMNS
-from taskmanager.preconditions import NO_CONDITION, IfMatch
+from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 from taskmanager.tasks.statements import TASK_FIELDS, create_statement, task_as_json, task_columns, update_statement

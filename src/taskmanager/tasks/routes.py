@@ -6,7 +6,9 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter
-from taskmanager.dependencies import (
+from taskmanager.field_types import WrittenId
+from taskmanager.http.answers import JsonAnswer
+from taskmanager.http.dependencies import (
     AppReads,
     Condition,
     IdempotentTransaction,
@@ -16,15 +18,13 @@ from taskmanager.dependencies import (
     Paging,
     Transaction,
 )
-from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer
-from taskmanager.preconditions import IfMatch, etag
-from taskmanager.problems import problems
+from taskmanager.http.preconditions import IfMatch, etag
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import API_PREFIX, api_router
 from taskmanager.projects.repository import ProjectReader
 from taskmanager.projects.roles import Role
 from taskmanager.projects.routes import ProjectId
-from taskmanager.routing import API_PREFIX, api_router
-from taskmanager.tasks.list_repository import TaskListReader
+from taskmanager.tasks.listing.repository import TaskListReader
 from taskmanager.tasks.repository import TaskReader, TaskWriter
 from taskmanager.tasks.schemas import (
     ProjectTaskQuery,

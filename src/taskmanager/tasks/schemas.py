@@ -18,7 +18,7 @@ from taskmanager.field_types import (
     Timestamp,
     WrittenId,
 )
-from taskmanager.pagination import CursorText, Limit
+from taskmanager.http.pagination import CursorText, Limit
 
 
 class TaskStatus(StrEnum):

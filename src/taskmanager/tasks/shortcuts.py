@@ -10,8 +10,8 @@ from starlette.types import Scope
 from taskmanager.accounts.tokens import AccessClaims, TokenSigner
 from taskmanager.database.sharing import Ticket
 from taskmanager.errors import InvalidTokenError, MalformedHeaderError
-from taskmanager.preconditions import NO_CONDITION, IfMatch, etag, read_if_match
-from taskmanager.routing import API_PREFIX
+from taskmanager.http.preconditions import NO_CONDITION, IfMatch, etag, read_if_match
+from taskmanager.http.routing import API_PREFIX
 from taskmanager.shortcuts import Shortcut, ShortcutAnswer, ShortcutRequest
 from taskmanager.tasks.schemas import TaskCreate, TaskCreateAnywhere, TaskUpdate
 from taskmanager.tasks.shared_repository import ChangedTask, NewTask, SharedTasks, StoredTask

@@ -1,0 +1,97 @@
+"""Every statement on API keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.types import Text
+
+from taskmanager.accounts.api_key.written_keys import PREFIX
+from taskmanager.accounts.schemas import ApiKeyRead
+from taskmanager.database.database import WriteSession, statement
+from taskmanager.database.json_rows import after_key, json_object, json_page
+from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.statements import Statement
+from taskmanager.errors import NotFoundError
+from taskmanager.http.pagination import Page
+
+
+@dataclass(frozen=True)
+class StoredApiKey:
+    """An API key, without its secret."""
+
+    id: int
+    name: str
+    scopes: Sequence[str]
+    expires_at: datetime | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+_COLUMNS = "id, name, scopes, expires_at, created_at, last_used_at"
+
+_CREATE = statement(
+    f"""
+INSERT INTO api_keys (user_id, name, secret_hash, scopes, expires_at)
+VALUES (:user_id, :name, :secret_hash, :scopes, :expires_at) RETURNING {_COLUMNS}
+""",
+    scopes=ARRAY(Text),
+    expires_at=TIMESTAMP(timezone=True),
+)
+
+_NEXT = f"""
+SELECT {_COLUMNS}, created_at AS key_time, id AS key_id FROM api_keys
+WHERE user_id = :user_id AND {after_key("created_at", "id", descending=True)}
+ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+_LIST = Statement(
+    "list API keys",
+    json_page(_NEXT, json_object(ApiKeyRead, "row", prefix=f"concat('{PREFIX}', row.id, '_')"), descending=True),
+    shared=True,
+    most_shared=32,
+)
+
+_DELETE = statement("DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id")
+
+
+class ApiKeyReader:
+    """Reads API keys."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def list_page(self, page: Page, *, user_id: int) -> FoundPage:
+        """Return a page of a user's keys, newest first, as `json_page` has it."""
+        row = await self._reads.page(_LIST, **page.parameters, user_id=user_id)
+        assert row is not None  # an aggregate always gives a row
+        return row
+
+
+class ApiKeyWriter:
+    """Writes API keys."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def create(
+        self, *, user_id: int, name: str, secret_hash: bytes, scopes: Sequence[str], expires_at: datetime | None
+    ) -> StoredApiKey:
+        """Store a key."""
+        parameters = {
+            "user_id": user_id,
+            "name": name,
+            "secret_hash": secret_hash,
+            "scopes": list(scopes),
+            "expires_at": expires_at,
+        }
+        return StoredApiKey(**(await self._session.execute(_CREATE, parameters)).mappings().one())
+
+    async def delete(self, key_id: int, *, user_id: int) -> None:
+        """Delete one of a user's keys.
+
+        Raises:
+            NotFoundError: They have no such key.
+        """
+        if (await self._session.execute(_DELETE, {"key_id": key_id, "user_id": user_id})).one_or_none() is None:
+            raise NotFoundError("API key")

@@ -1,0 +1,81 @@
+"""Changing a password and deleting an account: both ask for the password first."""
+
+from pydantic import SecretStr
+
+from taskmanager.accounts.deletion.repository import AccountDeleter
+from taskmanager.accounts.password.hashing import PasswordHasher
+from taskmanager.accounts.password.rules import MAX_CHARACTERS, check_password
+from taskmanager.accounts.repository import Account, AccountReader, AccountWriter, StoredLogin
+from taskmanager.accounts.schemas import PasswordChange
+from taskmanager.accounts.sessions.repository import SessionWriter
+from taskmanager.database.database import Database
+from taskmanager.errors import InvalidValueError, OwnsSharedProjectsError, WrongPasswordError
+
+
+async def change_password(
+    account: Account,
+    change: PasswordChange,
+    *,
+    session_id: int | None,
+    min_characters: int,
+    database: Database,
+    hasher: PasswordHasher,
+) -> None:
+    """Store a new password and end all other logins of the account.
+
+    Raises:
+        InvalidValueError: The new password is not acceptable, not repeated, or the old one.
+        WrongPasswordError: The current password is not right.
+        OverloadedError: Too many passwords are being checked.
+    """
+    new = change.new_password.get_secret_value()
+    if new != change.confirm_password.get_secret_value():
+        raise InvalidValueError(("body", "confirm_password"), "must be the new password again")
+    if new == change.current_password.get_secret_value():
+        raise InvalidValueError(("body", "new_password"), "must differ from the current password")
+    check_password(
+        new,
+        field="new_password",
+        min_characters=min_characters,
+        username=account.username,
+        email=account.email,
+    )
+    async with hasher.turn():
+        login = await _confirm(account.id, change.current_password, database=database, hasher=hasher)
+        new_hash = await hasher.hash(new)
+    async with database.transaction() as transaction:
+        if not await AccountWriter(transaction).replace_hash(login, new_hash):
+            raise WrongPasswordError
+        await SessionWriter(transaction).revoke_others(user_id=account.id, kept_id=session_id)
+
+
+async def delete_account(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> None:
+    """Delete an account with its unshared projects; elsewhere its name goes and its contributions stay.
+
+    Raises:
+        WrongPasswordError: The password is not right.
+        OwnsSharedProjectsError: Projects with other members would be left without an owner.
+        OverloadedError: Too many passwords are being checked.
+    """
+    async with hasher.turn():
+        login = await _confirm(user_id, password, database=database, hasher=hasher)
+    async with database.long_transaction() as transaction:
+        deleter = AccountDeleter(transaction)
+        unshared, orphaned = await deleter.lock_projects(user_id=user_id)
+        if orphaned:
+            raise OwnsSharedProjectsError(orphaned)
+        if not await deleter.anonymise(user_id=user_id, password_hash=login.password_hash):
+            raise WrongPasswordError
+        await deleter.delete_projects(unshared, user_id=user_id)
+        await deleter.leave_projects(user_id=user_id)
+        await deleter.forget_authorship(user_id=user_id)
+
+
+async def _confirm(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> StoredLogin:
+    async with database.reader() as reader:
+        login = await AccountReader(reader).find_login_of(user_id)
+    given = password.get_secret_value()
+    matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
+    if login is None or not matches or len(given) > MAX_CHARACTERS:
+        raise WrongPasswordError
+    return login

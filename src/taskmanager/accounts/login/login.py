@@ -1,0 +1,79 @@
+"""Logging in, refreshing and logging out."""
+
+import re
+
+from taskmanager.accounts.password.hashing import PasswordHasher
+from taskmanager.accounts.password.rules import MAX_CHARACTERS
+from taskmanager.accounts.repository import AccountReader, AccountWriter
+from taskmanager.accounts.schemas import Token
+from taskmanager.accounts.sessions.repository import RefreshOutcome, SessionWriter
+from taskmanager.accounts.tokens import RefreshClaims, TokenSigner
+from taskmanager.database.database import Database
+from taskmanager.errors import InvalidTokenError, WrongLoginError
+
+_USERNAME = re.compile(r"[A-Za-z0-9_]{3,50}", re.ASCII)
+
+
+async def log_in(
+    *,
+    username: str,
+    password: str,
+    user_agent: str | None,
+    database: Database,
+    hasher: PasswordHasher,
+    signer: TokenSigner,
+) -> Token:
+    """Start a session for a user; no connection is held while the password is hashed.
+
+    Raises:
+        WrongLoginError: Unknown or disabled user, or wrong password; all take the same time.
+        OverloadedError: Too many logins are waiting.
+    """
+    async with hasher.turn():
+        # Asked for even where no such name can exist, so that the time tells nothing.
+        known_form = username if _USERNAME.fullmatch(username) else ""
+        async with database.reader() as reader:
+            login = await AccountReader(reader).find_login(known_form)
+        matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
+        if login is None or not matches or len(password) > MAX_CHARACTERS:
+            raise WrongLoginError
+        new_hash = await hasher.hash(password) if hasher.needs_rehash(login.password_hash) else None
+        async with database.transaction() as transaction:
+            writer = AccountWriter(transaction)
+            session_id = await writer.start_session(login, user_agent)
+            if new_hash is not None:
+                await writer.replace_hash(login, new_hash)
+        return _issue_tokens(signer, login.user_id, RefreshClaims(session_id, 0))
+
+
+async def refresh(token: str, *, database: Database, signer: TokenSigner, idle_days: int) -> Token:
+    """Exchange a refresh token for its successor and a new access token.
+
+    Raises:
+        InvalidTokenError: It is not ours, its login has ended, or it was spent before; then the login ends here.
+    """
+    claims = signer.read_refresh_token(token)
+    async with database.transaction() as transaction:
+        result = await SessionWriter(transaction).refresh(claims, idle_days=idle_days)
+    # Decided after the commit: raised inside, the error would take the revocation back.
+    if result is None or result.outcome in {RefreshOutcome.REUSED, RefreshOutcome.REFUSED}:
+        raise InvalidTokenError
+    return _issue_tokens(signer, result.user_id, RefreshClaims(claims.session_id, claims.generation + 1))
+
+
+async def log_out(token: str, *, database: Database, signer: TokenSigner) -> None:
+    """End the login of a refresh token; one that is not good changes nothing and tells nothing (RFC 7009)."""
+    try:
+        claims = signer.read_refresh_token(token)
+    except InvalidTokenError:
+        return
+    async with database.transaction() as transaction:
+        await SessionWriter(transaction).revoke_family(claims.session_id)
+
+
+def _issue_tokens(signer: TokenSigner, user_id: int, refresh_claims: RefreshClaims) -> Token:
+    return Token(
+        access_token=signer.access_token(user_id, refresh_claims.session_id),
+        expires_in=signer.access_token_seconds,
+        refresh_token=signer.refresh_token(refresh_claims),
+    )

@@ -1,0 +1,297 @@
+"""`taskmanager migrate`: takes its turn, makes sure that the database is this service's, and says what stopped it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import typer
+from alembic import command
+from alembic.util import CommandError
+from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from taskmanager.database import schema_migrations
+from taskmanager.database.checks import read_state
+from taskmanager.database.database import SCHEMA_REVISION, Base, SchemaError, is_known_revision
+from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.database.failures import describe_failure
+from taskmanager.database.schema_migrations import (
+    LOCK_NOT_AVAILABLE,
+    TABLE_LOCK_TIMEOUT_MS,
+    HeldUpError,
+    alembic_config,
+)
+from taskmanager.database.schema_version import FORMER_VERSION_TABLE, VERSION_TABLE, SchemaVersion, read_schema_version
+
+_ADVISORY_LOCK = 7_463_526_194_023_211
+# A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
+_TRIES = 14
+_PAUSE_SECONDS = 1.0
+_POLL_SECONDS = 0.1
+_SAY_AFTER_SECONDS = 10
+_DEADLOCK = "40P01"
+_DISK_FULL = "53100"
+# A connection refused, lost or not admitted, and a server that shuts down or is not set up.
+_UNREACHABLE_SQLSTATES = ("08", "28", "3D", "533", "57P")
+_AGAIN = "run `taskmanager migrate` again, it goes on from here"
+# Those of the connection have priority over what was set for the role or the database.
+_SERVER_SETTINGS = {
+    "application_name": "migration",
+    "statement_timeout": "0",
+    "lock_timeout": f"{TABLE_LOCK_TIMEOUT_MS}ms",
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
+_BACKEND = """
+    a.pid, a.usename AS role, coalesce(nullif(a.application_name, ''), a.backend_type) AS name,
+    CAST(extract(epoch FROM clock_timestamp() - a.xact_start) AS bigint) AS seconds
+"""
+_HOLDER = text(f"""
+    SELECT b.pid AS holder, {_BACKEND}
+    FROM unnest(pg_blocking_pids(:pid)) AS b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+    ORDER BY a.xact_start LIMIT 1
+""")
+_OTHER_MIGRATION = text(f"""
+    SELECT l.pid AS holder, {_BACKEND}
+    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.classid = CAST(CAST(:key AS bigint) >> 32 AS oid)
+      AND l.objid = CAST(CAST(:key AS bigint) & 4294967295 AS oid)
+""")
+_TAKEN_NAMES = text("""
+    SELECT relname FROM pg_class
+    WHERE relnamespace = to_regnamespace(quote_ident(current_schema())) AND relname = ANY(:names)
+    UNION
+    SELECT typname FROM pg_type
+    WHERE typnamespace = to_regnamespace(quote_ident(current_schema())) AND typname = ANY(:names)
+    ORDER BY 1
+""")
+_GRANTS = text(f"""
+    SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE CAST(CAST(grantee AS regrole) AS text) END AS grantee
+    FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner)))
+    WHERE oid = to_regclass('{VERSION_TABLE}') AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+      AND grantee <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
+""")
+
+
+class MigrationError(Exception):
+    """The migration did not come to its end; one line says why."""
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class TableLockedError(MigrationError):
+    """Another transaction held a table for longer than others should wait behind this one."""
+
+
+def migrate_schema(database_url: str) -> None:
+    """Bring the schema up to date; leave that of a newer version alone.
+
+    Raises:
+        MigrationError: It stopped; what is committed stays, and the next call goes on from there.
+        SchemaError: The database belongs to another application; nothing was written.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            command.upgrade(alembic_config(database_url), "head")
+        except TableLockedError:
+            if not tries_left:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        except CommandError as error:
+            raise MigrationError(str(error), exit_code=2) from error
+        except (SQLAlchemyError, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            raise _explained(_first(error)) from error
+        else:
+            return
+
+
+def _first(error: Exception) -> Exception:
+    # Of a lost connection the statement tells, then all that is to be put in order afterwards.
+    first, cause = error, error.__context__
+    while cause is not None:
+        first = cause if isinstance(cause, DBAPIError) else first
+        cause = cause.__context__
+    return first
+
+
+def _explained(error: Exception) -> MigrationError:
+    state = sqlstate_of(error)
+    if not isinstance(error, DBAPIError) or state is None or state.startswith(_UNREACHABLE_SQLSTATES):
+        return MigrationError(describe_failure(error), exit_code=2)
+    message = str(getattr(error.orig, "__cause__", None) or error.orig).partition("\n")[0]
+    if state == _DISK_FULL:
+        return MigrationError(f"the disk of the database is full ({message}): make room, then {_AGAIN}")
+    return MigrationError(f"the database stopped the migration ({message}): mend that, then {_AGAIN}")
+
+
+def _describe(backend: Row[Any]) -> str:
+    if not backend.holder:
+        return "a prepared transaction (see pg_prepared_xacts)"
+    if backend.pid is None:
+        return f"backend {backend.holder}"
+    # Of another role's backend only those with more rights see the times.
+    since = "" if backend.seconds is None else f", its transaction open for {backend.seconds} s"
+    return f"backend {backend.holder} ({backend.name}, role {backend.role}{since})"
+
+
+class _Watch:
+    """Looks over a connection of its own for what the migration waits for."""
+
+    def __init__(self, engine: AsyncEngine, pid: int) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._pid = pid
+        self._stopped = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+        self._since: tuple[int, float] | None = None
+        self.holder: str | None = None
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        self._stopped.set()
+        await self._task
+
+    async def _run(self) -> None:
+        # Without it the migration goes on as well, and an error names nobody.
+        with suppress(Exception):
+            async with self._engine.connect() as connection:
+                while not self._stopped.is_set():
+                    found = (await connection.execute(_HOLDER, {"pid": self._pid})).one_or_none()
+                    self._note(found)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopped.wait(), _POLL_SECONDS)
+
+    def _note(self, found: Row[Any] | None) -> None:
+        if found is None:
+            self._since = None
+            return
+        self.holder = _describe(found)
+        if self._since is None or self._since[0] != found.holder:
+            self._since = (found.holder, time.monotonic() + _SAY_AFTER_SECONDS)
+        elif time.monotonic() > self._since[1]:
+            typer.echo(f"taskmanager: waiting for {self.holder}", err=True)
+            self._since = (found.holder, float("inf"))
+
+
+@asynccontextmanager
+async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnection]:
+    """Yield the connection of the one migration that may run in a database at a time.
+
+    Raises:
+        MigrationError: Another migration is running, or another transaction held this one up.
+        sqlalchemy.exc.DBAPIError: The server refused.
+        OSError: The server cannot be reached.
+    """
+    engine = create_async_engine(
+        database_url, poolclass=NullPool, connect_args={"timeout": 5, "server_settings": _SERVER_SETTINGS}
+    )
+    try:
+        async with engine.connect() as connection:
+            await _let_the_server_notice_an_end(connection)
+            await _take_turn(connection)
+            pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            await connection.commit()
+            watch = _Watch(engine, pid)
+            try:
+                yield connection
+            except HeldUpError as error:
+                holder = watch.holder or "an older transaction"
+                message = f"waited {schema_migrations.PATIENCE_SECONDS} s for {holder}: end that, then {_AGAIN}"
+                raise MigrationError(message) from error
+            except DBAPIError as error:
+                if sqlstate_of(error) not in {LOCK_NOT_AVAILABLE, _DEADLOCK}:
+                    raise
+                holder = watch.holder or "another transaction"
+                raise TableLockedError(f"a table stayed locked by {holder}: end that, then {_AGAIN}") from error
+            finally:
+                await watch.stop()
+    finally:
+        await engine.dispose()
+
+
+async def _let_the_server_notice_an_end(connection: AsyncConnection) -> None:
+    # The statement of a process that was killed ends soon, instead of letting the next migration wait for its end.
+    with suppress(DBAPIError):  # not on Windows
+        await connection.execute(text("SET client_connection_check_interval = '2s'"))
+        await connection.commit()
+        return
+    await connection.rollback()
+
+
+async def _take_turn(connection: AsyncConnection) -> None:
+    # Polled: waiting inside pg_advisory_lock would deadlock with CREATE INDEX CONCURRENTLY,
+    # which waits for every transaction that holds a snapshot. Closing the connection gives the lock back.
+    patience = schema_migrations.PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
+    key = {"key": _ADVISORY_LOCK}
+    while not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key)).scalar():
+        await connection.commit()
+        if time.monotonic() > deadline:
+            other = (await connection.execute(_OTHER_MIGRATION, key)).first()
+            named = f", {_describe(other)}" if other else ""
+            raise MigrationError(f"waited {patience} s for another migration{named}: {_AGAIN}")
+        await asyncio.sleep(_POLL_SECONDS)
+    await connection.commit()
+
+
+async def take_over(connection: AsyncConnection, names: Collection[str]) -> str | None:
+    """Have the revision in our own version table from now on, and return it, or None if no migration has run.
+
+    Versions that know only Alembic's own table go on: in its place there is a view of ours that can be written.
+
+    Args:
+        connection: Outside of a transaction.
+        names: Of all tables and indexes that the migrations make.
+
+    Raises:
+        SchemaError: The database, or one of the names, belongs to another application; nothing was written.
+    """
+    async with connection.begin():
+        state = await read_state(connection, Base.metadata)
+        for fault in state.server_faults():
+            raise SchemaError(fault)
+        found = await read_schema_version(connection)
+        if found.refusal:
+            raise SchemaError(found.refusal)
+        if found.revision is None or (found.revision != SCHEMA_REVISION and is_known_revision(found.revision)):
+            for fault in state.creation_faults():
+                raise SchemaError(fault)
+        if found.revision is None and (taken := await _taken(connection, names)):
+            shown = ", ".join(taken[:3]) + (" and others" if len(taken) > 3 else "")
+            raise SchemaError(
+                f"the database has {shown} of another application, or of this service without its {VERSION_TABLE}: "
+                "DATABASE_URL must name a database of its own"
+            )
+        await _keep_revision(connection, found)
+    return found.revision
+
+
+async def _taken(connection: AsyncConnection, names: Collection[str]) -> list[str]:
+    return list((await connection.execute(_TAKEN_NAMES, {"names": list(names)})).scalars())
+
+
+async def _keep_revision(connection: AsyncConnection, found: SchemaVersion) -> None:
+    if found.table == VERSION_TABLE:
+        return
+    schema = ""
+    if found.table == FORMER_VERSION_TABLE:
+        schema = f"{found.schema}."
+        await connection.execute(text(f"ALTER TABLE {schema}{FORMER_VERSION_TABLE} RENAME TO {VERSION_TABLE}"))
+    else:
+        key = f"CONSTRAINT {VERSION_TABLE}_pkey PRIMARY KEY"
+        await connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32) NOT NULL {key})"))
+        if await _taken(connection, [FORMER_VERSION_TABLE]):
+            return
+    view = f"{schema}{FORMER_VERSION_TABLE}"
+    await connection.execute(text(f"CREATE VIEW {view} AS SELECT version_num FROM {schema}{VERSION_TABLE}"))
+    for grant in (await connection.execute(_GRANTS)).all():
+        await connection.execute(text(f"GRANT {grant.privilege_type} ON {view} TO {grant.grantee}"))

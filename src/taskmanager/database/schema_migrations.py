@@ -1,0 +1,89 @@
+"""Where the migrations lie, how Alembic is configured, and what migrations use to index large tables."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import op
+from alembic.config import Config
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from taskmanager.database.driver_errors import sqlstate_of
+
+# Shorter than a request waits for a lock: while a migration waits for a table, all others queue behind it.
+TABLE_LOCK_TIMEOUT_MS = 500
+# What runs CONCURRENTLY makes nobody wait while it waits for older transactions, so it can be patient.
+PATIENCE_SECONDS = 600
+LOCK_NOT_AVAILABLE = "55P03"
+_PACKAGE = Path(__file__).parents[1]
+_INDEX = text("""
+    SELECT indisvalid AS is_valid, CAST(CAST(indrelid AS regclass) AS text) AS "table",
+           pg_get_indexdef(indexrelid, 0, true) AS statement
+    FROM pg_index WHERE indexrelid = to_regclass(:name)
+""")
+
+
+class HeldUpError(Exception):
+    """An older transaction has not ended within PATIENCE_SECONDS."""
+
+
+def migrations_directory() -> Path:
+    """Return the folder of the migrations: inside the package when installed, beside `src` in a checkout."""
+    installed = _PACKAGE / "migrations"
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "migrations"
+
+
+def alembic_config(database_url: str | None = None) -> Config:
+    """Return Alembic's configuration, pointing at our migrations and, if given, at one database."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def build_index(name: str, definition: str) -> None:
+    """Build an index from within a migration, while others write; commits what the migration has done before.
+
+    After an interruption it goes on: an index that is complete stays, an invalid one is built again.
+
+    Args:
+        name: Of the index.
+        definition: What follows ON, as `pg_get_indexdef(..., 0, true)` writes it: `tasks USING btree (created_at)`.
+            Written in another way the index is the same, but is built again after each interruption.
+
+    Raises:
+        HeldUpError: An older transaction stayed open.
+        sqlalchemy.exc.DBAPIError: The server refused, for example because another table has an index of that name.
+    """
+    with _patiently():
+        there = None if op.get_context().as_sql else op.get_bind().execute(_INDEX, {"name": name}).one_or_none()
+        if there and there.is_valid and there.statement == f"CREATE INDEX {name} ON {definition}":
+            return
+        if op.get_context().as_sql or (there and there.table == definition.partition(" ")[0]):
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
+
+
+def drop_index(name: str) -> None:
+    """Drop an index from within a migration, while others write; commits what the migration has done before.
+
+    Raises:
+        HeldUpError: An older transaction stayed open.
+    """
+    with _patiently():
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+@contextmanager
+def _patiently() -> Iterator[None]:
+    context = op.get_context()
+    try:
+        with context.autocommit_block():
+            op.execute(f"SET lock_timeout = '{PATIENCE_SECONDS}s'")
+            yield
+            op.execute(f"SET lock_timeout = '{TABLE_LOCK_TIMEOUT_MS}ms'")
+    except DBAPIError as error:
+        if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
+            raise
+        raise HeldUpError from error

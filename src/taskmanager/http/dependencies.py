@@ -1,0 +1,211 @@
+"""What handlers of every feature ask for, as annotated aliases."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii as quote
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request, Response
+from starlette.types import Scope
+
+from taskmanager.database.database import Database, WriteSession
+from taskmanager.database.reads import Document, FoundPage, Reads
+from taskmanager.errors import RateLimitedError
+from taskmanager.http.answers import JsonAnswer, NotModified
+from taskmanager.http.client_addresses import ClientAddresses, rate_limit_subject
+from taskmanager.http.pagination import CursorSigner, Page, PageQuery, kept_parameters, next_link, read_page
+from taskmanager.http.preconditions import IfMatch, matches_known, read_if_match
+from taskmanager.idempotency.store import (
+    PENDING_ANSWER,
+    IdempotencyStore,
+    PendingAnswer,
+    ReplayError,
+    RequestIdentity,
+    read_idempotency_key,
+)
+from taskmanager.rate_limits.limiter import Key, RateLimiter
+from taskmanager.settings import Settings
+
+
+async def get_settings(request: Request) -> Settings:
+    """Return the application's settings."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def get_database(request: Request) -> Database:
+    """Return the application's database."""
+    database: Database = request.app.state.database
+    return database
+
+
+AppSettings = Annotated[Settings, Depends(get_settings)]
+AppDatabase = Annotated[Database, Depends(get_database)]
+
+
+async def get_rate_limit_subject(request: Request) -> str:
+    """Return what the limits of a client's address are kept by."""
+    addresses: ClientAddresses = request.app.state.client_addresses
+    return rate_limit_subject(addresses.find(request.scope))
+
+
+RateLimitSubject = Annotated[str, Depends(get_rate_limit_subject)]
+
+
+async def limit_requests(request: Request, key: Key) -> None:
+    """Count a request, whose answer then tells what is left; one that is run again counts once.
+
+    Raises:
+        RateLimitedError: The caller has made all the requests of this window.
+    """
+    if hasattr(request.state, "rate_limit"):
+        return
+    limiter: RateLimiter = request.app.state.rate_limiter
+    request.state.rate_limit = decision = limiter.try_take(key) or await limiter.take(key)
+    if not decision.admitted:
+        raise RateLimitedError("requests", decision.reset_seconds)
+
+
+async def open_transaction(database: AppDatabase) -> AsyncIterator[WriteSession]:
+    """Yield the request's transaction; it is committed before the first byte of the answer."""
+    async with database.transaction() as session:
+        yield session
+
+
+async def get_reads(request: Request) -> Reads:
+    """Return what runs the reads of all requests."""
+    reads: Reads = request.app.state.reads
+    return reads
+
+
+async def get_if_match(
+    settings: AppSettings,
+    if_match: Annotated[
+        str | None, Header(alias="If-Match", description="Change it at this version only, that of the ETag; else 412.")
+    ] = None,
+) -> IfMatch:
+    """Return which versions the request may replace."""
+    return read_if_match(if_match, required=settings.require_if_match)
+
+
+@dataclass(frozen=True)
+class KnownVersions:
+    """What the client has already (If-None-Match)."""
+
+    tags: str | None
+
+    async def answer(
+        self, find: Callable[[], Awaitable[Document]], find_version: Callable[[], Awaitable[int]]
+    ) -> Response:
+        """Return what `find` finds; or 304 if the client has the version of it, without reading the rest."""
+        if self.tags is not None and matches_known(self.tags, version := await find_version()):
+            return NotModified(version)
+        found = await find()
+        return JsonAnswer(found.body, version=found.version)
+
+
+async def get_known_versions(
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="Answer 304 if this is its version still.")
+    ] = None,
+) -> KnownVersions:
+    """Return the versions that the client has."""
+    return KnownVersions(if_none_match)
+
+
+class Pager:
+    """Reads the cursor of a request, and leads to the next page."""
+
+    def __init__(self, signer: CursorSigner, scope: Scope) -> None:
+        self.signer = signer
+        self._scope = scope
+
+    def start(self, query: PageQuery, binding: str) -> Page:
+        """Return what to read of a list in order of (time, id); `binding` names list, filter and user.
+
+        Raises:
+            InvalidCursorError: The cursor is not one of this list.
+        """
+        return read_page(query, self.signer, binding)
+
+    def answer(self, name: str, page: FoundPage, limit: int, binding: str, *, more: str = "") -> JsonAnswer:
+        """Return a page that was found, its elements under `name`; `more` are other fields, each with `,`.
+
+        The answer links to the next page, if there is one.
+        """
+        cursor = None
+        if page.found > limit:
+            cursor = self.signer.write([page.last_time, page.last_id], binding)
+        tail = f'],{more}"next_cursor":{"null" if cursor is None else quote(cursor)}}}'
+        body = b'{"%b":[%b%b' % (name.encode(), page.items, tail.encode())
+        return JsonAnswer(body, link=self.link(cursor))
+
+    def link(self, cursor: str | None) -> str | None:
+        """Return the `Link` header to the next page, if there is one."""
+        if cursor is None:
+            return None
+        return next_link(self._scope["path"], kept_parameters(self._scope["query_string"]), cursor)
+
+
+async def get_pager(request: Request) -> Pager:
+    """Return what turns pages."""
+    return Pager(request.app.state.cursor_signer, request.scope)
+
+
+@dataclass(frozen=True)
+class IdempotentWrite:
+    """The transaction of a POST, whose answer may be stored for a retry."""
+
+    session: WriteSession
+    pending: PendingAnswer | None
+
+    def allow_replay(self, project_id: int, role: str) -> None:
+        """Replay the answer only to the caller while they have at least this role in the project."""
+        if self.pending is not None:
+            self.pending.allow_replay(project_id, role)
+
+
+# Function scope ends the block before the response is sent. With the default scope the client
+# would have its 201 before COMMIT ran, and a failed commit would never be told.
+Transaction = Annotated[WriteSession, Depends(open_transaction, scope="function")]
+
+
+async def open_idempotent_transaction(
+    request: Request,
+    session: Transaction,
+    idempotency_key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="Sent again with this key, the request has one effect and answer."),
+    ] = None,
+) -> IdempotentWrite:
+    """Return the request's transaction; a request that was answered before ends here.
+
+    Must stand behind the caller in a handler's signature.
+
+    Raises:
+        ReplayError: The answer is stored.
+        IdempotencyKeyInUseError: The same request is running now.
+        IdempotencyKeyReusedError: The key was used for another body.
+        NotFoundError: The caller may not see what was made any more.
+        RoleTooLowError: The caller may not make it any more.
+    """
+    key = read_idempotency_key(idempotency_key)
+    if key is None:
+        return IdempotentWrite(session, None)
+    fingerprint = sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
+    identity = RequestIdentity(request.state.user_id, request.method, request.url.path, key, fingerprint)
+    store = IdempotencyStore(session)
+    if answer := await store.find(identity):
+        raise ReplayError(answer)
+    pending = PendingAnswer(store, identity)
+    setattr(request.state, PENDING_ANSWER, pending)
+    return IdempotentWrite(session, pending)
+
+
+IdempotentTransaction = Annotated[IdempotentWrite, Depends(open_idempotent_transaction, scope="function")]
+Condition = Annotated[IfMatch, Depends(get_if_match)]
+Known = Annotated[KnownVersions, Depends(get_known_versions)]
+Paging = Annotated[Pager, Depends(get_pager)]
+PageOf = Annotated[PageQuery, Query()]
+AppReads = Annotated[Reads, Depends(get_reads)]

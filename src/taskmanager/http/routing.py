@@ -1,0 +1,180 @@
+"""The route class of the whole API, strict about bodies and queries, and its routers."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from functools import cached_property
+from typing import Any, Final, NoReturn, get_origin
+
+from fastapi import APIRouter, params
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from taskmanager.errors import (
+    MalformedBodyError,
+    RepeatedQueryParameterError,
+    UnknownQueryParameterError,
+    UnsupportedContentTypeError,
+)
+from taskmanager.http.preconditions import read_if_match
+from taskmanager.idempotency.store import (
+    PENDING_ANSWER,
+    PendingAnswer,
+    ReplayError,
+    StoredAnswer,
+    read_idempotency_key,
+)
+
+API_PREFIX: Final = "/api/v1"
+_RESERVED = frozenset({"bulk"})
+_JSON = "application/json"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(body: bytes) -> Any:
+    """Read a JSON document strictly: UTF-8 only, no NaN or Infinity (RFC 8259).
+
+    Raises:
+        MalformedBodyError: The bytes are not such a document, or nest too deeply to be read.
+    """
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedBodyError("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBodyError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except ValueError as error:
+        raise MalformedBodyError(str(error)) from None
+    except RecursionError:
+        raise MalformedBodyError("the document nests too deeply") from None
+
+
+class StrictRequest(Request):
+    """A request whose JSON body is read strictly."""
+
+    async def json(self) -> Any:
+        """Return the body's JSON document.
+
+        Raises:
+            MalformedBodyError: The body is not a JSON document in UTF-8.
+        """
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route that answers a wrong content type (415) and a malformed body or header (400) before anything else.
+
+    Headers are read where the route documents a 400. It also stores the answer to a request with an Idempotency-Key,
+    and gives the stored one.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler so that the body is checked before any dependency runs."""
+        handle = super().get_route_handler()
+        accepted: tuple[str, ...] = ()
+        if self.body_field is not None:
+            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (_JSON,)
+        reads_headers = 400 in self.responses
+
+        async def handle_strictly(request: Request) -> Response:
+            strict = StrictRequest(request.scope, request.receive)
+            if accepted:
+                await _check_body(strict, accepted)
+            if reads_headers:
+                read_if_match(strict.headers.get("if-match"))
+                read_idempotency_key(strict.headers.get("idempotency-key"))
+            try:
+                response = await handle(strict)
+            except ReplayError as replay:
+                return _replayed(replay.answer)
+            pending: PendingAnswer | None = getattr(strict.state, PENDING_ANSWER, None)
+            if pending is not None:
+                # The transaction is still open: FastAPI commits it after this function has returned.
+                await pending.store(StoredAnswer(response.status_code, dict(response.headers), bytes(response.body)))
+            return response
+
+        return handle_strictly
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a request, but never take a word that another route spells out for an id."""
+        match, child_scope = super().matches(scope)
+        if match is not Match.NONE and not _RESERVED.isdisjoint(child_scope["path_params"].values()):
+            return Match.NONE, {}
+        return match, child_scope
+
+    @cached_property
+    def query_parameters(self) -> dict[str, bool]:
+        """The query parameters that this route knows, and whether each may be repeated."""
+        return dict(_query_parameters(self.dependant))
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of a route's operation: camelCase, as generated clients name their methods."""
+    first, *rest = route.name.split("_")
+    suffix = "ByPut" if first == "update" and "PUT" in (route.methods or ()) else ""  # PUT and PATCH share a handler
+    return first + "".join(word.capitalize() for word in rest) + suffix
+
+
+def plain_router(prefix: str, *, tag: str) -> APIRouter:
+    """Return a router of strict routes below a prefix, described under a tag."""
+    return APIRouter(prefix=prefix, route_class=StrictRoute, tags=[tag], generate_unique_id_function=operation_id)
+
+
+def api_router(prefix: str, *, tag: str) -> APIRouter:
+    """Return a router of strict routes below a prefix of the API, described under a tag."""
+    return plain_router(f"{API_PREFIX}{prefix}", tag=tag)
+
+
+async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await request.body()
+    if content_type in accepted:
+        if body and accepted == (_JSON,):
+            await request.json()
+    elif body:
+        raise UnsupportedContentTypeError(" or ".join(accepted))
+
+
+def _replayed(answer: StoredAnswer) -> Response:
+    headers = {**answer.headers, "Idempotency-Replayed": "true"}
+    return Response(answer.body, status_code=answer.status, headers=headers)
+
+
+def _query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    for field in dependant.query_params:
+        annotation = field.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            for name, one in annotation.model_fields.items():
+                yield name, get_origin(one.annotation) is list
+        else:
+            yield field.alias, get_origin(annotation) is list
+    for dependency in dependant.dependencies:
+        yield from _query_parameters(dependency)
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """Check the names in a request's query.
+
+    Raises:
+        UnknownQueryParameterError: The route does not know some of them.
+        RepeatedQueryParameterError: Some that have a single value are given more than once.
+    """
+    if request.scope["query_string"]:
+        route: StrictRoute = request.scope["route"]
+        known = route.query_parameters
+        if unknown := sorted(request.query_params.keys() - known.keys()):
+            raise UnknownQueryParameterError(unknown)
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        if repeated := sorted(name for name, times in given.items() if times > 1 and not known[name]):
+            raise RepeatedQueryParameterError(repeated)

@@ -1,0 +1,39 @@
+"""OpenTelemetry by FastAPI's own telemetry; here is only what it cannot know by itself.
+
+FastAPI exports spans, metrics and logs over OTLP once OTEL_EXPORTER_OTLP_ENDPOINT is set and the extra `otel` is
+installed. Otherwise nothing of OpenTelemetry is imported but its API, which FastAPI always does.
+"""
+
+from typing import Any, Final
+
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry import trace
+from starlette.types import Scope
+
+from taskmanager.telemetry.request_context import RequestContext
+
+# What asks every few seconds would drown the rest.
+_UNTRACED: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+
+
+def _is_untraced(scope: Any) -> bool:
+    return scope.get("path") in _UNTRACED
+
+
+TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "exclude": _is_untraced}
+
+
+def join_span(scope: Scope, request: RequestContext) -> None:
+    """Let the log lines of a request name the span that FastAPI has begun for it, if it did."""
+    if scope.get("fastapi.telemetry") is not None:
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            request.trace_id, request.span_id = f"{span.trace_id:032x}", f"{span.span_id:016x}"
+
+
+def name_span(scope: Scope, route: str | None) -> None:
+    """Name the span of a request by the template of its route, for routes that FastAPI's router did not find."""
+    if route is not None and scope.get("fastapi.telemetry") is not None:
+        span = trace.get_current_span()
+        span.set_attribute("http.route", route)
+        span.update_name(f"{scope['method']} {route}")
