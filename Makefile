@@ -52,10 +52,10 @@ migration: .venv/.synced ## Start a new migration: make migration NAME="add labe
 	$(BIN)/python -c 'import sys; from alembic import command; from taskmanager.database.schema_migrations import alembic_config; command.revision(alembic_config(), message=sys.argv[1])' "$(NAME)"
 
 openapi: .venv/.synced ## Write docs/openapi.json; refuses what breaks clients unless ALLOW_BREAKING=1
-	$(BIN)/python -m tests.openapi_compatibility
+	$(BIN)/python -m tests.support.openapi_compatibility
 
 fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (15 to 40 minutes)
-	FUZZ_EXAMPLES=480 $(BIN)/pytest -q -n 2 -rP tests/test_fuzz.py
+	FUZZ_EXAMPLES=480 $(BIN)/pytest -q -n 2 -rP tests/service/test_fuzz.py
 
 ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 times and 200 backends die
 	$(BIN)/pytest -s -q tests/long/test_ledger.py

@@ -25,8 +25,8 @@ from taskmanager.database.database import Database, SharedConnection
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
-from tests.live_server import RATE_LIMITS, LiveServer
-from tests.server import database_on, execute_on, find_server
+from tests.support.live_server import RATE_LIMITS, LiveServer
+from tests.support.server import database_on, execute_on, find_server
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
 PASSWORD = "correct horse battery"

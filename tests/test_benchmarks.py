@@ -30,8 +30,8 @@ from benchmarks.verification import Caller, VerificationError, verify
 from benchmarks.works import WORKS
 from taskmanager.database.database import Database
 from tests.conftest import Person as Account
-from tests.live_server import LiveServer
-from tests.rows import execute, fetch_all
+from tests.support.live_server import LiveServer
+from tests.support.rows import execute, fetch_all
 
 
 async def _caller(database: Database, account: Account) -> Caller:

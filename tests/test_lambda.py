@@ -12,8 +12,8 @@ from typing import Any
 
 from taskmanager.database.database import Database
 from tests.conftest import SECRET
-from tests.databases import temporary_database
-from tests.server import execute_on
+from tests.support.databases import temporary_database
+from tests.support.server import execute_on
 
 # Like Lambda's runtime: the handler is imported by its name, before there is any event.
 _RUNTIME = """

@@ -9,10 +9,10 @@ import pytest
 
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import PASSWORD, Person, SignUp, make_settings
-from tests.credentials import API, Tokens, log_in
-from tests.rows import digests, execute, fetch_one
+from tests.support.applications import started
+from tests.support.credentials import API, Tokens, log_in
+from tests.support.rows import digests, execute, fetch_one
 
 NEW = "a brand new phrase"
 

@@ -9,8 +9,8 @@ import pytest
 
 from taskmanager.database.database import Database
 from tests.conftest import Person, SignUp
-from tests.credentials import ALL_BUT_ADMIN, API, bearer, new_key, status_of
-from tests.rows import digests, dump, execute, fetch_one
+from tests.support.credentials import ALL_BUT_ADMIN, API, bearer, new_key, status_of
+from tests.support.rows import digests, dump, execute, fetch_one
 
 KEYS = "/users/me/api-keys"
 BODY = {"name": "A key", "scopes": ["tasks:read"]}

@@ -11,9 +11,9 @@ import pytest
 from taskmanager.database.database import Database
 from taskmanager.errors import OverloadedError
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import PASSWORD, Person, make_settings
-from tests.rows import execute, fetch_all
+from tests.support.applications import started
+from tests.support.rows import execute, fetch_all
 
 pytestmark = pytest.mark.usefixtures("patient_limiter")
 API = "/api/v1"

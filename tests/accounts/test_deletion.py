@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person, SignUp
-from tests.credentials import API, log_in, new_key
-from tests.event_log import events_of
-from tests.locks import until_blocked
-from tests.rows import digests, dump, fetch_all, fetch_one
+from tests.support.credentials import API, log_in, new_key
+from tests.support.event_log import events_of
+from tests.support.locks import until_blocked
+from tests.support.rows import digests, dump, fetch_all, fetch_one
 
 DELETE = "/users/me/delete"
 GOOD = {"password": PASSWORD}

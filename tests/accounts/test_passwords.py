@@ -17,8 +17,8 @@ from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.repository import AccountReader, StoredLogin
 from taskmanager.errors import OverloadedError
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import PASSWORD, PASSWORD_HASH, Person, make_settings
+from tests.support.applications import started
 
 pytestmark = pytest.mark.usefixtures("costly_hashes")
 

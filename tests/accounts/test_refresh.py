@@ -14,10 +14,10 @@ import pytest
 from taskmanager.accounts.tokens import RefreshClaims, TokenSigner
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import PASSWORD, SECRET, Person, make_settings
-from tests.credentials import API, Tokens, bearer, log_in, refresh, status_of
-from tests.rows import digests, dump, execute, fetch_one
+from tests.support.applications import started
+from tests.support.credentials import API, Tokens, bearer, log_in, refresh, status_of
+from tests.support.rows import digests, dump, execute, fetch_one
 
 OTHER_SECRET = "another secret for tests only, also of more than 32 bytes"
 REVOKE = f"{API}/token/revoke"

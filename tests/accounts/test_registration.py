@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import Person
-from tests.event_log import count_rows
+from tests.support.event_log import count_rows
 
 GOOD = {"username": "dora", "email": "dora@example.com", "password": "a long enough secret"}
 

@@ -9,10 +9,10 @@ import pytest
 
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import Person, make_settings
-from tests.credentials import API
-from tests.rows import digests, execute
+from tests.support.applications import started
+from tests.support.credentials import API
+from tests.support.rows import digests, execute
 
 TRIES = 400
 WRONG = "not the right password"

@@ -7,11 +7,11 @@ import pytest
 
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import Person, SignUp, make_settings
-from tests.credentials import ALL_BUT_ADMIN, API, Key, bearer, log_in, new_key, status_of
-from tests.event_log import events_of
-from tests.rows import digests, execute, fetch_all
+from tests.support.applications import started
+from tests.support.credentials import ALL_BUT_ADMIN, API, Key, bearer, log_in, new_key, status_of
+from tests.support.event_log import events_of
+from tests.support.rows import digests, execute, fetch_all
 
 CONFIGURED = "a configured key of more than 32 characters"
 ROUTES = [

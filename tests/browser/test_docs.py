@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person
-from tests.live_server import LiveServer
+from tests.support.live_server import LiveServer
 
 # Redoc takes seconds to draw its page, many on a busy machine.
 expect.set_options(timeout=30_000)

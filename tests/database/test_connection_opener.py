@@ -13,11 +13,11 @@ from taskmanager.database import connection_opener
 from taskmanager.database.connection_opener import ConnectionOpener
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import SECRET, make_settings
-from tests.credentials import API
-from tests.databases import refusing_url, silent_url, slow_way
-from tests.live_server import LiveServer
+from tests.support.applications import started
+from tests.support.credentials import API
+from tests.support.databases import refusing_url, silent_url, slow_way
+from tests.support.live_server import LiveServer
 
 SLOW_SECONDS = 1.3
 

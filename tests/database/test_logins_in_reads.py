@@ -17,9 +17,9 @@ from taskmanager.database.database import Database
 from taskmanager.database.reads import Begun
 from taskmanager.database.statements import Arguments, Statement
 from tests.conftest import Person, SignUp, client_for
-from tests.credentials import log_in
-from tests.rows import execute, fetch_one
-from tests.server import connect
+from tests.support.credentials import log_in
+from tests.support.rows import execute, fetch_one
+from tests.support.server import connect
 
 Values = dict[str, Any]
 # Of routes without a compiled handler, or what looks callers up itself.

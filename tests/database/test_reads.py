@@ -14,10 +14,10 @@ from taskmanager.database.sharing import SharedConnections
 from taskmanager.database.statements import Statement
 from taskmanager.errors import DatabaseUnavailableError
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import Person, make_settings
-from tests.credentials import ALL_BUT_ADMIN, Key, new_key
-from tests.rows import execute
+from tests.support.applications import started
+from tests.support.credentials import ALL_BUT_ADMIN, Key, new_key
+from tests.support.rows import execute
 
 ALONE, SHARED = (
     Statement("divide", "SELECT 60 / :divisor AS quotient WHERE :divisor >= 0", {"divisor": "integer"}, shared=shared)

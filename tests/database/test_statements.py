@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from taskmanager.database.statements import Arguments, Statement
-from tests.server import connect
+from tests.support.server import connect
 
 MOST = 64
 TEXTS = [

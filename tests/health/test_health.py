@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.main import create_app
-from tests.applications import started, without_lifespan
 from tests.conftest import Person, make_settings
-from tests.databases import refusing_url, silent_url, temporary_database
-from tests.stalls import Stalls
+from tests.support.applications import started, without_lifespan
+from tests.support.databases import refusing_url, silent_url, temporary_database
+from tests.support.stalls import Stalls
 
 
 @pytest.mark.parametrize(("path", "status"), [("/health", "healthy"), ("/livez", "alive"), ("/readyz", "ready")])

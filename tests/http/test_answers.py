@@ -13,9 +13,9 @@ from pydantic import BaseModel, TypeAdapter
 from taskmanager.database.database import Database
 from taskmanager.http.dispatch import RouteTable
 from tests.conftest import Person, SignUp
-from tests.credentials import API, new_key
 from tests.http.test_binding import COMPILED
-from tests.rows import execute
+from tests.support.credentials import API, new_key
+from tests.support.rows import execute
 
 # What JSON must escape, what PostgreSQL and pydantic could write in different ways, and what an array literal holds.
 HARD = '"q" \\ / \x01\x1f\x7f \u2028\u2029 \ufeff ü 😀 {a,"b"} NULL null \\u0041 \\n <&> \ud7ff\ue000 e\u0301'

@@ -12,11 +12,11 @@ from taskmanager.http.binding import BoundRoute
 from taskmanager.http.dispatch import RouteTable
 from taskmanager.http.front import Front
 from taskmanager.main import create_app
-from tests.access_world import ACTORS, World, build_world
-from tests.applications import started
 from tests.conftest import client_for
-from tests.rows import execute, wipe
-from tests.unusual_requests import HEADERS, IDS, QUERIES, Pairs, credentials, pairs
+from tests.support.access_world import ACTORS, World, build_world
+from tests.support.applications import started
+from tests.support.rows import execute, wipe
+from tests.support.unusual_requests import HEADERS, IDS, QUERIES, Pairs, credentials, pairs
 
 # GET routes that have no compiled handler: they know no caller, or one of another kind.
 FASTAPI_S = {

@@ -12,10 +12,10 @@ from taskmanager.accounts.authentication import CallerAuthentication
 from taskmanager.accounts.callers import AccountCaller, Callers, Credential
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import Person, client_for, make_settings
-from tests.credentials import ALL_BUT_ADMIN, API, bearer, log_in, new_key
-from tests.rows import execute
+from tests.support.applications import started
+from tests.support.credentials import ALL_BUT_ADMIN, API, bearer, log_in, new_key
+from tests.support.rows import execute
 
 MARKER = "classified"
 REQUESTS = 200

@@ -15,8 +15,8 @@ from taskmanager.database.database import SHARED_CONNECTIONS, Database
 from taskmanager.database.statements import Statement
 from taskmanager.http.dependencies import AppReads, Transaction
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import Person, client_for, make_settings
+from tests.support.applications import started
 
 ORIGIN = "http://localhost:3000"
 EXPOSED = {

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.conftest import SECRET, Person
-from tests.credentials import bearer
-from tests.live_server import LiveServer
+from tests.support.credentials import bearer
+from tests.support.live_server import LiveServer
 
 At = Callable[[Person], Person]
 

@@ -5,7 +5,7 @@ import time
 from taskmanager.database.database import Database
 from tests.conftest import SignUp
 from tests.long.conftest import At
-from tests.storms import ConflictStorm, deadlocks, violations
+from tests.support.storms import ConflictStorm, deadlocks, violations
 
 WRITERS = 32
 OPERATIONS = 10_000

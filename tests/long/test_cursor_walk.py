@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.plans import LargeProject, large_project
+from tests.support.plans import LargeProject, large_project
 
 SORTS = ("created_at", "updated_at", "priority", "title", "due_at")
 TASKS = int(os.environ.get("TASKS", "1000000"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from taskmanager.database.database import Database
 from tests.conftest import Person
-from tests.disconnects import assert_unharmed, run_disconnects
+from tests.support.disconnects import assert_unharmed, run_disconnects
 
 
 async def test_2000_disconnects_leave_nothing_behind(

@@ -7,7 +7,7 @@ import pytest
 from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.long.conftest import At
-from tests.storms import backends_killed, effects_missing_or_repeated, send_copies
+from tests.support.storms import backends_killed, effects_missing_or_repeated, send_copies
 
 KEYS = 200
 COPIES = 50

@@ -1,6 +1,6 @@
 """20,000 acknowledged writes over 20 restarts and 200 kills: `make ledger`."""
 
-from tests.ledger import run_ledger
+from tests.support.ledger import run_ledger
 
 
 def test_no_acknowledged_write_is_lost_in_the_long_run() -> None:

@@ -16,8 +16,8 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, SECRET, Person
-from tests.credentials import API
-from tests.live_server import LiveServer
+from tests.support.credentials import API
+from tests.support.live_server import LiveServer
 
 LOGINS = 200
 READERS = 4

@@ -15,8 +15,8 @@ from urllib.parse import urlencode, urlsplit
 
 from taskmanager.accounts.tokens import TokenSigner
 from tests.conftest import SECRET, Person
-from tests.credentials import API
-from tests.live_server import LiveServer
+from tests.support.credentials import API
+from tests.support.live_server import LiveServer
 
 SECONDS = int(os.environ.get("MEMORY_SECONDS", "300"))
 CLIENTS = 32

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.plans import LargeProject, large_project
+from tests.support.plans import LargeProject, large_project
 from tests.tasks.test_query_plans import (
     TestPlans,
     test_a_filter_that_finds_little_reads_little,

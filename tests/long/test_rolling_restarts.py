@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import Person
-from tests.rolling import restart_in_turn
+from tests.support.rolling import restart_in_turn
 
 
 async def test_20_restarts_fail_no_request(

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import Person, SignUp
-from tests.event_log import events_of
-from tests.locks import until_blocked
-from tests.rows import digests, fetch_all
+from tests.support.event_log import events_of
+from tests.support.locks import until_blocked
+from tests.support.rows import digests, fetch_all
 
 ROUNDS = 6
 ATTEMPTS = 50

@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import Person
-from tests.event_log import count_rows, events_of
-from tests.locks import until_blocked
+from tests.support.event_log import count_rows, events_of
+from tests.support.locks import until_blocked
 
 
 class TestCreate:

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from taskmanager.database.database import Database
-from tests.credentials import API
-from tests.live_server import LiveServer, free_port
+from tests.support.credentials import API
+from tests.support.live_server import LiveServer, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
 HEADER_SECONDS = 10

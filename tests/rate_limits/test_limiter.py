@@ -15,9 +15,9 @@ from taskmanager.rate_limits.limiter import UNLIMITED, Decision, Key, Policy, Ra
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository
 from taskmanager.settings import Settings
 from tests.conftest import make_settings
-from tests.databases import refusing_url, silent_url
-from tests.rows import execute, fetch_all, fetch_one
-from tests.stalls import Stalls
+from tests.support.databases import refusing_url, silent_url
+from tests.support.rows import execute, fetch_all, fetch_one
+from tests.support.stalls import Stalls
 
 ALICE: Key = ("user", 1)
 ADDRESS: Key = ("anonymous", "192.0.2.1")

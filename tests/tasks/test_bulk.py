@@ -13,10 +13,10 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.conftest import Person, client_for, make_settings
-from tests.credentials import bearer
-from tests.event_log import count_rows, events_of
-from tests.locks import until_blocked
-from tests.rows import digests, fetch_all
+from tests.support.credentials import bearer
+from tests.support.event_log import count_rows, events_of
+from tests.support.locks import until_blocked
+from tests.support.rows import digests, fetch_all
 
 BULK = "/tasks/bulk"
 MOST = 100

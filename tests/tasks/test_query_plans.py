@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.plans import EXECUTIONS, NEEDLES, LargeProject, large_project
+from tests.support.plans import EXECUTIONS, NEEDLES, LargeProject, large_project
 
 SIZE = 30_000
 # Four projects may each give a page and one more; those who sort by due time read two parts of each.

@@ -16,9 +16,9 @@ from taskmanager.database.reads import Reads
 from taskmanager.database.sharing import Coalescer
 from taskmanager.main import create_app
 from taskmanager.tasks.listing.statements import MOST_COUNTED, SHARED_COUNTS
-from tests.applications import started
 from tests.conftest import Person, SignUp, make_settings, recorded_statements
-from tests.rows import execute
+from tests.support.applications import started
+from tests.support.rows import execute
 
 API = "/api/v1"
 # What differs from one request to the next: of the request itself, and of the task that it made or changed.

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from taskmanager.database.sharing import Coalescer
 from taskmanager.main import create_app
-from tests.applications import started
 from tests.conftest import Person, make_settings, recorded_statements
-from tests.event_log import count_rows, events_of
-from tests.locks import until_blocked
+from tests.support.applications import started
+from tests.support.event_log import count_rows, events_of
+from tests.support.locks import until_blocked
 
 NULLABLE = ("description", "due_at", "assignee_id")
 NOT_NULLABLE = ("title", "status", "priority", "tags")

@@ -1,0 +1,507 @@
+"""Entity tags, If-None-Match and If-Match on everything that has a version."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from taskmanager.database.database import Database
+from taskmanager.main import create_app
+from tests.conftest import Person, client_for, make_settings
+from tests.support.credentials import bearer, new_key
+from tests.support.rows import digests
+
+KINDS = ("task", "task of a project", "project", "comment")
+METHODS = ("PUT", "PATCH", "DELETE")
+RACES = 100
+RACERS = 8
+# Each has the first version among others, compared strongly.
+MATCHING = ('"1"', "*", " * ", '"7", "1"', '"1",W/"2" , "x"', ', "1",', '"a,b", "1"')
+NOT_MATCHING = ('"2"', '"99999999999999999999"', 'W/"1"', '"2", W/"1"', '"01"', '"x1"', '""', '"W/", "2"')
+MALFORMED = ("1", '"1', '1"', "", 'x"1"', '"1"x', '"1" "2"', 'w/"1"', '"a"1"b"', '*, "1"', "**", "W/1", '"a b", "1"')
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Something with a version: where it is, where others like it are made, and a text field of it."""
+
+    path: str
+    collection: str
+    field: str
+    project_id: int
+
+    def body(self, value: str = "New") -> dict[str, str]:
+        """Return a body that sets the text field."""
+        return {self.field: value}
+
+    async def write(self, person: Person, method: str, value: str = "New", **headers: str) -> httpx.Response:
+        """Change or delete it, with `if_match` in a header."""
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        body = None if method == "DELETE" else self.body(value)
+        return await person.request(method, self.path, headers=named, json=body)
+
+
+async def make_resource(kind: str, owner: Person) -> Resource:
+    """Make one in a project of its own."""
+    project_id = await owner.new_project()
+    if kind == "project":
+        return Resource(f"/projects/{project_id}", "/projects", "name", project_id)
+    task_id = (await owner.new_task(project_id))["id"]
+    if kind == "task":
+        return Resource(f"/tasks/{task_id}", "/tasks", "title", project_id)
+    if kind == "task of a project":
+        tasks = f"/projects/{project_id}/tasks"
+        return Resource(f"{tasks}/{task_id}", tasks, "title", project_id)
+    comments = f"/tasks/{task_id}/comments"
+    comment = (await owner.post(comments, {"body": "A comment"})).json()
+    return Resource(f"{comments}/{comment['id']}", comments, "body", project_id)
+
+
+@pytest.fixture(params=KINDS)
+async def resource(request: pytest.FixtureRequest, alice: Person) -> Resource:
+    """One of each kind, Alice's, at version 1."""
+    return await make_resource(request.param, alice)
+
+
+def kind_of(response: httpx.Response) -> str:
+    """Return the kind of a problem."""
+    assert response.headers["Content-Type"] == "application/problem+json"
+    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+
+
+async def share(owner: Person, resource: Resource, person: Person, role: str) -> None:
+    """Make somebody a member of the resource's project."""
+    await owner.post(f"/projects/{resource.project_id}/members", {"username": person.username, "role": role})
+
+
+class TestEntityTag:
+    """`ETag` is the version, strong, on every answer that shows the thing itself."""
+
+    async def test_a_new_one_has_the_tag_of_version_1(self, alice: Person, resource: Resource) -> None:
+        created = await alice.post(resource.collection, resource.body("Another"))
+        assert created.headers["ETag"] == '"1"'
+        read = await alice.client.get(created.headers["Location"])
+        assert (read.headers["ETag"], read.json()["version"]) == ('"1"', 1)
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_a_change_answers_the_next_one(self, alice: Person, resource: Resource, method: str) -> None:
+        for version in (2, 3):
+            changed = await resource.write(alice, method, f"Version {version}")
+            assert (changed.status_code, changed.headers["ETag"]) == (200, f'"{version}"')
+            assert changed.json()["version"] == version
+            read = await alice.get(resource.path)
+            assert (read.headers["ETag"], read.json()) == (f'"{version}"', changed.json())
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_a_change_of_nothing_keeps_it(
+        self, alice: Person, resource: Resource, method: str, database: Database
+    ) -> None:
+        first = await resource.write(alice, method)
+        before = await digests(database)
+        again = await resource.write(alice, method)
+        assert (again.status_code, again.headers["ETag"], again.json()) == (200, '"2"', first.json())
+        assert await digests(database) == before
+
+    async def test_what_is_below_does_not_change_it(self, alice: Person) -> None:
+        comment = await make_resource("comment", alice)
+        task, project = f"/tasks/{comment.path.split('/')[2]}", f"/projects/{comment.project_id}"
+        await alice.patch(comment.path, {"body": "New"})
+        assert (await alice.get(task)).headers["ETag"] == '"1"'
+        await alice.patch(task, {"title": "New"})
+        await alice.delete(comment.path)
+        assert (await alice.get(task)).headers["ETag"] == '"2"'
+        await alice.delete(task)
+        assert (await alice.get(project)).headers["ETag"] == '"1"'
+
+    async def test_both_paths_of_a_task_have_the_same(self, alice: Person) -> None:
+        task = await make_resource("task of a project", alice)
+        await task.write(alice, "PATCH")
+        task_id = task.path.rsplit("/", 1)[1]
+        assert (await alice.get(f"/tasks/{task_id}")).headers["ETag"] == (await alice.get(task.path)).headers["ETag"]
+
+
+class TestIfNoneMatch:
+    """A GET for who has the thing already."""
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_a_known_version_is_304_without_a_body(self, alice: Person, resource: Resource, method: str) -> None:
+        for known in (*MATCHING, 'W/"1"', '"7",W/"1" , "x"'):
+            answer = await alice.request(method, resource.path, 304, headers={"If-None-Match": known})
+            assert (answer.headers["ETag"], answer.content) == ('"1"', b""), known
+            assert not {"content-type", "content-length"} & answer.headers.keys()
+            assert answer.headers["X-Request-ID"]
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_another_version_is_200(self, alice: Person, resource: Resource, method: str) -> None:
+        for known in ('"2"', 'W/"2"', '"2", "3"', '"11"', '"01"', '"a1"', '""', '"W/1"', '"99999999999999999999"'):
+            answer = await alice.request(method, resource.path, 200, headers={"If-None-Match": known})
+            assert (answer.headers["ETag"], answer.content == b"") == ('"1"', method == "HEAD"), known
+
+    async def test_a_malformed_one_is_ignored(self, alice: Person, resource: Resource) -> None:
+        for malformed in MALFORMED:
+            answer = await alice.get(resource.path, None, headers={"If-None-Match": malformed})
+            assert (answer.status_code, answer.headers["ETag"]) == (200, '"1"'), malformed
+            assert answer.json()["version"] == 1
+
+    async def test_the_version_before_a_change_is_no_match_and_the_one_after_is(
+        self, alice: Person, resource: Resource
+    ) -> None:
+        await resource.write(alice, "PATCH")
+        answer = await alice.get(resource.path, headers={"If-None-Match": '"1"'})
+        assert (answer.headers["ETag"], answer.json()[resource.field]) == ('"2"', "New")
+        assert (await alice.get(resource.path, 304, headers={"If-None-Match": '"2"'})).headers["ETag"] == '"2"'
+
+    async def test_what_one_may_not_see_is_404(self, alice: Person, bob: Person, resource: Resource) -> None:
+        for known in ('"1"', "*"):
+            await bob.get(resource.path, 404, headers={"If-None-Match": known})
+        await alice.delete(resource.path)
+        for known in ('"1"', "*"):
+            await alice.get(resource.path, 404, headers={"If-None-Match": known})
+
+    @pytest.mark.parametrize("kind", ["task", "task of a project", "project"])
+    async def test_a_match_reads_the_version_and_no_text(
+        self, alice: Person, kind: str, query_recorder: list[str]
+    ) -> None:
+        resource = await make_resource(kind, alice)
+        query_recorder.clear()
+        await alice.get(resource.path, 304, headers={"If-None-Match": '"1"'})
+        (read,) = query_recorder
+        assert "FROM sessions" in read
+        assert "version" in read
+        assert not any(text in read for text in ("title", "description", "name"))
+
+    async def test_a_match_of_a_comment_is_one_statement_too(self, alice: Person, query_recorder: list[str]) -> None:
+        comment = await make_resource("comment", alice)
+        query_recorder.clear()
+        await alice.get(comment.path, 304, headers={"If-None-Match": '"1"'})
+        assert len(query_recorder) == 1
+
+    async def test_writes_do_not_look_at_it(self, alice: Person, resource: Resource) -> None:
+        answer = await resource.write(alice, "PATCH", If_None_Match='"1"')
+        assert (answer.status_code, answer.headers["ETag"]) == (200, '"2"')
+
+
+class TestIfMatch:
+    """A write for who knows which version it replaces."""
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_a_match_is_done(self, alice: Person, kind: str, method: str) -> None:
+        for tags in MATCHING:
+            resource = await make_resource(kind, alice)
+            answer = await resource.write(alice, method, If_Match=tags)
+            if method == "DELETE":
+                assert answer.status_code == 204, tags
+                await alice.get(resource.path, 404)
+            else:
+                assert (answer.status_code, answer.headers.get("ETag")) == (200, '"2"'), tags
+                assert (await alice.get(resource.path)).json()[resource.field] == "New"
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_no_match_is_412_and_changes_nothing(
+        self, alice: Person, resource: Resource, method: str, database: Database
+    ) -> None:
+        before = await digests(database)
+        for tags in NOT_MATCHING:
+            answer = await resource.write(alice, method, If_Match=tags)
+            assert (answer.status_code, kind_of(answer)) == (412, "stale-version"), tags
+            assert (answer.json()["current_version"], answer.headers["ETag"]) == (1, '"1"')
+            assert answer.json()["changed_fields"] is None
+        assert await digests(database) == before
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_a_stale_one_is_told_the_version_and_what_changed_since(
+        self, alice: Person, resource: Resource, method: str, database: Database
+    ) -> None:
+        for number in (2, 3):
+            await resource.write(alice, "PATCH", f"Version {number}")
+        before = await digests(database)
+        answer = await resource.write(alice, method, If_Match='"1"')
+        problem = answer.json()
+        assert (answer.status_code, kind_of(answer), answer.headers["ETag"]) == (412, "stale-version", '"3"')
+        assert (problem["current_version"], problem["changed_fields"]) == (3, [resource.field])
+        assert await digests(database) == before
+
+    async def test_only_fields_changed_since_then_are_named(self, alice: Person) -> None:
+        task = await make_resource("task", alice)
+        for body in ({"title": "New"}, {"priority": 5, "tags": ["a"]}, {"due_at": "2030-01-01T00:00:00Z"}):
+            await alice.patch(task.path, body)
+        for known, fields in (
+            ('"1"', ["due_at", "priority", "tags", "title"]),
+            ('"2"', ["due_at", "priority", "tags"]),
+            ('"3"', ["due_at"]),
+            ('"1", "3"', ["due_at"]),
+        ):
+            answer = await alice.patch(task.path, {"title": "Lost"}, 412, headers={"If-Match": known})
+            assert (answer.json()["current_version"], answer.json()["changed_fields"]) == (4, fields)
+
+    async def test_the_fields_of_a_project_are_named(self, alice: Person) -> None:
+        project = await make_resource("project", alice)
+        await alice.patch(project.path, {"description": "New", "archived": True})
+        await alice.patch(project.path, {"archived": False})
+        answer = await project.write(alice, "PATCH", If_Match='"1"')
+        assert answer.json()["changed_fields"] == ["archived", "description"]
+
+    async def test_the_removal_of_an_assignee_is_a_change(self, alice: Person, bob: Person) -> None:
+        task = await make_resource("task", alice)
+        await share(alice, task, bob, "editor")
+        await alice.patch(task.path, {"assignee_id": bob.id})
+        await alice.delete(f"/projects/{task.project_id}/members/{bob.id}")
+        answer = await task.write(alice, "PATCH", If_Match='"2"')
+        assert (answer.json()["current_version"], answer.json()["changed_fields"]) == (3, ["assignee_id"])
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_a_malformed_one_is_400_even_to_a_stranger(
+        self, alice: Person, client: httpx.AsyncClient, resource: Resource, method: str
+    ) -> None:
+        for malformed in MALFORMED:
+            for asking in (alice, replace(alice, client=client)):
+                answer = await resource.write(asking, method, If_Match=malformed)
+                assert (answer.status_code, kind_of(answer)) == (400, "malformed-header"), malformed
+                assert "If-Match" in answer.json()["detail"]
+        assert (await alice.get(resource.path)).headers["ETag"] == '"1"'
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_a_change_of_nothing_checks_it_too(self, alice: Person, resource: Resource, method: str) -> None:
+        await resource.write(alice, "PATCH")
+        kept = await resource.write(alice, method, If_Match='"2"')
+        assert (kept.status_code, kept.headers["ETag"]) == (200, '"2"')
+        assert (await resource.write(alice, method, If_Match='"1"')).status_code == 412
+
+    async def test_what_one_may_not_see_is_404(self, alice: Person, bob: Person, resource: Resource) -> None:
+        attempts = [(method, tags) for method in METHODS for tags in ("*", '"1"', '"9"')]
+        for method, tags in attempts:
+            assert (await resource.write(bob, method, If_Match=tags)).status_code == 404, (method, tags)
+        await alice.delete(resource.path)
+        for method, tags in attempts:
+            assert (await resource.write(alice, method, If_Match=tags)).status_code == 404, (method, tags)
+
+    async def test_a_task_under_the_wrong_project_is_404(self, alice: Person) -> None:
+        task = await make_resource("task of a project", alice)
+        wrong = replace(task, path=f"/projects/{alice.inbox_id}/tasks/{task.path.rsplit('/', 1)[1]}")
+        for method in METHODS:
+            assert (await wrong.write(alice, method, If_Match='"2"')).status_code == 404
+
+
+class TestIfMatchAndMove:
+    """A move is a change like any other."""
+
+    @pytest.mark.parametrize("kind", ["task", "task of a project"])
+    @pytest.mark.parametrize("extra", [{}, {"title": "New"}], ids=["alone", "with a title"])
+    async def test_a_match_moves(self, alice: Person, kind: str, extra: dict[str, Any]) -> None:
+        task = await make_resource(kind, alice)
+        body = {"project_id": alice.inbox_id, **extra}
+        answer = await alice.patch(task.path, body, headers={"If-Match": '"1"'})
+        moved = answer.json()
+        assert moved["project_id"] == alice.inbox_id
+        assert moved["version"] > 1
+        assert answer.headers["ETag"] == f'"{moved["version"]}"'
+        assert (await alice.get(f"/tasks/{moved['id']}")).json() == moved
+
+    @pytest.mark.parametrize("kind", ["task", "task of a project"])
+    @pytest.mark.parametrize("tags", ['"1"', 'W/"2"', '"3"'])
+    async def test_no_match_is_412_and_it_stays(self, alice: Person, kind: str, tags: str, database: Database) -> None:
+        task = await make_resource(kind, alice)
+        await task.write(alice, "PATCH")
+        before = await digests(database)
+        body = {"project_id": alice.inbox_id, "title": "Lost"}
+        answer = await alice.patch(task.path, body, 412, headers={"If-Match": tags})
+        assert answer.json()["current_version"] == 2
+        assert await digests(database) == before
+
+    async def test_the_tag_from_before_a_move_is_stale(self, alice: Person) -> None:
+        task = await make_resource("task", alice)
+        await alice.patch(task.path, {"project_id": alice.inbox_id})
+        answer = await task.write(alice, "PATCH", If_Match='"1"')
+        assert (answer.status_code, answer.json()["current_version"]) == (412, 2)
+        assert answer.json()["changed_fields"] == ["project_id"]
+
+    async def test_to_where_it_is_checks_the_tag_and_changes_nothing(self, alice: Person) -> None:
+        task = await make_resource("task", alice)
+        body = {"project_id": task.project_id}
+        assert (await alice.patch(task.path, body, headers={"If-Match": '"1"'})).headers["ETag"] == '"1"'
+        await alice.patch(task.path, body, 412, headers={"If-Match": '"2"'})
+
+
+class TestOrder:
+    """A stale tag is the last thing to be refused, a malformed one is among the first."""
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_403_for_a_scope_comes_before_412(self, alice: Person, resource: Resource, method: str) -> None:
+        key = await new_key(alice, "tasks:read", "projects:read")
+        answer = await resource.write(alice, method, If_Match='"9"', X_API_Key=key.text)
+        assert (answer.status_code, kind_of(answer)) == (403, "scope-missing")
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_422_comes_before_404_and_412(
+        self, alice: Person, bob: Person, resource: Resource, method: str
+    ) -> None:
+        for person in (alice, bob):
+            await person.request(method, resource.path, 422, json={resource.field: ""}, headers={"If-Match": '"9"'})
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_403_for_a_role_comes_before_412(
+        self, alice: Person, bob: Person, resource: Resource, method: str
+    ) -> None:
+        await share(alice, resource, bob, "viewer")
+        answer = await resource.write(bob, method, If_Match='"9"')
+        assert (answer.status_code, kind_of(answer)) == (403, "role-too-low")
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "project"])
+    async def test_409_for_an_archived_project_comes_before_412(self, alice: Person, kind: str, method: str) -> None:
+        resource = await make_resource(kind, alice)
+        await alice.patch(f"/projects/{resource.project_id}", {"archived": True})
+        answer = await resource.write(alice, method, If_Match='"9"')
+        assert (answer.status_code, kind_of(answer)) == (409, "project-archived")
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_409_of_an_archived_project_itself_comes_before_412(self, alice: Person, method: str) -> None:
+        project = await make_resource("project", alice)
+        await alice.patch(project.path, {"archived": True})
+        answer = await project.write(alice, method, If_Match='"9"')
+        assert (answer.status_code, kind_of(answer)) == (409, "project-archived")
+
+    async def test_415_comes_before_a_malformed_tag_and_that_before_a_malformed_key(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        headers = {"If-Match": "1", "Content-Type": "text/plain", "Idempotency-Key": "a b"}
+        assert (await client.patch("/api/v1/tasks/1", content="{}", headers=headers)).status_code == 415
+        headers["Content-Type"] = "application/json"
+        answer = await client.patch("/api/v1/tasks/1", content="{}", headers=headers)
+        assert (answer.status_code, "If-Match" in answer.json()["detail"]) == (400, True)
+
+
+@pytest.fixture(scope="module")
+async def strict_app(database_url: str) -> AsyncIterator[FastAPI]:
+    """The application with REQUIRE_IF_MATCH."""
+    app = create_app(make_settings(database_url=database_url, require_if_match=True))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+class TestDemanded:
+    """With REQUIRE_IF_MATCH a write without the header is refused."""
+
+    @pytest.fixture
+    async def strict(self, alice: Person, strict_app: FastAPI) -> AsyncIterator[Person]:
+        """Alice, on a server that demands it."""
+        async with client_for(strict_app, headers=bearer(alice.token)) as client:
+            yield replace(alice, client=client)
+
+    @pytest.fixture
+    async def strict_bob(self, bob: Person, strict_app: FastAPI) -> AsyncIterator[Person]:
+        """Bob, on the same server."""
+        async with client_for(strict_app, headers=bearer(bob.token)) as client:
+            yield replace(bob, client=client)
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_a_write_without_it_is_428_and_changes_nothing(
+        self, strict: Person, resource: Resource, method: str, database: Database
+    ) -> None:
+        before = await digests(database)
+        answer = await resource.write(strict, method)
+        assert (answer.status_code, kind_of(answer)) == (428, "precondition-required")
+        assert await digests(database) == before
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_a_write_with_it_is_done(self, strict: Person, kind: str, method: str) -> None:
+        for tags in ('"1"', "*"):
+            resource = await make_resource(kind, strict)
+            answer = await resource.write(strict, method, If_Match=tags)
+            assert answer.status_code == (204 if method == "DELETE" else 200)
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_a_stale_one_is_412(self, strict: Person, resource: Resource, method: str) -> None:
+        assert (await resource.write(strict, method, If_Match='"2"')).status_code == 412
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_a_change_of_nothing_is_428_too(
+        self, alice: Person, strict: Person, resource: Resource, method: str
+    ) -> None:
+        value = (await alice.get(resource.path)).json()[resource.field]
+        assert (await resource.write(strict, method, value)).status_code == 428
+
+    async def test_a_move_without_it_is_428_and_it_stays(self, strict: Person) -> None:
+        task = await make_resource("task", strict)
+        await strict.patch(task.path, {"project_id": strict.inbox_id}, 428)
+        assert (await strict.get(task.path)).json()["project_id"] == task.project_id
+        moved = await strict.patch(task.path, {"project_id": strict.inbox_id}, headers={"If-Match": '"1"'})
+        assert moved.json()["project_id"] == strict.inbox_id
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_404_comes_first(self, strict: Person, strict_bob: Person, resource: Resource, method: str) -> None:
+        assert (await resource.write(strict_bob, method)).status_code == 404
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_403_comes_first(self, alice: Person, strict_bob: Person, resource: Resource, method: str) -> None:
+        await share(alice, resource, strict_bob, "viewer")
+        assert (await resource.write(strict_bob, method)).status_code == 403
+
+    @pytest.mark.parametrize("method", METHODS)
+    async def test_409_for_an_archived_project_comes_first(
+        self, alice: Person, strict: Person, resource: Resource, method: str
+    ) -> None:
+        await alice.patch(f"/projects/{resource.project_id}", {"archived": True})
+        answer = await resource.write(strict, method)
+        # An archived project may be deleted, so there the header is all that is missing.
+        deletes_project = method == "DELETE" and resource.field == "name"
+        assert answer.status_code == (428 if deletes_project else 409)
+
+    async def test_an_inbox_is_not_deleted_or_archived_whatever_the_header(self, strict: Person) -> None:
+        inbox = f"/projects/{strict.inbox_id}"
+        assert kind_of(await strict.delete(inbox, 409)) == "personal-project"
+        assert kind_of(await strict.patch(inbox, {"archived": True}, 409)) == "personal-project"
+
+    async def test_reads_and_new_things_need_none(self, strict: Person, resource: Resource) -> None:
+        await strict.get(resource.path)
+        await strict.post(resource.collection, resource.body())
+
+
+class TestRace:
+    """Of all who write at once with the same tag, one wins."""
+
+    async def test_every_race_has_one_winner(self, alice: Person) -> None:
+        task = await make_resource("task", alice)
+        for version in range(1, RACES + 1):
+            answers = await asyncio.gather(
+                *(
+                    alice.patch(task.path, {"title": f"{version}-{racer}"}, None, headers={"If-Match": f'"{version}"'})
+                    for racer in range(RACERS)
+                )
+            )
+            assert sorted(answer.status_code for answer in answers) == [200] + [412] * (RACERS - 1)
+            winner = next(answer.json() for answer in answers if answer.status_code == 200)
+            assert (await alice.get(task.path)).json() == winner
+            assert winner["version"] == version + 1
+            for answer in answers:
+                if answer.status_code == 412:
+                    assert (answer.json()["current_version"], answer.json()["changed_fields"]) == (
+                        version + 1,
+                        ["title"],
+                    )
+
+    @pytest.mark.parametrize("kind", ["project", "comment"])
+    async def test_projects_and_comments_have_one_too(self, alice: Person, kind: str) -> None:
+        resource = await make_resource(kind, alice)
+        for version in range(1, 11):
+            answers = await asyncio.gather(
+                *(
+                    resource.write(alice, "PATCH", f"{version}-{racer}", If_Match=f'"{version}"')
+                    for racer in range(RACERS)
+                )
+            )
+            assert sorted(answer.status_code for answer in answers) == [200] + [412] * (RACERS - 1)
+
+    async def test_a_change_and_a_deletion_never_both_happen(self, alice: Person) -> None:
+        for _ in range(10):
+            task = await make_resource("task", alice)
+            changed, deleted = await asyncio.gather(
+                task.write(alice, "PATCH", If_Match='"1"'), task.write(alice, "DELETE", If_Match='"1"')
+            )
+            assert (changed.status_code, deleted.status_code) in {(200, 412), (404, 204)}

@@ -1,0 +1,413 @@
+"""Who is told of what: assignments, mentions and changes, never of one's own doing or of what one may not see."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from taskmanager.comments.repository import mentioned_names
+from tests.conftest import PASSWORD, Person, SignUp
+from tests.support.credentials import new_key, status_of
+
+Inbox = list[dict[str, Any]]
+
+
+@pytest.fixture
+async def carol(sign_up: SignUp) -> Person:
+    """A third person."""
+    return await sign_up("Carol")
+
+
+@pytest.fixture
+async def project_id(alice: Person, bob: Person, carol: Person) -> int:
+    """A project of Alice's with Bob and Carol as editors."""
+    project_id = await alice.new_project("Garden")
+    for person in (bob, carol):
+        await share(alice, project_id, person)
+    return project_id
+
+
+async def share(owner: Person, project_id: int, person: Person, role: str = "editor") -> None:
+    """Make somebody a member."""
+    await owner.post(f"/projects/{project_id}/members", {"username": person.username, "role": role})
+
+
+async def inbox(person: Person, **query: Any) -> Inbox:
+    """Return a person's notifications, newest first."""
+    notifications: Inbox = (await person.get("/notifications", params=query)).json()["notifications"]
+    return notifications
+
+
+async def kinds(person: Person) -> list[tuple[str, int]]:
+    """Return of what kind and of which task a person's notifications are, newest first."""
+    return [(notification["kind"], notification["task_id"]) for notification in await inbox(person)]
+
+
+async def comment(person: Person, task: dict[str, Any], body: str) -> int:
+    """Comment on a task and return the comment's id."""
+    return int((await person.post(f"/tasks/{task['id']}/comments", {"body": body})).json()["id"])
+
+
+class TestAssigned:
+    """A new assignee is told."""
+
+    async def test_of_a_new_task(self, alice: Person, bob: Person, project_id: int) -> None:
+        task = await alice.new_task(project_id, title="Dig", assignee_id=bob.id)
+        (notification,) = await inbox(bob)
+        assert notification == {
+            "id": notification["id"],
+            "kind": "assigned",
+            "task_id": task["id"],
+            "project_id": project_id,
+            "task_title": "Dig",
+            "comment_id": None,
+            "actor": {"id": alice.id, "username": "alice"},
+            "created_at": task["created_at"],
+            "read_at": None,
+        }
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    @pytest.mark.parametrize("nested", [False, True])
+    async def test_of_a_change(self, alice: Person, bob: Person, project_id: int, method: str, nested: bool) -> None:
+        task = await alice.new_task(project_id)
+        path = f"/projects/{project_id}/tasks/{task['id']}" if nested else f"/tasks/{task['id']}"
+        await alice.request(method, path, 200, json={"assignee_id": bob.id})
+        assert await kinds(bob) == [("assigned", task["id"])]
+
+    async def test_of_many_at_once(self, alice: Person, bob: Person, project_id: int) -> None:
+        new = [{"title": "Dig", "project_id": project_id, "assignee_id": bob.id} for _ in range(2)]
+        created = (await alice.post("/tasks/bulk", {"tasks": new})).json()["tasks"]
+        assert sorted(await kinds(bob)) == [("assigned", task["id"]) for task in created]
+
+    async def test_once_and_not_of_what_changes_later(self, alice: Person, bob: Person, project_id: int) -> None:
+        task = await alice.new_task(project_id, assignee_id=bob.id)
+        await alice.patch(f"/tasks/{task['id']}", {"assignee_id": bob.id})
+        await alice.patch(f"/tasks/{task['id']}", {"title": "New", "assignee_id": bob.id})
+        await alice.patch(f"/tasks/{task['id']}", {"priority": 2})
+        assert len(await inbox(bob)) == 1
+
+    async def test_again_when_it_was_somebody_elses_meanwhile(
+        self, alice: Person, bob: Person, carol: Person, project_id: int
+    ) -> None:
+        task = await alice.new_task(project_id, assignee_id=bob.id)
+        for person in (carol, bob):
+            await alice.patch(f"/tasks/{task['id']}", {"assignee_id": person.id})
+        assert (len(await inbox(bob)), len(await inbox(carol))) == (2, 1)
+
+    async def test_never_by_oneself(self, alice: Person, bob: Person, project_id: int) -> None:
+        task = await bob.new_task(project_id, assignee_id=bob.id)
+        await bob.patch(f"/tasks/{task['id']}", {"assignee_id": None})
+        await bob.patch(f"/tasks/{task['id']}", {"assignee_id": bob.id})
+        assert await inbox(bob) == []
+        assert await inbox(alice) == []
+
+    async def test_not_when_it_is_refused(self, alice: Person, bob: Person, project_id: int) -> None:
+        task = await alice.new_task(project_id)
+        await alice.patch(f"/tasks/{task['id']}", {"assignee_id": bob.id}, 412, headers={"If-Match": '"9"'})
+        await alice.patch(f"/projects/{project_id}", {"archived": True})
+        await alice.patch(f"/tasks/{task['id']}", {"assignee_id": bob.id}, 409)
+        await alice.patch(f"/projects/{project_id}", {"archived": False})
+        assert await inbox(bob) == []
+
+    async def test_along_with_a_move(self, alice: Person, bob: Person, project_id: int) -> None:
+        task = await alice.new_task()
+        await alice.patch(f"/tasks/{task['id']}", {"project_id": project_id, "assignee_id": bob.id})
+        assert await kinds(bob) == [("assigned", task["id"])]
+
+
+class TestMentioned:
+    """@username in a comment tells that member."""
+
+    async def test_everybody_who_is_named(self, alice: Person, bob: Person, carol: Person, project_id: int) -> None:
+        task = await alice.new_task(project_id, title="Dig")
+        comment_id = await comment(alice, task, "@bob, please ask (@CAROL).")
+        for person in (bob, carol):
+            (notification,) = await inbox(person)
+            assert (notification["kind"], notification["task_id"]) == ("mentioned", task["id"])
+            assert (notification["comment_id"], notification["task_title"]) == (comment_id, "Dig")
+            assert notification["actor"] == {"id": alice.id, "username": "alice"}
+
+    async def test_once_per_comment(self, alice: Person, bob: Person, project_id: int) -> None:
+        task = await alice.new_task(project_id)
+        comment_id = await comment(alice, task, "@bob @bob @BOB")
+        path = f"/tasks/{task['id']}/comments/{comment_id}"
+        await alice.patch(path, {"body": "@bob again"})
+        await alice.patch(path, {"body": "nobody"})
+        await bob.post("/notifications/read", expect=204)
+        await alice.put(path, {"body": "@bob after all"})
+        assert len(await inbox(bob)) == 1
+        await comment(alice, task, "@bob in another one")
+        assert len(await inbox(bob)) == 2
+
+    async def test_whom_an_edit_adds(self, alice: Person, bob: Person, carol: Person, project_id: int) -> None:
+        task = await alice.new_task(project_id)
+        comment_id = await comment(alice, task, "@bob")
+        await alice.patch(f"/tasks/{task['id']}/comments/{comment_id}", {"body": "@bob and @carol"})
+        assert (len(await inbox(bob)), await kinds(carol)) == (1, [("mentioned", task["id"])])
+
+    async def test_never_oneself_a_stranger_or_nobody(
+        self, alice: Person, bob: Person, project_id: int, sign_up: SignUp
+    ) -> None:
+        stranger = await sign_up("stranger")
+        task = await alice.new_task(project_id)
+        await comment(alice, task, "@alice @stranger @nobody_at_all")
+        assert await inbox(alice) == await inbox(stranger) == []
+        # Joining later does not bring it to light.
+        await share(alice, project_id, stranger)
+        assert await inbox(stranger) == []
+
+    async def test_an_owner_who_edits_anothers_comment_is_the_one_who_mentions(
+        self, alice: Person, bob: Person, project_id: int
+    ) -> None:
+        task = await alice.new_task(project_id)
+        comment_id = await comment(bob, task, "Hm")
+        await alice.patch(f"/tasks/{task['id']}/comments/{comment_id}", {"body": "@bob"})
+        assert [notification["actor"]["username"] for notification in await inbox(bob)] == ["alice"]
+
+    async def test_a_viewer_is_told_too(self, alice: Person, bob: Person, project_id: int) -> None:
+        await alice.put(f"/projects/{project_id}/members/{bob.id}", {"role": "viewer"})
+        await comment(alice, await alice.new_task(project_id), "@bob")
+        assert len(await inbox(bob)) == 1
+
+    async def test_text_elsewhere_mentions_nobody(self, alice: Person, bob: Person, project_id: int) -> None:
+        await alice.new_task(project_id, title="@bob", description="@bob")
+        assert await inbox(bob) == []
+
+    @pytest.mark.parametrize(
+        ("body", "names"),
+        [
+            ("@bob", ["bob"]),
+            ("Hello @bob!", ["bob"]),
+            ("@bob, @carol: @dan; (@eve) '@fay' \"@gus\" *@hal*", ["bob", "carol", "dan", "eve", "fay", "gus", "hal"]),
+            ("\n@bob\n", ["bob"]),
+            ("@Bob_1", ["bob_1"]),
+            ("@bob's", ["bob"]),
+            ("ask @bob.", ["bob"]),
+            ("@bob@carol", []),
+            ("bob@carol", []),
+            ("bob@example.com", []),
+            ("bob.smith@example.com", []),
+            ("bob+tag@example.com bob-@example.com", []),
+            ("jos\u00e9@example.com \u674e@example.com", []),
+            ("https://social.example/@bob", []),
+            ("@al", []),
+            ("@" + "x" * 50, ["x" * 50]),
+            ("@" + "x" * 51, []),
+            ("@bob\u00e9", []),
+            ("@@bob", []),
+            ("@ bob", []),
+            ("\uff20bob", []),
+            ("", []),
+        ],
+        ids=ascii,
+    )
+    def test_names_stand_behind_an_at_sign_that_is_no_part_of_an_address(self, body: str, names: list[str]) -> None:
+        assert mentioned_names(body) == names
+
+
+class TestUpdated:
+    """`?notify=true` tells creator, assignee and commenters."""
+
+    @pytest.fixture
+    async def task(self, alice: Person, bob: Person, carol: Person, project_id: int, sign_up: SignUp) -> dict[str, Any]:
+        """A task that Bob made, with Carol as assignee and a comment of Dan's; all is read."""
+        dan = await sign_up("dan")
+        await share(alice, project_id, dan)
+        task = await bob.new_task(project_id, assignee_id=carol.id)
+        for _ in range(2):
+            await comment(dan, task, "Hm")
+        for person in (bob, carol, dan):
+            await person.post("/notifications/read", expect=204)
+        self.dan = dan
+        return task
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    @pytest.mark.parametrize("nested", [False, True])
+    async def test_everyone_concerned_once(
+        self, alice: Person, bob: Person, carol: Person, task: dict[str, Any], method: str, nested: bool
+    ) -> None:
+        path = f"/projects/{task['project_id']}/tasks/{task['id']}" if nested else f"/tasks/{task['id']}"
+        await alice.request(method, path, 200, json={"title": "New"}, params={"notify": "true"})
+        for person in (bob, carol, self.dan):
+            (notification,) = await inbox(person, unread=True)
+            assert (notification["kind"], notification["task_title"]) == ("updated", "New")
+            assert notification["actor"] == {"id": alice.id, "username": "alice"}
+        assert await inbox(alice) == []
+
+    async def test_nobody_without_it(self, alice: Person, bob: Person, carol: Person, task: dict[str, Any]) -> None:
+        await alice.patch(f"/tasks/{task['id']}", {"title": "New"})
+        await alice.patch(f"/tasks/{task['id']}", {"title": "Newer"}, params={"notify": "false"})
+        for person in (bob, carol, self.dan):
+            assert await inbox(person, unread=True) == []
+
+    async def test_nobody_of_a_change_of_nothing(
+        self, alice: Person, bob: Person, carol: Person, task: dict[str, Any]
+    ) -> None:
+        await alice.patch(f"/tasks/{task['id']}", {"title": task["title"]}, params={"notify": "true"})
+        for person in (bob, carol, self.dan):
+            assert await inbox(person, unread=True) == []
+
+    async def test_never_oneself(self, bob: Person, carol: Person, task: dict[str, Any]) -> None:
+        await bob.patch(f"/tasks/{task['id']}", {"title": "New"}, params={"notify": "true"})
+        assert await inbox(bob, unread=True) == []
+        assert len(await inbox(carol, unread=True)) == 1
+
+    async def test_never_who_has_left(self, alice: Person, bob: Person, carol: Person, task: dict[str, Any]) -> None:
+        members = f"/projects/{task['project_id']}/members"
+        for person in (bob, carol, self.dan):
+            await alice.delete(f"{members}/{person.id}")
+        await alice.patch(f"/tasks/{task['id']}", {"title": "New"}, params={"notify": "true"})
+        for person in (bob, carol, self.dan):
+            await share(alice, task["project_id"], person)
+            assert await inbox(person, unread=True) == []
+
+    async def test_a_new_assignee_of_the_assignment_only(
+        self, alice: Person, bob: Person, carol: Person, task: dict[str, Any]
+    ) -> None:
+        await alice.patch(f"/tasks/{task['id']}", {"assignee_id": bob.id}, params={"notify": "true"})
+        assert [n["kind"] for n in await inbox(bob, unread=True)] == ["assigned"]
+        assert await inbox(carol, unread=True) == []
+        assert [n["kind"] for n in await inbox(self.dan, unread=True)] == ["updated"]
+
+    @pytest.mark.parametrize("extra", [{}, {"title": "New"}], ids=["alone", "with a title"])
+    async def test_those_who_see_the_task_after_a_move_once(
+        self, alice: Person, bob: Person, carol: Person, task: dict[str, Any], extra: dict[str, str]
+    ) -> None:
+        target = await alice.new_project()
+        await share(alice, target, bob)
+        await alice.patch(f"/tasks/{task['id']}", {"project_id": target, **extra}, params={"notify": "true"})
+        assert [(n["kind"], n["project_id"]) for n in await inbox(bob, unread=True)] == [("updated", target)]
+        for person in (carol, self.dan):
+            await share(alice, target, person)
+            assert await inbox(person, unread=True) == []
+
+    @pytest.mark.parametrize("value", ["", "maybe", "2"])
+    async def test_other_values_are_422(self, alice: Person, task: dict[str, Any], value: str) -> None:
+        await alice.patch(f"/tasks/{task['id']}", {"title": "New"}, 422, params={"notify": value})
+
+
+class TestVisible:
+    """A notification is shown while its task can be seen."""
+
+    @pytest.fixture
+    async def task(self, alice: Person, bob: Person, project_id: int) -> dict[str, Any]:
+        """A task that Bob is told of twice."""
+        task = await alice.new_task(project_id, assignee_id=bob.id)
+        await comment(alice, task, "@bob")
+        return task
+
+    async def _assert_shown(self, bob: Person, count: int) -> None:
+        answer = (await bob.get("/notifications")).json()
+        assert (len(answer["notifications"]), answer["unread"]) == (count, count)
+        assert len(await inbox(bob, unread=True)) == count
+
+    async def test_not_after_removal_and_again_after_joining(
+        self, alice: Person, bob: Person, task: dict[str, Any]
+    ) -> None:
+        (first, _) = await inbox(bob)
+        await alice.delete(f"/projects/{task['project_id']}/members/{bob.id}")
+        await self._assert_shown(bob, 0)
+        await bob.post(f"/notifications/{first['id']}/read", expect=404)
+        await share(alice, task["project_id"], bob, "viewer")
+        await self._assert_shown(bob, 2)
+
+    @pytest.mark.parametrize("how", ["task", "bulk", "project"])
+    async def test_not_after_deletion(self, alice: Person, bob: Person, task: dict[str, Any], how: str) -> None:
+        paths = {
+            "task": f"/tasks/{task['id']}",
+            "bulk": f"/tasks/bulk?id={task['id']}",
+            "project": f"/projects/{task['project_id']}",
+        }
+        await alice.delete(paths[how])
+        await self._assert_shown(bob, 0)
+
+    async def test_not_after_a_move_out_of_sight_and_again_after_one_into_it(
+        self, alice: Person, bob: Person, task: dict[str, Any]
+    ) -> None:
+        await alice.patch(f"/tasks/{task['id']}", {"project_id": alice.inbox_id, "title": "Private"})
+        await self._assert_shown(bob, 0)
+        seen = await alice.new_project()
+        await share(alice, seen, bob, "viewer")
+        await alice.patch(f"/tasks/{task['id']}", {"project_id": seen, "title": "Public"})
+        await self._assert_shown(bob, 2)
+        assert {(n["project_id"], n["task_title"]) for n in await inbox(bob)} == {(seen, "Public")}
+
+    async def test_has_the_title_of_now(self, alice: Person, bob: Person, task: dict[str, Any]) -> None:
+        await alice.patch(f"/tasks/{task['id']}", {"title": "New"})
+        assert {n["task_title"] for n in await inbox(bob)} == {"New"}
+
+    async def test_in_an_archived_project_too(self, alice: Person, bob: Person, task: dict[str, Any]) -> None:
+        await alice.patch(f"/projects/{task['project_id']}", {"archived": True})
+        await self._assert_shown(bob, 2)
+        await bob.post("/notifications/read", expect=204)
+
+    async def test_from_a_deleted_account_it_is_from_nobody(
+        self, alice: Person, bob: Person, carol: Person, project_id: int
+    ) -> None:
+        await carol.new_task(project_id, assignee_id=bob.id)
+        await carol.post("/users/me/delete", {"password": PASSWORD}, 204)
+        (notification,) = await inbox(bob)
+        assert notification["actor"] is None
+
+
+class TestRead:
+    """Marking as read."""
+
+    @pytest.fixture
+    async def ids(self, alice: Person, bob: Person, project_id: int) -> list[int]:
+        """Bob's three notifications, newest first."""
+        for _ in range(3):
+            await alice.new_task(project_id, assignee_id=bob.id)
+        return [notification["id"] for notification in await inbox(bob)]
+
+    async def test_newest_first(self, ids: list[int]) -> None:
+        assert ids == sorted(ids, reverse=True)
+
+    async def test_one_is_read_the_others_are_not(self, bob: Person, ids: list[int]) -> None:
+        assert (await bob.post(f"/notifications/{ids[1]}/read", expect=204)).content == b""
+        answer = (await bob.get("/notifications")).json()
+        assert [n["read_at"] is not None for n in answer["notifications"]] == [False, True, False]
+        assert answer["unread"] == 2
+        assert [n["id"] for n in await inbox(bob, unread=True)] == [ids[0], ids[2]]
+        assert [n["id"] for n in await inbox(bob, unread=False)] == [ids[1]]
+
+    async def test_a_second_time_keeps_the_time(self, bob: Person, ids: list[int]) -> None:
+        await bob.post(f"/notifications/{ids[0]}/read", expect=204)
+        before = await inbox(bob)
+        await bob.post(f"/notifications/{ids[0]}/read", expect=204)
+        await bob.post("/notifications/read", expect=204)
+        after = await inbox(bob)
+        assert after[0] == before[0]
+        assert {n["read_at"] is None for n in after} == {False}
+        assert (await bob.get("/notifications")).json()["unread"] == 0
+
+    async def test_the_count_is_of_all_pages(self, bob: Person, ids: list[int]) -> None:
+        for query in ({"limit": 1}, {"limit": 1, "unread": True}, {"unread": False}):
+            assert (await bob.get("/notifications", params=query)).json()["unread"] == 3
+
+    async def test_anothers_or_a_missing_one_is_404_and_stays_unread(
+        self, alice: Person, bob: Person, carol: Person, ids: list[int]
+    ) -> None:
+        for person in (alice, carol):
+            await person.post(f"/notifications/{ids[0]}/read", expect=404)
+            await person.post("/notifications/read", expect=204)
+            assert await inbox(person) == []
+        await bob.post("/notifications/1000000000000/read", expect=404)
+        assert (await bob.get("/notifications")).json()["unread"] == 3
+
+    @pytest.mark.parametrize("path", ["/notifications/0/read", "/notifications/x/read", "/notifications/1.0/read"])
+    async def test_an_id_that_is_none_is_422(self, bob: Person, path: str) -> None:
+        await bob.post(path, expect=422)
+
+    async def test_without_any_the_list_is_empty(self, alice: Person) -> None:
+        expected = {"notifications": [], "unread": 0, "next_cursor": None}
+        assert (await alice.get("/notifications")).json() == expected
+
+    async def test_a_key_needs_the_scopes_for_tasks(
+        self, bob: Person, ids: list[int], client: httpx.AsyncClient
+    ) -> None:
+        reading, writing = await new_key(bob, "tasks:read"), await new_key(bob, "tasks:write")
+        assert await status_of(client, "/notifications", reading.in_header) == 200
+        for path in ("/notifications/read", f"/notifications/{ids[0]}/read"):
+            assert await status_of(client, path, reading.in_header, "POST") == 403
+            assert await status_of(client, path, writing.in_header, "POST") == 204

@@ -1,0 +1,290 @@
+"""Every status that the API's description names for a route can really be had from it.
+
+That no other one is ever seen is checked by the test client, in every test (`DocumentedStatuses`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from taskmanager.commands.openapi import describe
+from taskmanager.database.database import Database
+from taskmanager.idempotency.store import RequestIdentity
+from taskmanager.main import create_app
+from taskmanager.settings import Settings
+from tests.conftest import PASSWORD, Person, SignUp, client_for, make_settings
+from tests.support.applications import started, without_lifespan
+from tests.support.live_server import free_port
+
+API = "/api/v1"
+UNKNOWN = 999_999_999
+DESCRIPTION = describe()
+# What a valid body is; names in braces are filled in from the world.
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/users"): {"username": "newcomer", "email": "newcomer@example.com", "password": "a fine password"},
+    ("POST", "/token/refresh"): {"refresh_token": "{refresh}"},
+    ("POST", "/token/revoke"): {"refresh_token": "{refresh}"},
+    ("PATCH", "/users/me"): {"email": "other@example.com"},
+    ("POST", "/users/me/password"): {
+        "current_password": PASSWORD,
+        "new_password": "another fine one",
+        "confirm_password": "another fine one",
+    },
+    ("POST", "/users/me/delete"): {"password": PASSWORD},
+    ("POST", "/users/me/api-keys"): {"name": "key", "scopes": ["tasks:read"]},
+    ("POST", "/projects"): {"name": "New"},
+    ("PATCH", "/projects/{project_id}"): {"name": "Renamed"},
+    ("PUT", "/projects/{project_id}"): {"name": "Renamed"},
+    ("POST", "/projects/{project_id}/members"): {"username": "carol", "role": "viewer"},
+    ("PUT", "/projects/{project_id}/members/{user_id}"): {"role": "viewer"},
+    ("POST", "/projects/{project_id}/tasks"): {"title": "New"},
+    ("POST", "/tasks"): {"title": "New", "project_id": "{project_id}"},
+    ("POST", "/tasks/bulk"): {"tasks": [{"title": "New", "project_id": "{project_id}"}]},
+    ("PATCH", "/tasks/bulk"): {"ids": ["{task_id}"], "set": {"priority": 2}},
+    ("POST", "/tasks/{task_id}/comments"): {"body": "New"},
+}
+for _path in ("/tasks/{task_id}", "/projects/{project_id}/tasks/{task_id}"):
+    BODIES["PUT", _path] = BODIES["PATCH", _path] = {"title": "Changed"}
+for _method in ("PUT", "PATCH"):
+    BODIES[_method, "/tasks/{task_id}/comments/{comment_id}"] = {"body": "Changed"}
+QUERIES = {("DELETE", "/tasks/bulk"): "?id={task_id}"}
+FORMS = {("POST", "/token"): {"username": "alice", "password": PASSWORD}}
+
+
+def operations(status: int) -> list[tuple[str, str]]:
+    """Return (method, path) of the routes that document a status."""
+    return [
+        (method.upper(), path.removeprefix(API))
+        for path, item in DESCRIPTION["paths"].items()
+        if path.startswith(API)
+        for method, operation in item.items()
+        if str(status) in operation["responses"]
+    ]
+
+
+@dataclass
+class World:
+    """Two people who share a project with a task and a comment, and what belongs to one of them."""
+
+    app: FastAPI
+    alice: Person
+    bob: Person
+    ids: dict[str, Any]
+    admin_key: str
+
+    def fill(self, value: Any) -> Any:
+        """Fill names in braces in."""
+        if isinstance(value, dict):
+            return {key: self.fill(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(item) for item in value]
+        if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+            return self.ids[value[1:-1]]
+        return value
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        app: FastAPI | None = None,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        """Make the valid request of a route, or a variation of it."""
+        if method in {"POST", "PUT", "PATCH"} and not {"json", "content", "data"} & options.keys():
+            if (method, path) in FORMS:
+                options["data"] = FORMS[method, path]
+            elif (method, path) in BODIES:
+                options["json"] = self.fill(BODIES[method, path])
+        if headers is None:
+            headers = {}
+            if path.startswith("/admin"):
+                headers = {"X-API-Key": self.admin_key}
+            elif "security" in DESCRIPTION["paths"][API + path][method.lower()]:
+                headers = {"Authorization": f"Bearer {self.alice.token}"}
+        query = options.pop("query", QUERIES.get((method, path), "").format(**self.ids))
+        async with client_for(app or self.app) as client:
+            return await client.request(
+                method, API + path.format(**self.ids) + query, headers=headers | options.pop("more", {}), **options
+            )
+
+
+@pytest.fixture
+async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> World:
+    await sign_up("carol")
+    root = await sign_up("root", is_admin=True)
+    admin = (await root.post("/users/me/api-keys", {"name": "admin", "scopes": ["admin"]})).json()
+    key = (await alice.post("/users/me/api-keys", {"name": "old", "scopes": ["tasks:read"]})).json()
+    project_id = await alice.new_project("Shared")
+    await alice.post(f"/projects/{project_id}/members", {"username": "bob", "role": "editor"})
+    task = await bob.new_task(project_id, assignee_id=alice.id)
+    comment = (await bob.post(f"/tasks/{task['id']}/comments", {"body": "@alice"})).json()
+    notification = (await alice.get("/notifications")).json()["notifications"][0]
+    login = await alice.client.post(f"{API}/token", data={"username": "alice", "password": PASSWORD})
+    ids = {
+        "project_id": project_id,
+        "task_id": task["id"],
+        "comment_id": comment["id"],
+        "user_id": bob.id,
+        "notification_id": notification["id"],
+        "key_id": key["id"],
+        "session_id": alice.session_id,
+        "refresh": login.json()["refresh_token"],
+    }
+    return World(app, alice, bob, ids, admin["key"])
+
+
+async def unlike(status: int, world: World, vary: Callable[[str, str], dict[str, Any]]) -> dict[str, str]:
+    """Make a variation of each route's request that documents a status; return the answers that have another."""
+    answers = {}
+    for method, path in operations(status):
+        ids = dict(world.ids)
+        response = await world.call(method, path, **vary(method, path))
+        world.ids = ids
+        if response.status_code != status:
+            answers[f"{method} {path}"] = f"{response.status_code} {response.text}"
+    assert operations(status)
+    return answers
+
+
+@pytest.mark.parametrize(("method", "path"), [*operations(200), *operations(201), *operations(204)], ids="-".join)
+async def test_success(world: World, method: str, path: str) -> None:
+    if (method, path) == ("POST", "/users/me/delete"):
+        await world.alice.put(f"/projects/{world.ids['project_id']}/members/{world.bob.id}", {"role": "owner"})
+    documented = DESCRIPTION["paths"][API + path][method.lower()]["responses"]
+    # Where no 400 is documented, headers that mean nothing to the route are not even read.
+    meaningless = {} if "400" in documented else {"If-Match": "no quotes", "Idempotency-Key": ""}
+    response = await world.call(method, path, more=meaningless)
+    assert str(response.status_code) in {status for status in documented if status.startswith("2")}, response.text
+
+
+async def test_not_modified(world: World) -> None:
+    assert await unlike(304, world, lambda *_: {"more": {"If-None-Match": "*"}}) == {}
+
+
+async def test_malformed(world: World) -> None:
+    def vary(method: str, path: str) -> dict[str, Any]:
+        if (method, path) in FORMS:
+            return {"content": b"no boundary", "more": {"Content-Type": "multipart/form-data"}}
+        return {"more": {"If-Match": "no quotes"}}
+
+    assert await unlike(400, world, vary) == {}
+
+
+async def test_not_authenticated(world: World) -> None:
+    def vary(method: str, path: str) -> dict[str, Any]:
+        if (method, path) in FORMS:
+            return {"headers": {}, "data": {"username": "alice", "password": "wrong"}}
+        if path == "/token/refresh":
+            return {"headers": {}, "json": {"refresh_token": "garbage"}}
+        return {"headers": {}}
+
+    assert await unlike(401, world, vary) == {}
+
+
+async def test_scope_missing(world: World) -> None:
+    keys = {}
+    for scope in ("account", "tasks:read"):
+        body = {"name": "weak", "scopes": [scope]}
+        keys[scope] = (await world.alice.post("/users/me/api-keys", body)).json()["key"]
+
+    def vary(_: str, path: str) -> dict[str, Any]:
+        return {"headers": {"X-API-Key": keys["tasks:read" if "/users" in path else "account"]}}
+
+    assert await unlike(403, world, vary) == {}
+
+
+async def test_not_found(world: World) -> None:
+    def vary(method: str, path: str) -> dict[str, Any]:
+        if (method, path) == ("POST", "/projects/{project_id}/members"):
+            return {"json": {"username": "nobody_of_that_name", "role": "viewer"}}
+        if "{" in path:
+            world.ids[path.rsplit("{", 1)[1].partition("}")[0]] = UNKNOWN
+        else:
+            world.ids |= {"project_id": UNKNOWN, "task_id": UNKNOWN}
+        return {}
+
+    answers = await unlike(404, world, vary)
+    # Only a replay finds nothing here, below.
+    assert answers.pop("POST /projects").startswith("201")
+    assert answers == {}
+
+
+async def test_not_found_by_a_replay(world: World, database: Database) -> None:
+    more = {"Idempotency-Key": "once"}
+    created = await world.call("POST", "/projects", more=more)
+    async with database.transaction() as session:
+        await session.execute(text("DELETE FROM project_members WHERE project_id = :id"), {"id": created.json()["id"]})
+    assert (await world.call("POST", "/projects", more=more)).status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path"), operations(409), ids="-".join)
+async def test_conflict(world: World, database: Database, method: str, path: str) -> None:
+    options: dict[str, Any] = {}
+    if path == "/users":
+        options["json"] = {"username": "Alice", "email": "new@example.com", "password": "a fine password"}
+    elif path == "/users/me":
+        options["json"] = {"username": "bob"}
+    elif (method, path) == ("DELETE", "/projects/{project_id}"):
+        world.ids["project_id"] = world.alice.inbox_id
+    elif path in {"/projects", "/notifications/read", "/notifications/{notification_id}/read"}:
+        full = API + path.format(**world.ids)
+        lock_id = RequestIdentity(world.alice.id, method, full, "running", b"").lock_id
+        async with database.transaction() as other:
+            await other.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": lock_id})
+            response = await world.call(method, path, more={"Idempotency-Key": "running"})
+            assert response.status_code == 409, response.text
+        return
+    elif path != "/users/me/delete":
+        await world.alice.patch(f"/projects/{world.ids['project_id']}", {"archived": True})
+    assert (await world.call(method, path, **options)).status_code == 409
+
+
+async def test_stale(world: World) -> None:
+    def vary(_: str, path: str) -> dict[str, Any]:
+        if path == "/tasks/bulk":
+            return {"json": {"tasks": [{"id": world.ids["task_id"], "version": 77}], "set": {"priority": 5}}}
+        return {"more": {"If-Match": '"77"'}}
+
+    assert await unlike(412, world, vary) == {}
+
+
+async def test_precondition_required(world: World, settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"require_if_match": True}))
+    async with started(app):
+        assert await unlike(428, world, lambda *_: {"app": app}) == {}
+
+
+async def test_too_large(world: World) -> None:
+    body = {"content": b" " * 1_048_577, "more": {"Content-Type": "application/json"}}
+    assert await unlike(413, world, lambda *_: dict(body)) == {}
+
+
+async def test_other_content_type(world: World) -> None:
+    body = {"content": b"title: x", "more": {"Content-Type": "application/yaml"}}
+    assert await unlike(415, world, lambda *_: dict(body)) == {}
+
+
+async def test_unknown_query_parameter(world: World) -> None:
+    assert await unlike(422, world, lambda *_: {"query": "?no_such_parameter=1"}) == {}
+
+
+async def test_rate_limited(world: World, settings: Settings) -> None:
+    limits = {"rate_limit_user_per_minute": 1, "rate_limit_anonymous_per_minute": 1}
+    app = create_app(settings.model_copy(update=limits))
+    async with started(app):
+        for method, path in (("GET", "/users/me"), ("GET", "/admin/users"), ("POST", "/token/revoke")):
+            assert (await world.call(method, path, app=app)).is_success
+        assert await unlike(429, world, lambda *_: {"app": app}) == {}
+
+
+async def test_database_gone(world: World) -> None:
+    app = create_app(make_settings(database_url=f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/none"))
+    async with without_lifespan(app):
+        assert await unlike(503, world, lambda *_: {"app": app}) == {}

@@ -1,0 +1,104 @@
+"""The command line, run again and again: each time in a process of its own, but what it imports is imported once.
+
+As a script this is the process that imports and then forks; each line that it reads is a call.
+"""
+
+import atexit
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+_TIMEOUT_SECONDS = 60
+
+
+@cache
+def _forker() -> "subprocess.Popen[str]":
+    # In the environment of most calls, for libraries that look at it when they are imported.
+    environment = {"PATH": os.environ["PATH"], "NO_COLOR": "1", "TERM": "dumb"}
+    process = subprocess.Popen(
+        # -P: the modules beside this file are found by their full names only.
+        [sys.executable, "-P", __file__],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def stop() -> None:
+        process.communicate()
+
+    atexit.register(stop)
+    return process
+
+
+def run(
+    *arguments: str, environment: Mapping[str, str], cwd: Path, stdin: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run `taskmanager` with these arguments to its end, with hardly more than this environment."""
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    with tempfile.TemporaryDirectory(prefix="taskmanager-call-") as name:
+        paths = [Path(name) / stream for stream in ("stdin", "stdout", "stderr")]
+        paths[0].write_text(stdin)
+        call = {
+            "arguments": arguments,
+            "environment": {**clean, **environment},
+            "cwd": str(cwd),
+            "streams": [str(path) for path in paths],
+        }
+        forker = _forker()
+        assert forker.stdin is not None
+        assert forker.stdout is not None
+        forker.stdin.write(json.dumps(call) + "\n")
+        forker.stdin.flush()
+        code = int(forker.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, paths[1].read_text(), paths[2].read_text())
+
+
+def _become(call: dict[str, Any]) -> NoReturn:
+    signal.alarm(_TIMEOUT_SECONDS)
+    for number, path in enumerate(call["streams"]):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in enumerate("rww"))  # noqa: PTH123, SIM115
+    os.chdir(call["cwd"])
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    sys.argv = ["taskmanager", *call["arguments"]]
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001  # as the interpreter does
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else bool(code))
+
+
+def _fork_for_each_line() -> None:
+    gc.freeze()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _become(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    import taskmanager.main  # noqa: F401  # what `openapi` and `serve` import later
+    from taskmanager.commands.cli import main
+
+    _fork_for_each_line()
