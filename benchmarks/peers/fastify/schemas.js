@@ -3,7 +3,8 @@ const text = { type: 'string' }
 const integer = { type: 'integer' }
 const maybe = (schema) => ({ ...schema, nullable: true })
 const time = { type: 'string', format: 'date-time' }
-const object = (properties) => ({ type: 'object', properties })
+// Every property of an answer is required, so that its writer need not look which are there.
+const object = (properties) => ({ type: 'object', properties, required: Object.keys(properties) })
 const list = (items) => ({ type: 'array', items })
 
 export const task = object({

@@ -9,9 +9,26 @@ import * as sql from './statements.js'
 
 const UNIQUE_VIOLATION = '23505'
 
+// PostgreSQL's text of a time becomes that of JSON; a Date would be made and written again, and lose microseconds.
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => `${text.slice(0, 10)}T${text.slice(11)}:00`)
+
+// A request has a connection of the pool for itself, or sends into one that others use, without waiting for their answers.
+function connect () {
+  const size = Number(process.env.POOL ?? 10)
+  const options = { connectionString: process.env.DATABASE_URL, options: '-c TimeZone=UTC' }
+  if (!process.env.PIPELINE) {
+    const pool = new pg.Pool({ ...options, max: size, idleTimeoutMillis: 0 })
+    return (statement) => pool.query(statement)
+  }
+  const clients = Array.from({ length: size }, () => new pg.Client({ ...options, pipeline: true }))
+  clients.forEach((client) => client.connect())
+  let turn = 0
+  return (statement) => clients[turn++ % size].query(statement)
+}
+
 function build () {
   const app = Fastify()
-  const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: Number(process.env.POOL ?? 10) })
+  const send = connect()
   const verify = createVerifier({
     key: process.env.JWT_SECRET,
     algorithms: ['HS256'],
@@ -19,13 +36,13 @@ function build () {
     requiredClaims: ['sub', 'exp'],
     cache: 10000
   })
-  const query = async (statement, values, client = pool) => (await client.query({ ...statement, values })).rows
+  const query = async ({ name, text }, values) => (await send({ name, text, values })).rows
 
   app.get('/health', async () => ({ status: 'healthy' }))
 
   app.register(async (api) => {
     api.decorateRequest('userId', 0)
-    api.addHook('onRequest', async (request, reply) => {
+    api.addHook('onRequest', (request, reply, done) => {
       try {
         const [scheme, token] = (request.headers.authorization ?? '').split(' ')
         if (scheme !== 'Bearer') throw new Error('no token')
@@ -33,6 +50,7 @@ function build () {
       } catch {
         return reply.code(401).header('WWW-Authenticate', 'Bearer').send({ detail: 'Not authenticated' })
       }
+      done()
     })
 
     const notFound = (reply) => reply.code(404).send({ detail: 'Not found' })
@@ -71,57 +89,38 @@ function build () {
       return task
     })
 
-    const create = async (userId, body, client) => {
+    const valuesOf = (userId, body) => {
       const { project_id: project = null, title, description = null, status = 'pending', priority = 1, tags = [], due_at: due = null } = body
-      const [task] = await query(sql.createTask, [userId, project, title, description, status, priority, tags, due], client)
-      return task
+      return [userId, project, title, description, status, priority, tags, due]
     }
 
-    // The answer is stored in the transaction of the effect; of two requests with one key the second to store it fails.
+    const replay = async (request, reply, key, fingerprint) => {
+      const [stored] = await query(sql.findKey, [request.userId, key])
+      if (!stored.fingerprint.equals(fingerprint)) {
+        return reply.code(422).send({ detail: 'The key was used for another request' })
+      }
+      return reply.code(stored.status).type('application/json; charset=utf-8').header('Idempotency-Replayed', 'true').send(stored.body)
+    }
+
+    // One statement makes the task and stores the answer, so a key that was used makes it fail as a whole.
     const createOnce = async (request, reply, key) => {
       const fingerprint = createHash('sha256').update(JSON.stringify(request.body)).digest()
-      const replay = async () => {
-        const [stored] = await query(sql.findKey, [request.userId, key])
-        if (!stored) return false
-        if (!stored.fingerprint.equals(fingerprint)) {
-          reply.code(422).send({ detail: 'The key was used for another request' })
-        } else {
-          reply.code(stored.status).type('application/json; charset=utf-8').header('Idempotency-Replayed', 'true').send(stored.body)
-        }
-        return true
-      }
-      if (await replay()) return reply
-      const client = await pool.connect()
-      let task
-      let body
-      let wasFirst = true
       try {
-        await client.query('BEGIN')
-        task = await create(request.userId, request.body, client)
-        if (task) {
-          body = reply.code(201).serialize(task)
-          await query(sql.storeKey, [request.userId, key, fingerprint, 201, body], client)
-        }
-        await client.query('COMMIT')
+        return await query(sql.createTaskOnce, [...valuesOf(request.userId, request.body), key, fingerprint])
       } catch (error) {
-        await client.query('ROLLBACK')
         if (error.code !== UNIQUE_VIOLATION) throw error
-        wasFirst = false
-      } finally {
-        client.release()
+        await replay(request, reply, key, fingerprint)
+        return null
       }
-      if (!wasFirst) {
-        await replay()
-        return reply
-      }
-      if (!task) return notFound(reply)
-      return tagged(reply, task).type('application/json; charset=utf-8').send(body)
     }
 
     api.post('/tasks', { schema: { body: schemas.newTask, response: { 201: schemas.task } } }, async (request, reply) => {
       const key = request.headers['idempotency-key']
-      if (key !== undefined) return createOnce(request, reply, key)
-      const task = await create(request.userId, request.body)
+      const created = key === undefined
+        ? await query(sql.createTask, valuesOf(request.userId, request.body))
+        : await createOnce(request, reply, key)
+      if (created === null) return reply
+      const [task] = created
       if (!task) return notFound(reply)
       tagged(reply, task).code(201)
       return task
@@ -148,20 +147,26 @@ function build () {
       return task
     })
 
-    const person = (id, username) => username === null ? null : { id, username }
+    // The rows are nobody else's, so the person is put into each instead of into a copy.
+    const withPerson = (row, place, id) => {
+      row[place] = row.username === null ? null : { id, username: row.username }
+      return row
+    }
+    const withAuthor = (row) => withPerson(row, 'author', row.author_id)
+    const withActor = (row) => withPerson(row, 'actor', row.actor_id)
 
     api.get('/tasks/:id/comments', { schema: { params: schemas.taskId, querystring: schemas.page, response: { 200: schemas.commentList } } }, async (request, reply) => {
       const rows = await query(sql.listComments, [request.userId, request.params.id, request.query.limit])
       if (rows.length === 0) return notFound(reply)
       if (rows[0].id === null) return { comments: [] }
-      return { comments: rows.map((row) => ({ ...row, author: person(row.author_id, row.username) })) }
+      return { comments: rows.map(withAuthor) }
     })
 
     api.post('/tasks/:id/comments', { schema: { params: schemas.taskId, body: schemas.newComment, response: { 201: schemas.comment } } }, async (request, reply) => {
       const [row] = await query(sql.createComment, [request.userId, request.params.id, request.body.body])
       if (!row) return notFound(reply)
       tagged(reply, row).code(201)
-      return { ...row, author: person(row.author_id, row.username) }
+      return withAuthor(row)
     })
 
     api.get('/projects', { schema: { querystring: schemas.page, response: { 200: schemas.projectList } } }, async (request) => {
@@ -169,11 +174,8 @@ function build () {
     })
 
     api.get('/notifications', { schema: { querystring: schemas.page, response: { 200: schemas.notificationList } } }, async (request) => {
-      const [rows, [{ unread }]] = await Promise.all([
-        query(sql.listNotifications, [request.userId, request.query.limit]),
-        query(sql.countUnread, [request.userId])
-      ])
-      return { notifications: rows.map((row) => ({ ...row, actor: person(row.actor_id, row.username) })), unread }
+      const rows = await query(sql.listNotifications, [request.userId, request.query.limit])
+      return { notifications: rows[0].id === null ? [] : rows.map(withActor), unread: rows[0].unread }
     })
   }, { prefix: '/api/v1' })
   return app

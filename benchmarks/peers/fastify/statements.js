@@ -66,6 +66,16 @@ export const createTask = {
     FROM project_members m WHERE m.project_id = ${PROJECT} AND ${WRITABLE} RETURNING ${TASK}`
 }
 
+export const createTaskOnce = {
+  name: 'create-task-once',
+  text: `
+    WITH t AS (${createTask.text}), stored AS (
+      INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body)
+      SELECT $1::int, $9, $10, 201, row_to_json(t)::text FROM t
+    )
+    SELECT * FROM t`
+}
+
 export const createTasks = {
   name: 'create-tasks',
   text: `
@@ -133,23 +143,17 @@ const NOTIFIED = 'notifications n JOIN tasks t ON t.id = n.task_id JOIN project_
 export const listNotifications = {
   name: 'list-notifications',
   text: `
-    SELECT n.id, n.kind, n.task_id, t.project_id, t.title AS task_title, n.comment_id, n.actor_id, u.username,
-           n.created_at, n.read_at
-    FROM ${NOTIFIED} LEFT JOIN users u ON u.id = n.actor_id
-    WHERE n.user_id = $1 ORDER BY n.created_at DESC, n.id DESC LIMIT $2`
-}
-
-export const countUnread = {
-  name: 'count-unread',
-  text: `SELECT count(*)::int AS unread FROM ${NOTIFIED} WHERE n.user_id = $1 AND n.read_at IS NULL`
+    SELECT c.unread, n.* FROM (
+      SELECT count(*)::int AS unread FROM ${NOTIFIED} WHERE n.user_id = $1 AND n.read_at IS NULL
+    ) c LEFT JOIN (
+      SELECT n.id, n.kind, n.task_id, t.project_id, t.title AS task_title, n.comment_id, n.actor_id, u.username,
+             n.created_at, n.read_at
+      FROM ${NOTIFIED} LEFT JOIN users u ON u.id = n.actor_id
+      WHERE n.user_id = $1 ORDER BY n.created_at DESC, n.id DESC LIMIT $2
+    ) n ON true ORDER BY n.created_at DESC, n.id DESC`
 }
 
 export const findKey = {
   name: 'find-key',
   text: 'SELECT fingerprint, status, body FROM idempotency_keys WHERE user_id = $1 AND key = $2'
-}
-
-export const storeKey = {
-  name: 'store-key',
-  text: 'INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body) VALUES ($1, $2, $3, $4, $5)'
 }
