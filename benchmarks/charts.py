@@ -1,20 +1,23 @@
-"""Charts of results, as SVG files."""
+"""Charts of results, as SVG files, where matplotlib is installed; without it a line says so."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import matplotlib as mpl
-
-mpl.use("svg")
-from matplotlib import pyplot as plt
+from typing import Any
 
 from benchmarks.summary import Figures
 
 _COLOURS = ("#0b6e4f", "#1f77b4", "#7f7f7f", "#d08c00", "#9467bd", "#c0504d", "#17becf", "#8c564b")
 
 
-def draw_ratios(figures: Sequence[Figures], baseline: str, path: Path) -> None:
-    """Draw each server's ratio to the baseline for each kind of work, with its span, a panel for each load."""
+def draw_ratios(figures: Sequence[Figures], baseline: str, path: Path) -> bool:
+    """Draw each server's ratio to the baseline for each kind of work, with its span, a panel for each load.
+
+    Return whether there is a chart.
+    """
+    plt = _pyplot()
+    if plt is None:
+        return False
     levels = list(dict.fromkeys(found.connections for found in figures))
     works = list(dict.fromkeys(found.work for found in figures))
     servers = list(dict.fromkeys(found.server for found in figures))
@@ -39,13 +42,20 @@ def draw_ratios(figures: Sequence[Figures], baseline: str, path: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel(f"requests/s, ratio to {baseline}")
     chart.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    _save(chart, path)
+    _save(plt, chart, path)
+    return True
 
 
 def draw_lines(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], labels: Mapping[str, tuple[str, str]], path: Path
-) -> None:
-    """Draw one panel for each title: lines by name through their points; `labels` gives each panel's axes."""
+) -> bool:
+    """Draw one panel for each title: lines by name through their points; `labels` gives each panel's axes.
+
+    Return whether there is a chart.
+    """
+    plt = _pyplot()
+    if plt is None:
+        return False
     chart, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout="constrained")
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for number, (name, points) in enumerate(lines.items()):
@@ -59,10 +69,24 @@ def draw_lines(
             axis.set_xscale("log")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize="small")
-    _save(chart, path)
+    _save(plt, chart, path)
+    return True
 
 
-def _save(chart: plt.Figure, path: Path) -> None:
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmark"}):
+def _pyplot() -> Any:
+    """Return matplotlib's module for charts, which takes a second to import, or None after a warning."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415
+
+        mpl.use("svg")
+        from matplotlib import pyplot  # noqa: PLC0415
+    except ImportError as error:
+        print(f"benchmarks: no chart is drawn: {error}", file=sys.stderr)
+        return None
+    return pyplot
+
+
+def _save(plt: Any, chart: Any, path: Path) -> None:
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmark"}):
         chart.savefig(path, metadata={"Date": None})
     plt.close(chart)

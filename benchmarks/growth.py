@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.callers import read_callers, tasks_of_users, write_callers
+from benchmarks.charts import draw_lines
 from benchmarks.database import Postgres, embedded_postgres, execute, fill_service
 from benchmarks.load_generator import measure, send
 from benchmarks.machine import describe
@@ -357,16 +358,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(results: Results, machine: dict[str, Any], output: Path, seconds: float) -> None:
-    from benchmarks.charts import draw_lines  # noqa: PLC0415 matplotlib takes a second, and --help does not need it
-
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"growth-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{machine['revision']}"
     document = {"machine": machine, "seconds": round(seconds), **results.numbers}
     path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
     path.with_suffix(".md").write_text("\n\n".join(results.tables) + "\n")
-    if results.panels:
-        draw_lines(results.panels, results.labels, path.with_suffix(".svg"))
-    print(f"{seconds / 60:.1f} minutes; written to {path}.json, .md and .svg")
+    print(f"{seconds / 60:.1f} minutes; written to {path}.json and .md", flush=True)
+    if results.panels and draw_lines(results.panels, results.labels, path.with_suffix(".svg")):
+        print(f"drawn in {path}.svg")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import geometric_mean
 
 from benchmarks.callers import Values, read_callers, tasks_of_users, write_callers
 from benchmarks.comparison import read_answers, require_same
@@ -20,14 +19,13 @@ from benchmarks.load_generator import measure, send, warm_up
 from benchmarks.machine import describe
 from benchmarks.options import build_parser
 from benchmarks.processes import allow_many_connections, end_on_sigterm
-from benchmarks.report import report
+from benchmarks.report import Outcome, report
 from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size, missing_tools
+from benchmarks.sizes import CONNECTIONS, Trial, best, choose_works, try_sizes
 from benchmarks.summary import Sample
 from benchmarks.verification import Caller, VerificationError, verify
 
 _WARM_UP_SECONDS = 1
-_TRIAL_SECONDS = 1
-_TRIAL_CONNECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             machine = describe(postgres)
             servers = [_prepare(stack, postgres, kind, folder, number, options) for number, kind in enumerate(kinds)]
             _compare(servers, options.works)
-            sizes = {each.kind.name: _choose_size(each, postgres, options) for each in servers}
-            for name, size in sizes.items():
-                print(f"{name}: processes {size}, fixed from here on", flush=True)
+            sizes, trials = _choose_sizes(servers, postgres, options)
             samples = _measure_all(postgres, servers, sizes, options)
             for each in servers:
                 each.server.stop()
@@ -70,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (VerificationError, ServerError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    report(samples, timings, options, machine, kinds, sizes)
+    report(Outcome(samples, timings, trials), options, machine, kinds, sizes)
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
 
@@ -135,26 +131,22 @@ def _compare(servers: Sequence[Prepared], works: Sequence[str]) -> None:
         print(f"{ours.kind.name} and {other.kind.name} answer the same", flush=True)
 
 
-def _choose_size(prepared: Prepared, postgres: Postgres, options: argparse.Namespace) -> Size:
-    """Return the size that does most of the works.
-
-    Of several works the geometric mean counts, so that none has more weight for being faster.
-    """
-    server, kind = prepared.server, prepared.kind
-    fixed: Size | None = options.processes.get(kind.name)
-    if fixed is not None:
-        return fixed
-    works = [work for work in options.works if kind.knows(work)]
-    rates = {}
-    for size in kind.sizes():
-        server.reset(postgres, prepared.template_url, size)
-        warm_up(server, works)
-        done = [send(server, work, connections=_TRIAL_CONNECTIONS, seconds=_TRIAL_SECONDS, seed=0) for work in works]
-        rates[size] = geometric_mean(max(outcome["requests"], 1) / outcome["seconds"] for outcome in done)
-        print(
-            f"{kind.name}: processes {size}: {rates[size]:,.0f}/s, mean at {_TRIAL_CONNECTIONS} connections", flush=True
-        )
-    return max(rates, key=lambda size: rates[size])
+def _choose_sizes(
+    servers: Sequence[Prepared], postgres: Postgres, options: argparse.Namespace
+) -> tuple[dict[str, Size], list[Trial]]:
+    """Return each server's size by its name, the given one or the best of its trials, and the trials."""
+    sizes: dict[str, Size] = dict(options.processes)
+    tried = [each for each in servers if each.kind.name not in sizes]
+    trials = []
+    for each in tried:
+        works = choose_works(options.works, sum(len(server.kind.sizes()) for server in tried))
+        found = try_sizes(each.server, postgres, each.template_url, works)
+        sizes[each.kind.name] = best(found)
+        trials += found
+    chosen = {each.kind.name: sizes[each.kind.name] for each in servers}
+    for name, size in chosen.items():
+        print(f"{name}: processes {size}, fixed from here on", flush=True)
+    return chosen, trials
 
 
 def _measure_all(
@@ -172,7 +164,7 @@ def _measure_all(
                 if not server.kind.knows(work):
                     continue
                 seed = options.seed * 1000 + number
-                warm_up_connections = min(_TRIAL_CONNECTIONS, max(options.connections))
+                warm_up_connections = min(CONNECTIONS, max(options.connections))
                 send(server, work, connections=warm_up_connections, seconds=_WARM_UP_SECONDS, seed=seed + 500)
                 for connections in options.connections:
                     found = measure(server, postgres, work, connections=connections, seconds=options.seconds, seed=seed)

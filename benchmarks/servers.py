@@ -27,7 +27,9 @@ from taskmanager.accounts.tokens import TokenSigner
 PEERS = Path(__file__).parent / "peers"
 REPOSITORY = Path(__file__).parents[1]
 SERVICE = "taskmanager"
-PEER_NAMES = ("fastify", "express", "fastapi_template", "tutorial")
+PEER_NAMES = ("fastify", "fastify_pipelined", "express", "fastapi_template", "tutorial")
+_NODE_FOLDERS = {"fastify": "fastify", "fastify_pipelined": "fastify", "express": "express"}
+_FASTIFY_POOLS: Mapping[str, Sequence[int | None]] = {"fastify": (5, 10, 20), "fastify_pipelined": (2, 4, 8)}
 TOKEN_MINUTES = 24 * 60
 _SECRET = secrets.token_hex(32)
 _START_SECONDS = 30.0
@@ -83,7 +85,7 @@ class ServerKind:
     @property
     def has_features(self) -> bool:
         """Whether it knows membership, comments, notifications and keys, and not an owner column only."""
-        return self.is_service or self.name == "fastify"
+        return self.is_service or self.name in _FASTIFY_POOLS
 
     def knows(self, work: str) -> bool:
         """Whether it can do a kind of work."""
@@ -91,15 +93,15 @@ class ServerKind:
 
     def sizes(self) -> list[Size]:
         """Return the sizes of which a trial chooses the best."""
-        pools = (5, 10, 20) if self.name == "fastify" else (None,)
+        pools = _FASTIFY_POOLS.get(self.name, (None,))
         return [Size(processes, pool) for processes in (1, 2) for pool in pools]
 
     def command(self, processes: int, port: int) -> list[str]:
         """Return the command line that serves from so many processes."""
         if self.is_service:
             return [str(self._service_command), "serve", "--workers", str(processes)]
-        if self.name in {"fastify", "express"}:
-            return ["node", str(PEERS / self.name / "server.js")]
+        if self.name in _NODE_FOLDERS:
+            return ["node", str(PEERS / _NODE_FOLDERS[self.name] / "server.js")]
         application = f"benchmarks.peers.{self.name}.app:app"
         options = ["--port", str(port), "--workers", str(processes), "--no-access-log", "--log-level", "warning"]
         return [sys.executable, "-m", "uvicorn", application, "--app-dir", str(REPOSITORY), *options]
@@ -199,6 +201,7 @@ class RunningServer:
             "NODE_ENV": "production",
             "PROCESSES": str(size.processes),
             **({} if size.pool is None else {"POOL": str(size.pool)}),
+            **({"PIPELINE": "1"} if self.kind.name == "fastify_pipelined" else {}),
             "JWT_SECRET": _SECRET,
             "SECRET_KEY": _SECRET,
             **(_SERVICE_ENVIRONMENT if self.kind.is_service else {}),
@@ -276,7 +279,7 @@ def missing_tools(kinds: Sequence[ServerKind]) -> list[str]:
     missing = []
     if shutil.which("wrk") is None:
         missing.append("wrk is not installed: apt-get install wrk")
-    nodes = [kind.name for kind in kinds if kind.name in {"fastify", "express"}]
+    nodes = dict.fromkeys(_NODE_FOLDERS[kind.name] for kind in kinds if kind.name in _NODE_FOLDERS)
     if nodes and shutil.which("node") is None:
         missing.append("node is not installed; version 20 or newer is needed")
     missing += [

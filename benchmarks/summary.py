@@ -112,6 +112,22 @@ def table(figures: Sequence[Figures], baseline: str) -> str:
     return "\n".join(lines)
 
 
+def postgres_table(figures: Sequence[Figures]) -> str:
+    """Return PostgreSQL's processor time of a request, for each work and server, as a Markdown table."""
+    columns = list(dict.fromkeys((found.connections, found.server) for found in figures))
+    times = {(found.work, found.connections, found.server): found for found in figures}
+    heads = ["PostgreSQL's CPU ms/request", *(f"{server}, {connections}" for connections, server in columns)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for work in dict.fromkeys(found.work for found in figures):
+        cells = (times.get((work, *column)) for column in columns)
+        lines.append(
+            f"| {work} | "
+            + " | ".join(f"{cell.postgres_cpu_ms:.3f}" if cell and cell.requests_per_second else "-" for cell in cells)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
 def timing_table(timings: Sequence[Timing], works: Sequence[str]) -> str:
     """Return the medians of single requests in large projects as a Markdown table."""
     columns = list(dict.fromkeys((timing.server, timing.tasks) for timing in timings))
