@@ -301,6 +301,15 @@ def test_a_run_without_matplotlib_keeps_its_results(
     assert len(document["rounds"]) == 2
 
 
+def test_a_run_without_rounds_keeps_its_other_results(tmp_path: Path) -> None:
+    options = build_parser().parse_args(["--output", str(tmp_path), "--rounds", "0"])
+    machine = dict.fromkeys(("cores", "processor", "python", "node", "postgres", "revision"), "some")
+    outcome = Outcome([], [Timing("taskmanager", 1000, "get", 0.5)], [])
+    report(outcome, options, machine, [ServerKind("taskmanager")], {"taskmanager": Size(2)})
+    (tables,) = tmp_path.glob("*.md")
+    assert "| get | 0.5 |" in tables.read_text()
+
+
 def test_a_chart_is_drawn_where_matplotlib_is_installed(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figures = summarise([_sample(1, "fastify", 100)], ["fastify"], "fastify")
