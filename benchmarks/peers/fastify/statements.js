@@ -30,9 +30,9 @@ const lists = new Map()
 // PostgreSQL takes the search index for every project; to read a small one takes half as long.
 const FEW = 500
 const SMALL = `(SELECT count(*) <= ${FEW} FROM (SELECT FROM tasks s WHERE s.project_id = m.project_id LIMIT ${FEW + 1}) s)`
+const READ = `(SELECT s.* FROM tasks s WHERE s.project_id = m.project_id AND ${SMALL} OFFSET 0)`
 const SEARCHED = `LATERAL (
-  SELECT s.* FROM (SELECT s.* FROM tasks s WHERE s.project_id = m.project_id AND ${SMALL} OFFSET 0) s
-  UNION ALL SELECT s.* FROM tasks s WHERE s.project_id = m.project_id AND NOT ${SMALL}
+  SELECT s.* FROM ${READ} s UNION ALL SELECT s.* FROM tasks s WHERE s.project_id = m.project_id AND NOT ${SMALL}
 ) t`
 
 // The rows of each project come in the order of an index, as many as the page may need, and are merged. Few tasks are
@@ -47,11 +47,15 @@ export function listTasks (filters, sortBy, order, counted) {
   const keys = [...new Set([sortBy, 'created_at', 'id'])]
   const nulls = sortBy === 'due_at' ? ' NULLS LAST' : ''
   const ordered = `ORDER BY ${keys.map((key, n) => `t.${key} ${order}${n === 0 ? nulls : ''}`).join(', ')}`
+  const part = (from, also = '') => `SELECT ${TASK} FROM ${from} WHERE ${where}${also} ${ordered} LIMIT $2::int + $3::int`
+  const parts = filters.includes('search')
+    ? `(${part(`${READ} t`)}) UNION ALL (${part('tasks t', ` AND NOT ${SMALL}`)})`
+    : part('tasks t')
   const page = filters.includes('overdue')
     ? `SELECT ${TASK} FROM project_members m JOIN ${tasks} ON ${where} WHERE m.user_id = $1 ${ordered} LIMIT $2 OFFSET $3`
     : `
     SELECT t.* FROM project_members m CROSS JOIN LATERAL (
-      SELECT ${TASK} FROM ${tasks} WHERE ${where} ${ordered} LIMIT $2::int + $3::int
+      ${parts}
     ) t WHERE m.user_id = $1 ${ordered} LIMIT $2 OFFSET $3`
   const text = counted
     ? `SELECT c.total, t.* FROM (
