@@ -11,13 +11,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from taskmanager.http.problems import Answer, problem_response
 from taskmanager.telemetry.request_context import RequestContext
 
-_MOST_HELD_BYTES: Final = 65_536
 # A token and a field value (RFC 9110, sections 5.6.2 and 5.5).
 _NAME_BYTES: Final = (string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~").encode()
 _VALUE_BYTES: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
 # How the connection goes on is for uvicorn to say.
 _STEERING: Final = frozenset({b"connection", b"transfer-encoding"})
 _CLOSE: Final = b"connection: close\r\n"
+_WITHOUT_CONTENT: Final = frozenset({204, 304})
 # Of the request line and all header lines together, in bytes.
 MOST_HEADER_BYTES: Final = 65_536
 # How long, and how many bytes of, what a refused client still sends is read: closed before that, the connection would
@@ -26,96 +26,83 @@ _LINGER_SECONDS: Final = 2.0
 _MOST_REFUSED_BYTES: Final = 16_777_216
 
 
-class CorkedTransport:
-    """A transport that holds back what is written until the event loop's next turn, and then writes it all at once.
-
-    uvicorn writes the head of an answer and its body one after the other; to hand them to the kernel one by one costs
-    more than most of what else an answer needs.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-
-    def write(self, data: bytes) -> None:
-        """Write, a moment later; at once where much has come together."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > _MOST_HELD_BYTES:
-            self._flush()
-
-    def close(self) -> None:
-        """Write what is held back, then close."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            data = b"".join(self._held)
-            self._held.clear()
-            self._held_bytes = 0
-            self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class _Form(NamedTuple):
     """The header lines of an answer with their values left open, and which of these is the length of its content."""
 
     lines: bytes
-    length: int
+    length: int | None
 
 
 @lru_cache(maxsize=1_000)
-def _form(names: tuple[bytes, ...]) -> _Form | None:
+def _form(names: tuple[bytes, ...], *, has_content: bool) -> _Form | None:
     """Return the form for these headers, or None for an answer that is not plain."""
-    if b"content-length" not in names or not _STEERING.isdisjoint(names):
+    if not _STEERING.isdisjoint(names) or (has_content and b"content-length" not in names):
         return None
     if b"".join(names).translate(None, _NAME_BYTES):
         return None
     lines = b"".join(b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in names)
-    return _Form(lines, names.index(b"content-length"))
+    return _Form(lines, names.index(b"content-length") if b"content-length" in names else None)
 
 
 class LeanCycle(RequestResponseCycle):
-    """One request and its answer; the headers of a plain answer are checked and written all together.
+    """One request and its answer; the headers of a plain answer are checked all together, and written with its body.
 
-    uvicorn looks at each name and each value by itself, which takes a sixth of the time that a look-up of a task needs.
+    uvicorn looks at each name and each value by itself, which takes a sixth of the time that a look-up of a task needs,
+    and hands the head and the body to the kernel one after the other, which takes as long again.
     """
 
+    _held_head: bytes | None = None
+
     async def send(self, message: Any) -> None:
-        """Send a part of the answer; whatever is not the head of a plain one is left to uvicorn."""
-        head = self._head(message) if message["type"] == "http.response.start" else None
-        if head is None:
-            await super().send(message)
+        """Send a part of the answer; whatever is not the head of a plain one, or its whole body, is left to uvicorn."""
+        if message["type"] == "http.response.start" and (head := self._head(message)) is not None:
+            self.response_started = True
+            self.waiting_for_100_continue = False
+            self._held_head = head
             return
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        self.transport.write(head)
+        if (head := self._held_head) is not None and not self.disconnected:
+            self._held_head = None
+            if self._is_whole(message):
+                self.transport.write(head + message.get("body", b""))
+                self._finish()
+                return
+            self.transport.write(head)
+        await super().send(message)
 
     def _head(self, message: Any) -> bytes | None:
         headers = message.get("headers")
         if not headers or self.response_started or self.disconnected or self.flow.write_paused or self.access_log:
             return None
         names, values = zip(*self.default_headers, *headers, strict=True)
-        form = _form(names)
+        form = _form(names, has_content=message["status"] not in _WITHOUT_CONTENT)
         if form is None or b"".join(values).translate(None, _VALUE_BYTES):
             return None
-        length = values[form.length]
-        if not length.isdigit():
-            return None
-        self.chunked_encoding = False
-        self.expected_content_length = int(length)
+        if form.length is not None:
+            length = values[form.length]
+            if not length.isdigit():
+                return None
+            self.chunked_encoding = False
+            self.expected_content_length = int(length)
         lines = form.lines % values
         return b"%b%b%b\r\n" % (STATUS_LINE[message["status"]], lines, b"" if self.keep_alive else _CLOSE)
 
+    def _is_whole(self, message: Any) -> bool:
+        return (
+            message["type"] == "http.response.body"
+            and not message.get("more_body", False)
+            and len(message.get("body", b"")) == self.expected_content_length
+            and self.scope["method"] != "HEAD"
+        )
 
-class CorkedHttpProtocol(HttpToolsProtocol):
+    def _finish(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+class LeanHttpProtocol(HttpToolsProtocol):
     """The protocol of one connection, which has one timer for as long as it lasts where uvicorn has one per request."""
 
     _idle_since: float | None = None
@@ -126,10 +113,6 @@ class CorkedHttpProtocol(HttpToolsProtocol):
     _later_bytes = 0
     _is_refused = False
     _refused_bytes = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin a connection."""
-        super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
