@@ -22,7 +22,7 @@ from taskmanager.administration.routes import router as administration_router
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
 from taskmanager.database.reads import Reads
-from taskmanager.database.sharing import SharedConnections
+from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router

@@ -65,13 +65,13 @@ async def reads(alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch) -> 
     task = (await alice.new_task(project, title="Task of Bob", assignee_id=bob.id))["id"]
     comment = (await alice.post(f"/tasks/{task}/comments", {"body": "Hello @bob"})).json()["id"]
     begun: dict[Statement, list[Values]] = {}
-    begin = RequestReads.begin
+    prepare = RequestReads.prepare
 
-    def begin_and_note(self: RequestReads, statement: Statement, **values: Any) -> Begun:
+    def prepare_and_note(self: RequestReads, statement: Statement, **values: Any) -> Begun:
         begun.setdefault(statement, []).append(values)
-        return begin(self, statement, **values)
+        return prepare(self, statement, **values)
 
-    monkeypatch.setattr(RequestReads, "begin", begin_and_note)
+    monkeypatch.setattr(RequestReads, "prepare", prepare_and_note)
     lists = [f"/tasks?sort_by={sort}&order={order}&limit=2" for sort in SORTS for order in ("asc", "desc")]
     lists += [f"/tasks?{query}&limit=2" for query in (*FILTERS, *ALONE)]
     lists += [f"/tasks?search=task&sort_by={sort}&order={order}&limit=2" for sort in SORTS for order in ("asc", "desc")]

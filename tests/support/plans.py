@@ -15,7 +15,7 @@ from sqlalchemy import make_url, text
 from taskmanager.database.database import Database
 from taskmanager.database.reads import Begun, Reads
 from taskmanager.database.schema_migrations import alembic_config
-from taskmanager.database.sharing import SharedConnections
+from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.statements import Arguments, Statement
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.tasks.listing.repository import TaskListReader
@@ -84,10 +84,10 @@ class RecordingReads(Reads):
         super().__init__(database, connections)
         self.sent: list[Sent] = []
 
-    def begin(self, statement: Statement, **values: Any) -> Begun:
+    def prepare(self, statement: Statement, **values: Any) -> Begun:
         """Keep a statement, and run it."""
         self.sent.append(Sent(statement, statement.arguments(values)))
-        return super().begin(statement, **values)
+        return super().prepare(statement, **values)
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,12 @@ class RequestReads(Reads):
         self.has_checked = False
         self._reads = reads
 
-    def begin(self, statement: Statement, **values: Any) -> Begun:
-        """Begin a statement that gives one row at most."""
+    def prepare(self, statement: Statement, **values: Any) -> Begun:
+        """Return a statement that gives one row at most, which is sent when that is asked for."""
         if self.login is None:
-            return self._reads.begin(statement, **values)
+            return self._reads.prepare(statement, **values)
         login = {"login_session_id": self.login.session_id, "login_user_id": self.login.user_id}
-        return _BegunWithLogin(self, self._reads.begin(_with_login(statement), **values, **login))
+        return _BegunWithLogin(self, self._reads.prepare(_with_login(statement), **values, **login))
 
 
 class _BegunWithLogin(Begun):
@@ -133,6 +133,10 @@ class _BegunWithLogin(Begun):
     def __init__(self, request: RequestReads, begun: Begun) -> None:
         self._request = request
         self._begun = begun
+
+    def begin(self) -> None:
+        """Let it go on beside what its request does next."""
+        self._begun.begin()
 
     async def row(self) -> asyncpg.Record | None:
         """Return its row.

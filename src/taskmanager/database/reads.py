@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from taskmanager.database.database import ALONE_CONNECTIONS, Database, SharedConnection
-from taskmanager.database.sharing import CONNECTION_LOST, Coalescer, SharedConnections, Ticket, is_harmless
+from taskmanager.database.shared_connections import CONNECTION_LOST, SharedConnections, is_harmless
+from taskmanager.database.sharing import Coalescer, Ticket
 from taskmanager.database.statements import Arguments, Statement
 from taskmanager.telemetry.request_context import current_timings
 
@@ -33,23 +34,35 @@ class FoundPage(NamedTuple):
     last_id: int | None
 
 
+def found_page(row: asyncpg.Record) -> FoundPage:
+    """Return the page that a row of `json_page` holds."""
+    return FoundPage(row["items"] or b"", row["found"], row["last_time"], row["last_id"])
+
+
 # A row, or nothing.
 Row = asyncpg.Record | tuple[()]
 _NOTHING: Final = ()
 
 
 class Begun:
-    """A read that has begun and goes on beside what its request does next."""
+    """A read of one request, which is sent when its row is asked for, or has begun before (`begin`)."""
 
-    __slots__ = ("_arguments", "_reads", "_statement", "_ticket")
+    __slots__ = ("_arguments", "_kind", "_reads", "_statement", "_ticket")
 
     def __init__(
-        self, reads: "Reads", statement: Statement, arguments: Arguments, ticket: Ticket[Arguments, Row] | None
+        self, reads: "Reads", statement: Statement, arguments: Arguments, kind: Coalescer[Arguments, Row] | None
     ) -> None:
         self._reads = reads
         self._statement = statement
         self._arguments = arguments
-        self._ticket = ticket
+        self._kind = kind
+        self._ticket: Ticket[Arguments, Row] | None = None
+
+    def begin(self) -> None:
+        """Let it go on beside what its request does next, if it is shared."""
+        if self._kind is not None:
+            self._ticket = self._kind.enqueue(self._arguments)
+            self._ticket.answer.add_done_callback(_retrieve_exception)
 
     async def row(self) -> asyncpg.Record | None:
         """Return its row.
@@ -60,21 +73,29 @@ class Begun:
             sqlalchemy.exc.TimeoutError: No connection was free in time.
             OSError: The server cannot be reached.
         """
-        if self._ticket is not None:
-            asked = time.perf_counter()
-            try:
-                row = await self._ticket.answer
-            finally:
-                if (timings := current_timings()) is not None:
-                    # What went by beside something else took none of the request's time.
-                    seconds = time.perf_counter() - asked
-                    took = min(self._ticket.took, seconds)
-                    timings.database += took
-                    timings.pool += min(self._ticket.waited, seconds - took)
+        kind = self._kind
+        if kind is not None:
+            if self._ticket is None and kind.is_idle:
+                row = await kind.run_now(self._arguments)
+            else:
+                row = await self._wait(self._ticket or kind.enqueue(self._arguments))
             if row is not None:
                 return row or None
         rows = await self._reads.fetch_alone(self._statement, self._arguments)
         return rows[0] if rows else None
+
+    @staticmethod
+    async def _wait(ticket: Ticket[Arguments, Row]) -> Row | None:
+        asked = time.perf_counter()
+        try:
+            return await ticket.answer
+        finally:
+            if (timings := current_timings()) is not None:
+                # What went by beside something else took none of the request's time.
+                seconds = time.perf_counter() - asked
+                took = min(ticket.took, seconds)
+                timings.database += took
+                timings.pool += min(ticket.waited, seconds - took)
 
 
 def _retrieve_exception(answer: "asyncio.Future[Any]") -> None:
@@ -99,14 +120,16 @@ class Reads:
         """How many reads wait for a connection of their own."""
         return self._alone.waiting
 
+    def prepare(self, statement: Statement, **values: Any) -> Begun:
+        """Return a statement that gives one row at most, which is sent when that is asked for."""
+        is_shared = statement.is_shared and self._connections is not None
+        return Begun(self, statement, statement.arguments(values), self._kind(statement) if is_shared else None)
+
     def begin(self, statement: Statement, **values: Any) -> Begun:
         """Begin a statement that gives one row at most; one that is not shared begins when its row is asked for."""
-        arguments = statement.arguments(values)
-        if not statement.is_shared or self._connections is None:
-            return Begun(self, statement, arguments, None)
-        ticket = self._kind(statement).enqueue(arguments)
-        ticket.answer.add_done_callback(_retrieve_exception)
-        return Begun(self, statement, arguments, ticket)
+        begun = self.prepare(statement, **values)
+        begun.begin()
+        return begun
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
         """Return the row of a statement that gives one at most.
@@ -117,7 +140,7 @@ class Reads:
             sqlalchemy.exc.TimeoutError: No connection was free in time.
             OSError: The server cannot be reached.
         """
-        return await self.begin(statement, **values).row()
+        return await self.prepare(statement, **values).row()
 
     async def page(self, statement: Statement, **values: Any) -> FoundPage | None:
         """Return the page of a statement made by `json_page`; None where there is nothing that it could be a page of.
@@ -129,9 +152,7 @@ class Reads:
             OSError: The server cannot be reached.
         """
         row = await self.one(statement, **values)
-        if row is None:
-            return None
-        return FoundPage(row["items"] or b"", row["found"], row["last_time"], row["last_id"])
+        return None if row is None else found_page(row)
 
     async def close(self) -> None:
         """Close the connections for reads that run alone; those for sharing are closed by their owner."""

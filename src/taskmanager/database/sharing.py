@@ -4,9 +4,13 @@ The kinds take turns at very few connections. While a kind waits for its turn mo
 fewer the connections, the fewer and larger the statements: two keep the database busy while answers are handed out.
 A kind has one statement under way, so that they stay large; only behind one that takes long goes another.
 
+A request that finds its kind idle, and a connection that nobody waits for, runs its statement itself (`run_now`),
+without a task and two more turns of the event loop. Those that arrive meanwhile share the next one.
+
 Why it is correct. A statement is sent only after all of its requests have arrived, so each of them sees whatever was
-committed before it came (read-your-writes). The statement is run by a task of its own: a request that is cancelled or
-that gives up leaves the others alone. What goes wrong with one request goes wrong with that one only: an answer of None
+committed before it came (read-your-writes). A statement of several is run by a task of its own: a request that is
+cancelled or that gives up leaves the others alone. One that is cancelled in its own statement closes the connection,
+which nobody else has. What goes wrong with one request goes wrong with that one only: an answer of None
 means that the request must be run alone, and so it is for all of them when the server refuses the shared statement
 for something that a single request may have caused; PostgreSQL has then rolled it back as a whole. A statement whose
 outcome is unknown (connection lost, time-out) is never repeated: it may have been committed. All its requests are
@@ -21,104 +25,23 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
-import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection
+from taskmanager.database.database import SharedConnection
 from taskmanager.database.driver_errors import is_transient, sqlstate_of
+from taskmanager.database.shared_connections import (
+    CAUSED_BY_ONE,
+    CONNECTION_LOST,
+    TIMED_OUT_ON_THE_SERVER,
+    SharedConnections,
+    is_harmless,
+)
 from taskmanager.errors import DatabaseUnavailableError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-# Data exception, violated constraint, rollback (deadlock).
-_CAUSED_BY_ONE = ("22", "23", "40")
-# Statement time-out, lock time-out: the connection is as good as before.
-_TIMED_OUT_ON_THE_SERVER = {"57014", "55P03"}
-CONNECTION_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    ConnectionError,
-)
-# A connection that was idle for longer is looked at before it is used.
-_TRUSTED_SECONDS = 1.0
 # Several times what a statement takes; one that sorts the search index in takes half a second.
 _LONG_SECONDS = 0.05
-
-
-class SharedConnections:
-    """Lends a few connections that stay open, in the order in which they were asked for.
-
-    `open_connection` returns a new one; without it, one for statements that requests share.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        limit: int = SHARED_CONNECTIONS,
-        open_connection: Callable[[], Awaitable[SharedConnection]] | None = None,
-    ) -> None:
-        self.kinds: list[Coalescer[Any, Any]] = []
-        self.waiting = 0
-        self._database = database
-        self._open_connection = open_connection or database.connect_shared
-        self._turns = asyncio.Semaphore(limit)
-        self._idle: list[SharedConnection] = []
-
-    async def take_turn(self) -> None:
-        """Take one of the turns, to be given back; until then a connection may be had, by `connect`.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: The others did not end in time.
-        """
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(self._database.wait_seconds):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise PoolTimeoutError("no turn at the shared connections") from None
-        finally:
-            self.waiting -= 1
-
-    def give_turn_back(self) -> None:
-        """Let the next one have the turn."""
-        self._turns.release()
-
-    async def connect(self, *, tested: bool = True) -> SharedConnection:
-        """Return a connection that is not known to be lost, to be given to `put_back` or discarded.
-
-        One that has been idle for a while is `tested`, unless what is sent can be sent again.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: The server refused a new connection.
-            OSError: The server cannot be reached.
-        """
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_lost:
-                await connection.discard()
-            elif not tested or time.monotonic() - connection.used_at <= _TRUSTED_SECONDS:
-                return connection
-            else:
-                # The pool looks at what it lends.
-                await connection.close()
-        return await self._open_connection()
-
-    def put_back(self, connection: SharedConnection) -> None:
-        """Take back a connection that is in order."""
-        self._idle.append(connection)
-
-    async def close(self) -> None:
-        """Let the statements under way finish, and those for requests that wait, then close the connections."""
-        for kind in self.kinds:
-            await kind.finish()
-        while self._idle:
-            await self._idle.pop().close()
 
 
 class Ticket(Generic[_Item, _Result]):
@@ -164,8 +87,9 @@ class Coalescer(Generic[_Item, _Result]):
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._keys_under_way = set[Hashable]()
         self._last_batch = 1
-        self._worker: asyncio.Task[None] | None = None
-        self._workers = set[asyncio.Task[None]]()  # the others finish a statement that took long
+        # What is done when the statement under way is: a task, or a request's own future.
+        self._worker: asyncio.Future[None] | None = None
+        self._workers = set[asyncio.Future[None]]()  # the others finish a statement that took long
         connections.kinds.append(self)
 
     def enqueue(self, item: _Item) -> Ticket[_Item, _Result]:
@@ -180,6 +104,35 @@ class Coalescer(Generic[_Item, _Result]):
             self._start_worker()
         return ticket
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a request may `run_now`: no statement is under way, and the last one was for one request only."""
+        return self._worker is None and not self._waiting and self._last_batch == 1 and self._connections.has_turn
+
+    async def run_now(self, item: _Item) -> _Result | None:
+        """Return the result of a request that found the kind idle, or None if it must be run alone.
+
+        Raises:
+            DatabaseUnavailableError: The database went away.
+            asyncpg.PostgresError: The statement itself is at fault.
+        """
+        loop = asyncio.get_running_loop()
+        ticket: Ticket[_Item, _Result] = Ticket(item, loop.create_future())
+        self._worker = worker = loop.create_future()
+        self._workers.add(worker)
+        await self._connections.take_turn()  # which waits for nobody
+        try:
+            await self._serve_in_turn([ticket])
+        finally:
+            self._connections.give_turn_back()
+            worker.set_result(None)
+            self._workers.discard(worker)
+            if self._worker is worker:
+                self._worker = None
+            if self._worker is None and self._waiting:
+                self._start_worker()
+        return ticket.answer.result()
+
     async def finish(self) -> None:
         """Wait until there is no statement under way and no request that waits."""
         while self._workers:
@@ -192,11 +145,11 @@ class Coalescer(Generic[_Item, _Result]):
 
     def _start_worker(self) -> None:
         # In a context of its own, since its work belongs to no single request.
-        self._worker = asyncio.get_running_loop().create_task(
+        self._worker = worker = asyncio.get_running_loop().create_task(
             self._work(), name=f"shared statements: {self.name}", context=Context()
         )
-        self._workers.add(self._worker)
-        self._worker.add_done_callback(self._workers.discard)
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
 
     def _leave_to_another_worker(self) -> None:
         self._worker = None
@@ -215,12 +168,7 @@ class Coalescer(Generic[_Item, _Result]):
                     batch = self._next_batch()
                     if not batch:
                         break  # what waits conflicts with a statement under way, whose worker sees to it
-                    takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
-                    try:
-                        await self._serve(batch)
-                    finally:
-                        takes_long.cancel()
-                        self._keys_under_way.difference_update(self._keys(batch))
+                    await self._serve_in_turn(batch)
                 finally:
                     self._connections.give_turn_back()
                 if self._worker is None and self._waiting:
@@ -230,6 +178,14 @@ class Coalescer(Generic[_Item, _Result]):
         finally:
             if self._worker is worker:
                 self._worker = None
+
+    async def _serve_in_turn(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
+        takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
+        try:
+            await self._serve(batch)
+        finally:
+            takes_long.cancel()
+            self._keys_under_way.difference_update(self._keys(batch))
 
     def _next_batch(self) -> list[Ticket[_Item, _Result]]:
         batch: list[Ticket[_Item, _Result]] = []
@@ -257,39 +213,55 @@ class Coalescer(Generic[_Item, _Result]):
         self.requests += len(batch)
         self._last_batch = len(batch)
         connection: SharedConnection | None = None
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             connection = await self._connections.connect(tested=not self._reads)
             sent = time.perf_counter()
             for ticket in batch:
                 ticket.waited = sent - ticket.arrived
             results = await self._run(connection, [ticket.item for ticket in batch])
-        except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
+        except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
             failure = error
         took = time.perf_counter() - sent if sent else 0.0
         for ticket in batch:
             ticket.took = took
-        if failure is None or self._is_to_be_run_again(failure, is_sent=sent > 0):
-            for ticket, result in zip(batch, results, strict=True):
-                if not ticket.answer.done():
-                    ticket.answer.set_result(result)
-        else:
-            self._fail(batch, failure)
+        self._settle(batch, results, failure, is_sent=sent > 0)
         if connection is not None:
             if is_harmless(failure):
                 self._connections.put_back(connection)
             else:
                 # Only now, since to take leave of a lost connection may take a moment.
                 await connection.discard()
+        if isinstance(failure, asyncio.CancelledError):
+            raise failure
+
+    def _settle(
+        self,
+        batch: Sequence[Ticket[_Item, _Result]],
+        results: Sequence[_Result | None],
+        failure: BaseException | None,
+        *,
+        is_sent: bool,
+    ) -> None:
+        if isinstance(failure, Exception) and not self._is_to_be_run_again(failure, is_sent=is_sent):
+            self._fail(batch, failure)
+            return
+        for ticket, result in zip(batch, results, strict=True):
+            if ticket.answer.done():
+                continue
+            if isinstance(failure, asyncio.CancelledError):
+                ticket.answer.cancel()
+            else:
+                ticket.answer.set_result(result)
 
     def _is_to_be_run_again(self, failure: Exception, *, is_sent: bool) -> bool:
         if self._reads and is_sent and isinstance(failure, CONNECTION_LOST):
             return True
-        return (sqlstate_of(failure) or "").startswith(_CAUSED_BY_ONE)
+        return (sqlstate_of(failure) or "").startswith(CAUSED_BY_ONE)
 
     def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
         _refuse(batch, failure)
-        if sqlstate_of(failure) in _TIMED_OUT_ON_THE_SERVER:
+        if sqlstate_of(failure) in TIMED_OUT_ON_THE_SERVER:
             # Who waits for these very items would only wait as long again, each after the other.
             keys = set(self._keys(batch))
             _refuse((ticket for ticket in self._waiting if not keys.isdisjoint(self._keys([ticket]))), failure)
@@ -308,11 +280,3 @@ def _refuse(tickets: Iterable[Ticket[Any, Any]], failure: Exception) -> None:
                 error = DatabaseUnavailableError(f"{type(failure).__name__}: {failure}")
                 error.__cause__ = failure
             ticket.answer.set_exception(error)
-
-
-def is_harmless(failure: BaseException | None) -> bool:
-    """Tell whether the connection is as good as before a failure."""
-    if failure is None:
-        return True
-    state = sqlstate_of(failure) or ""
-    return state in _TIMED_OUT_ON_THE_SERVER or state.startswith(_CAUSED_BY_ONE)

@@ -2,7 +2,7 @@
 
 from taskmanager.database.database import WriteSession, statement
 from taskmanager.database.json_rows import after_key, json_object, json_page
-from taskmanager.database.reads import FoundPage, Reads
+from taskmanager.database.reads import FoundPage, Reads, found_page
 from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
@@ -28,22 +28,19 @@ WHERE n.user_id = :user_id AND {after_key("n.created_at", "n.id", descending=Tru
 ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
 """
 _CONDITIONS = {None: "", True: "AND n.read_at IS NULL", False: "AND n.read_at IS NOT NULL"}
+_UNREAD = f"SELECT count(*) FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.read_at IS NULL"
 _LISTS = {
     unread: Statement(
         "list notifications",
-        json_page(_NEXT.format(unread=condition), _NOTIFICATION, descending=True),
+        f"""
+        SELECT page.*, ({_UNREAD}) AS unread
+        FROM ({json_page(_NEXT.format(unread=condition), _NOTIFICATION, descending=True)}) AS page
+        """,
         shared=True,
         most_shared=32,
     )
     for unread, condition in _CONDITIONS.items()
 }
-
-_COUNT_UNREAD = Statement(
-    "count unread notifications",
-    f"SELECT count(*) AS unread FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.read_at IS NULL",
-    shared=True,
-    most_shared=32,
-)
 
 _MARK_ONE = statement(f"""
 WITH found AS (
@@ -66,12 +63,9 @@ class NotificationReader:
 
     async def list_page(self, page: Page, *, user_id: int, unread: bool | None) -> tuple[FoundPage, int]:
         """Return a page of notifications, newest first, as `json_page` has it, and how many are not read in all."""
-        counting = self._reads.begin(_COUNT_UNREAD, user_id=user_id)
-        found = await self._reads.page(_LISTS[unread], **page.parameters, user_id=user_id)
-        counted = await counting.row()
-        assert found is not None  # both are aggregates, which always give a row
-        assert counted is not None
-        return found, counted["unread"]
+        row = await self._reads.one(_LISTS[unread], **page.parameters, user_id=user_id)
+        assert row is not None  # an aggregate always gives a row
+        return found_page(row), row["unread"]
 
 
 class NotificationWriter:

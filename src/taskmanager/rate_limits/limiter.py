@@ -17,11 +17,13 @@ from itertools import chain, islice
 from math import ceil
 from typing import Final, Literal, NamedTuple
 
+import asyncpg
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
+from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository
 from taskmanager.settings import Settings
 
@@ -37,7 +39,10 @@ _MOST_LEASES = 100_000
 _PURGE_SECONDS = 10.0
 _PURGED_ROWS = 5_000
 _SILENT = "the database does not tell what is left of the rate limits"
-_UNAVAILABLE = (DBAPIError, PoolTimeoutError, OSError)
+_UNAVAILABLE = (
+    *(DBAPIError, PoolTimeoutError, OSError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
 
 Kind = Literal["user", "anonymous", "login", "login-address", "password"]
 # What is limited, and for whom: ("user", 42), ("anonymous", "192.0.2.1").
@@ -145,7 +150,6 @@ class RateLimiter:
         self._database = Database(
             settings.model_copy(
                 update={
-                    "database_pool_size": 1,
                     "database_pool_wait_seconds": _ANSWER_SECONDS,
                     "database_statement_timeout_ms": _STATEMENT_MS,
                     "database_command_timeout_seconds": _ANSWER_SECONDS,
@@ -153,6 +157,7 @@ class RateLimiter:
             ),
             connect_wait_seconds=REQUEST_CONNECT_SECONDS,
         )
+        self._connections = SharedConnections(self._database, 1)
         # In the order in which their windows end, more or less: all last equally long.
         self._leases: dict[Key, _Lease] = {}
         self._waiting: dict[Key, list[_Waiting]] = {}
@@ -167,8 +172,8 @@ class RateLimiter:
         if any(policy.limit for policy in self._policies.values()):
             try:
                 await self._purge()
-                async with self._database.reader() as session:
-                    await PermitRepository(session).take([], window_seconds=self._window_seconds)
+                async with self._connections.lend() as connection:
+                    await PermitRepository(connection).take([], window_seconds=self._window_seconds)
             except _UNAVAILABLE as error:
                 self._back_off(error)
 
@@ -222,8 +227,8 @@ class RateLimiter:
         if not permits:
             return
         try:
-            async with self._database.reader() as session:
-                await PermitRepository(session).give_back(permits)
+            async with self._connections.lend() as connection:
+                await PermitRepository(connection).give_back(permits)
         except _UNAVAILABLE as error:
             self._back_off(error)
 
@@ -232,6 +237,7 @@ class RateLimiter:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait([self._asking])
+        await self._connections.close()
         await self._database.dispose()
 
     async def _ask(self, key: Key) -> Decision:
@@ -282,8 +288,10 @@ class RateLimiter:
             return
         # The window ends that many seconds after the statement ran; counted from before, none is spent too late.
         self._asked_at = asked_at = self._clock()
-        async with self._database.reader() as session:
-            grants = await PermitRepository(session).take(list(demands.values()), window_seconds=self._window_seconds)
+        async with self._connections.lend() as connection:
+            grants = await PermitRepository(connection).take(
+                list(demands.values()), window_seconds=self._window_seconds
+            )
         self._asked_at = None
         self._ask_again_at = 0.0
         unclaimed: list[tuple[Key, datetime]] = []
@@ -301,8 +309,8 @@ class RateLimiter:
         return decision is not None
 
     async def _purge(self) -> None:
-        async with self._database.reader() as session:
-            purged = await PermitRepository(session).purge(_PURGED_ROWS)
+        async with self._connections.lend() as connection:
+            purged = await PermitRepository(connection).purge(_PURGED_ROWS)
         if purged < _PURGED_ROWS:
             self._purge_at = self._clock() + _PURGE_SECONDS
 

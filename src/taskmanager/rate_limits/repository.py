@@ -5,19 +5,18 @@ ended is as good as none. Statements of several rows lock them in the order of t
 wait for each other.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Float, Integer, Text
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+import asyncpg
 
-from taskmanager.database.database import ReadSession, statement
-
-_KEYS = ARRAY(Text())
+from taskmanager.database.database import SharedConnection
+from taskmanager.database.statements import Statement
 
 # A window that ends in a future where none can end was written by a clock that was wrong: it counts as ended.
-_TAKE = statement(
+_TAKE = Statement(
+    "take permits",
     """
 INSERT INTO rate_limits AS r (key, used, quota, resets_at)
 SELECT key, least(permits, quota), quota, now() + make_interval(secs => :window_seconds)
@@ -36,13 +35,11 @@ RETURNING key,
           resets_at,
           extract(epoch FROM resets_at - now())::double precision AS seconds
 """,
-    keys=_KEYS,
-    permits=ARRAY(BigInteger()),
-    quotas=ARRAY(BigInteger()),
-    window_seconds=Float(),
+    {"keys": "text[]", "permits": "bigint[]", "quotas": "bigint[]", "window_seconds": "float8"},
 )
 
-_GIVE_BACK = statement(
+_GIVE_BACK = Statement(
+    "give permits back",
     """
 WITH taken AS (
     SELECT r.key, given.permits
@@ -54,18 +51,18 @@ WITH taken AS (
 )
 UPDATE rate_limits r SET used = greatest(r.used - taken.permits, 0) FROM taken WHERE r.key = taken.key
 """,
-    keys=_KEYS,
-    windows=ARRAY(TIMESTAMP(timezone=True)),
+    {"keys": "text[]", "windows": "timestamptz[]"},
 )
 
-_PURGE = statement(
+_PURGE = Statement(
+    "purge permits",
     """
 DELETE FROM rate_limits WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM rate_limits WHERE resets_at < now() ORDER BY resets_at LIMIT :rows FOR UPDATE SKIP LOCKED
 ))
 RETURNING 1
 """,
-    rows=Integer(),
+    {"rows": "integer"},
 )
 
 
@@ -89,8 +86,8 @@ class Grant(NamedTuple):
 class PermitRepository:
     """Takes permits and gives them back; each method is one statement, committed at once."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, connection: SharedConnection) -> None:
+        self._connection = connection
 
     async def take(self, demands: Sequence[Demand], *, window_seconds: float) -> dict[str, Grant]:
         """Take as many permits of each key as are wanted and left; no key may come twice."""
@@ -100,15 +97,21 @@ class PermitRepository:
             "quotas": [demand.quota for demand in demands],
             "window_seconds": window_seconds,
         }
-        rows = (await self._session.execute(_TAKE, parameters)).all()
+        rows = await self._send(_TAKE, parameters)
         # Fewer than none after the quota was lowered.
-        return {row.key: Grant(max(row.permits, 0), row.remaining, row.resets_at, row.seconds) for row in rows}
+        return {
+            row["key"]: Grant(max(row["permits"], 0), row["remaining"], row["resets_at"], row["seconds"])
+            for row in rows
+        }
 
     async def give_back(self, permits: Collection[tuple[str, datetime]]) -> None:
         """Return permits, each to the window that ends at the given time, if it still lasts."""
         keys, windows = zip(*permits, strict=True)
-        await self._session.execute(_GIVE_BACK, {"keys": list(keys), "windows": list(windows)})
+        await self._send(_GIVE_BACK, {"keys": list(keys), "windows": list(windows)})
 
     async def purge(self, rows: int) -> int:
         """Delete up to so many rows whose windows have ended, waiting for nobody, and return how many these were."""
-        return len((await self._session.execute(_PURGE, {"rows": rows})).all())
+        return len(await self._send(_PURGE, {"rows": rows}))
+
+    async def _send(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[asyncpg.Record]:
+        return await self._connection.fetch(statement.lone, *statement.arguments(values))

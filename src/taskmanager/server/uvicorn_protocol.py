@@ -1,6 +1,5 @@
 """uvicorn's HTTP protocol, with one system call for an answer and one check of its headers where it makes many."""
 
-import asyncio
 import string
 from functools import lru_cache
 from typing import Any, Final, NamedTuple

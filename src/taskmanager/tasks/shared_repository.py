@@ -10,14 +10,15 @@ passed over, so no request waits for a lock that concerns another and no two pro
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
 from taskmanager.accounts.statements import good_session
 from taskmanager.accounts.tokens import AccessClaims
 from taskmanager.database.database import SharedConnection
-from taskmanager.database.sharing import Coalescer, SharedConnections
+from taskmanager.database.shared_connections import Kind, SharedConnections
+from taskmanager.database.sharing import Coalescer
 from taskmanager.tasks.statements import create_statement, task_as_json, update_statement
 
 _GOOD_LOGIN = f"(SELECT true {good_session('k.session_id', 'k.user_id')})"
@@ -134,7 +135,7 @@ class SharedTasks:
         )
 
     @property
-    def coalescers(self) -> Sequence[Coalescer[Any, Any]]:
+    def coalescers(self) -> Sequence[Kind]:
         """All kinds of shared statements."""
         return self._connections.kinds
 

@@ -1,0 +1,151 @@
+"""A few connections that are held, lent to one statement after the other."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import asyncpg
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection
+from taskmanager.database.driver_errors import sqlstate_of
+
+# Data exception, violated constraint, rollback (deadlock).
+CAUSED_BY_ONE = ("22", "23", "40")
+# Statement time-out, lock time-out: the connection is as good as before.
+TIMED_OUT_ON_THE_SERVER = {"57014", "55P03"}
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+)
+# A connection that was idle for longer is looked at before it is used.
+_TRUSTED_SECONDS = 1.0
+
+
+class Kind(Protocol):
+    """Requests of one kind, that share statements."""
+
+    statements: int
+    requests: int
+
+    async def finish(self) -> None:
+        """Wait until there is no statement under way and no request that waits."""
+
+    def refuse_waiting(self, failure: Exception) -> None:
+        """Let the requests that wait for the next statement fail."""
+
+
+class SharedConnections:
+    """Lends a few connections that stay open, in the order in which they were asked for.
+
+    `open_connection` returns a new one; without it, one for statements that requests share.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limit: int = SHARED_CONNECTIONS,
+        open_connection: Callable[[], Awaitable[SharedConnection]] | None = None,
+    ) -> None:
+        self.kinds: list[Kind] = []
+        self.waiting = 0
+        self._database = database
+        self._open_connection = open_connection or database.connect_shared
+        self._turns = asyncio.Semaphore(limit)
+        self._idle: list[SharedConnection] = []
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether one of the turns can be taken without waiting."""
+        return not self._turns.locked()
+
+    async def take_turn(self) -> None:
+        """Take one of the turns, to be given back; until then a connection may be had, by `connect`.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: The others did not end in time.
+        """
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._database.wait_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError("no turn at the shared connections") from None
+        finally:
+            self.waiting -= 1
+
+    def give_turn_back(self) -> None:
+        """Let the next one have the turn."""
+        self._turns.release()
+
+    async def connect(self, *, tested: bool = True) -> SharedConnection:
+        """Return a connection that is not known to be lost, to be given to `put_back` or discarded.
+
+        One that has been idle for a while is `tested`, unless what is sent can be sent again.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: The server refused a new connection.
+            OSError: The server cannot be reached.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_lost:
+                await connection.discard()
+            elif not tested or time.monotonic() - connection.used_at <= _TRUSTED_SECONDS:
+                return connection
+            else:
+                # The pool looks at what it lends.
+                await connection.close()
+        return await self._open_connection()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[SharedConnection]:
+        """Yield a connection for one statement, which is closed if that leaves it in an unknown state.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: The others did not end in time.
+            sqlalchemy.exc.DBAPIError: The server refused a new connection.
+            OSError: The server cannot be reached.
+        """
+        await self.take_turn()
+        try:
+            connection = await self.connect()
+            try:
+                yield connection
+            except BaseException as error:
+                if is_harmless(error):
+                    self.put_back(connection)
+                else:
+                    await connection.discard()
+                raise
+            self.put_back(connection)
+        finally:
+            self.give_turn_back()
+
+    def put_back(self, connection: SharedConnection) -> None:
+        """Take back a connection that is in order."""
+        self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Let the statements under way finish, and those for requests that wait, then close the connections."""
+        for kind in self.kinds:
+            await kind.finish()
+        while self._idle:
+            await self._idle.pop().close()
+
+
+def is_harmless(failure: BaseException | None) -> bool:
+    """Tell whether the connection is as good as before a failure."""
+    if failure is None:
+        return True
+    state = sqlstate_of(failure) or ""
+    return state in TIMED_OUT_ON_THE_SERVER or state.startswith(CAUSED_BY_ONE)
