@@ -42,6 +42,9 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 # Several times what a statement takes; one that sorts the search index in takes half a second.
 _LONG_SECONDS = 0.05
+# So many statements of a kind, one after the other, were for one request only before a request runs its own: where it
+# would find company in the same turn of the event loop, the two would take two statements.
+_LONE_STATEMENTS = 8
 
 
 class Ticket(Generic[_Item, _Result]):
@@ -86,7 +89,7 @@ class Coalescer(Generic[_Item, _Result]):
         self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._keys_under_way = set[Hashable]()
-        self._last_batch = 1
+        self._lone_statements = _LONE_STATEMENTS  # since the last one that was shared
         # What is done when the statement under way is: a task, or a request's own future.
         self._worker: asyncio.Future[None] | None = None
         self._workers = set[asyncio.Future[None]]()  # the others finish a statement that took long
@@ -106,8 +109,9 @@ class Coalescer(Generic[_Item, _Result]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether a request may `run_now`: no statement is under way, and the last one was for one request only."""
-        return self._worker is None and not self._waiting and self._last_batch == 1 and self._connections.has_turn
+        """Whether a request may `run_now`: no statement is under way, and the last ones were for one request each."""
+        is_lone = self._lone_statements >= _LONE_STATEMENTS
+        return is_lone and self._worker is None and not self._waiting and self._connections.has_turn
 
     async def run_now(self, item: _Item) -> _Result | None:
         """Return the result of a request that found the kind idle, or None if it must be run alone.
@@ -160,7 +164,7 @@ class Coalescer(Generic[_Item, _Result]):
         worker = asyncio.current_task()
         try:
             while self._waiting and self._worker is worker:
-                if self._last_batch > 1 or len(self._waiting) > 1:
+                if self._lone_statements == 0 or len(self._waiting) > 1:
                     # Requests that the event loop has read, and will begin with next, may still come along.
                     await asyncio.sleep(0)
                 await self._connections.take_turn()
@@ -211,7 +215,7 @@ class Coalescer(Generic[_Item, _Result]):
         results: Sequence[_Result | None] = [None] * len(batch)
         self.statements += 1
         self.requests += len(batch)
-        self._last_batch = len(batch)
+        self._lone_statements = self._lone_statements + 1 if len(batch) == 1 else 0
         connection: SharedConnection | None = None
         failure: BaseException | None = None
         try:
