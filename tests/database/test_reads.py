@@ -1,6 +1,7 @@
 """Reads: sent again when their connection is lost, with nothing around them, and each with its own errors only."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.statements import Statement
 from taskmanager.errors import DatabaseUnavailableError
 from taskmanager.main import create_app
+from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext
 from tests.conftest import Person, make_settings
 from tests.support.applications import started
 from tests.support.credentials import ALL_BUT_ADMIN, Key, new_key
@@ -53,6 +55,20 @@ async def quotient(reads: Reads, statement: Statement, divisor: int) -> int | No
     """Divide 60, or return None for a negative divisor."""
     row = await reads.one(statement, divisor=divisor)
     return None if row is None else int(row["quotient"])
+
+
+async def test_a_lone_read_tells_its_request_where_the_time_went(reads: Reads) -> None:
+    request = RequestContext(())
+    token = CURRENT_REQUEST.set(request)
+    try:
+        begun = time.perf_counter()
+        assert await quotient(reads, SHARED, 5) == 12
+        seconds = time.perf_counter() - begun
+    finally:
+        CURRENT_REQUEST.reset(token)
+    assert request.timings.pool > 0.001  # a connection was opened
+    assert request.timings.database > 0
+    assert request.timings.pool + request.timings.database <= seconds
 
 
 async def terminate(database: Database, *pids: int) -> None:

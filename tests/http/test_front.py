@@ -142,7 +142,6 @@ class TestServerTiming:
     async def test_only_what_uses_the_database_has_time_there(self, alice: Person) -> None:
         probe, listed = durations(await alice.client.get("/livez")), durations(await alice.get("/tasks"))
         assert (probe["pool"], probe["db"]) == (0, 0)
-        assert listed["pool"] > 0
         assert listed["db"] > 0
 
     async def test_time_in_statements_is_the_database_s(self, slow: httpx.AsyncClient) -> None:

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from taskmanager.server.uvicorn_protocol import MOST_HEADER_BYTES, LeanCycle, LeanHttpProtocol
+from taskmanager.server.uvicorn_protocol import MOST_HEADER_BYTES, CorkedHttpProtocol, CorkedTransport, LeanCycle
 
 PLAIN = [(b"content-type", b"application/json"), (b"etag", b'"1"'), (b"content-length", b"2")]
 
@@ -33,6 +33,15 @@ class Wire:
 
     def close(self) -> None:
         self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def resume_reading(self) -> None:
+        return
 
 
 def cycle_of(kind: type[RequestResponseCycle], wire: Wire, *, method: str, keep_alive: bool) -> RequestResponseCycle:
@@ -109,25 +118,54 @@ async def test_nothing_is_written_to_one_who_has_gone() -> None:
     assert wire.writes == 0
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "body"), [(200, PLAIN, b"{}"), (304, [(b"etag", b'"1"')], b"")], ids=["200", "304"]
-)
-async def test_an_answer_is_one_write(status: int, headers: list[Any], body: bytes) -> None:
+async def test_an_answer_is_one_write() -> None:
     wire = Wire()
-    cycle = cycle_of(LeanCycle, wire, method="GET", keep_alive=True)
-    await cycle.send(cast("Any", {"type": "http.response.start", "status": status, "headers": headers}))
-    await cycle.send({"type": "http.response.body", "body": body, "more_body": False})
-    assert (wire.writes, wire.written[:13]) == (1, b"HTTP/1.1 %d " % status)
-
-
-async def test_a_part_of_a_body_is_written_as_soon_as_it_is_sent() -> None:
-    wire = Wire()
-    cycle = cycle_of(LeanCycle, wire, method="GET", keep_alive=True)
+    transport = CorkedTransport(cast("Any", wire), asyncio.get_running_loop())
+    cycle = cycle_of(LeanCycle, cast("Wire", transport), method="GET", keep_alive=True)
     await cycle.send(cast("Any", {"type": "http.response.start", "status": 200, "headers": PLAIN}))
-    await cycle.send({"type": "http.response.body", "body": b"{", "more_body": True})
-    assert wire.written.endswith(b"\r\n\r\n{")
-    await cycle.send({"type": "http.response.body", "body": b"}", "more_body": False})
-    assert (wire.written[-6:], cycle.response_complete) == (b"\r\n\r\n{}", True)
+    await cycle.send({"type": "http.response.body", "body": b"{}", "more_body": False})
+    assert wire.writes == 0
+    await asyncio.sleep(0)
+    assert (wire.writes, wire.written[-6:]) == (1, b"\r\n\r\n{}")
+    transport.write(b"x" * 100_000)
+    assert wire.writes == 2  # so much is not held back
+    transport.write(b"last")
+    transport.close()
+    assert (wire.written[-4:], wire.closed) == (b"last", True)
+
+
+class TestWhenAnAnswerIsWritten:
+    """A lone one when it is made, others in the next turn of the event loop."""
+
+    @pytest.mark.parametrize(("in_flight", "writes"), [(1, 1), (2, 0)], ids=["lone", "with others"])
+    @pytest.mark.parametrize(
+        ("status", "headers", "body"), [(200, PLAIN, b"{}"), (304, [(b"etag", b'"1"')], b"")], ids=["200", "304"]
+    )
+    async def test_it_is_one_write(
+        self, status: int, headers: list[Any], body: bytes, in_flight: int, writes: int
+    ) -> None:
+        wire, seen = Wire(), list[int]()
+        answered = asyncio.Event()
+
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            if in_flight == 2:
+                protocol.tasks.add(asyncio.create_task(answered.wait()))  # type: ignore[arg-type]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            seen.append(wire.writes)
+            answered.set()
+
+        config = uvicorn.Config(app, http=CorkedHttpProtocol, lifespan="off", log_config=None)
+        config.load()
+        protocol = CorkedHttpProtocol(config, ServerState(), {})
+        protocol.connection_made(cast("Any", wire))
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await answered.wait()
+        await asyncio.sleep(0)
+        assert (seen, wire.writes) == ([writes], 1)
+        assert wire.written.startswith(b"HTTP/1.1 %d " % status)
+        assert wire.written.endswith(b"\r\n\r\n" + body)
+        protocol.connection_lost(None)
 
 
 class Connection:
@@ -159,12 +197,12 @@ async def connection() -> AsyncIterator[Connection]:
         await send({"type": "http.response.start", "status": 200, "headers": [*PLAIN, (b"x-path", scope["raw_path"])]})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    config = uvicorn.Config(app, http=LeanHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=1)
+    config = uvicorn.Config(app, http=CorkedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=1)
     config.timeout_keep_alive = 0.4  # type: ignore[assignment]  # whole seconds would be a long test
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: LeanHttpProtocol(config, state, {}), "127.0.0.1")
+    server = await loop.create_server(lambda: CorkedHttpProtocol(config, state, {}), "127.0.0.1")
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield Connection(reader, writer)
     writer.close()

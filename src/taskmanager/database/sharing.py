@@ -37,6 +37,7 @@ from taskmanager.database.shared_connections import (
     is_harmless,
 )
 from taskmanager.errors import DatabaseUnavailableError
+from taskmanager.telemetry.request_context import current_timings
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -129,6 +130,8 @@ class Coalescer(Generic[_Item, _Result]):
             await self._serve_in_turn([ticket])
         finally:
             self._connections.give_turn_back()
+            if (timings := current_timings()) is not None:
+                timings.pool += ticket.waited  # what the statement took is counted by its connection
             worker.set_result(None)
             self._workers.discard(worker)
             if self._worker is worker:

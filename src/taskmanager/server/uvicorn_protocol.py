@@ -1,5 +1,6 @@
 """uvicorn's HTTP protocol, with one system call for an answer and one check of its headers where it makes many."""
 
+import asyncio
 import string
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -10,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from taskmanager.http.problems import Answer, problem_response
 from taskmanager.telemetry.request_context import RequestContext
 
+_MOST_HELD_BYTES: Final = 65_536
 # A token and a field value (RFC 9110, sections 5.6.2 and 5.5).
 _NAME_BYTES: Final = (string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~").encode()
 _VALUE_BYTES: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
@@ -23,6 +25,45 @@ MOST_HEADER_BYTES: Final = 65_536
 # be reset, and the client might never see the answer.
 _LINGER_SECONDS: Final = 2.0
 _MOST_REFUSED_BYTES: Final = 16_777_216
+
+
+class CorkedTransport:
+    """A transport that holds back what is written until the event loop's next turn, and then writes it all at once.
+
+    uvicorn writes the head of an answer and its body one after the other; to hand them to the kernel one by one costs
+    more than most of what else an answer needs.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Write, a moment later; at once where much has come together."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _MOST_HELD_BYTES:
+            self.flush()
+
+    def close(self) -> None:
+        """Write what is held back, then close."""
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_bytes = 0
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Form(NamedTuple):
@@ -44,29 +85,20 @@ def _form(names: tuple[bytes, ...], *, has_content: bool) -> _Form | None:
 
 
 class LeanCycle(RequestResponseCycle):
-    """One request and its answer; the headers of a plain answer are checked all together, and written with its body.
+    """One request and its answer; the headers of a plain answer are checked and written all together.
 
-    uvicorn looks at each name and each value by itself, which takes a sixth of the time that a look-up of a task needs,
-    and hands the head and the body to the kernel one after the other, which takes as long again.
+    uvicorn looks at each name and each value by itself, which takes a sixth of the time that a look-up of a task needs.
     """
 
-    _held_head: bytes | None = None
-
     async def send(self, message: Any) -> None:
-        """Send a part of the answer; whatever is not the head of a plain one, or its whole body, is left to uvicorn."""
-        if message["type"] == "http.response.start" and (head := self._head(message)) is not None:
-            self.response_started = True
-            self.waiting_for_100_continue = False
-            self._held_head = head
+        """Send a part of the answer; whatever is not the head of a plain one is left to uvicorn."""
+        head = self._head(message) if message["type"] == "http.response.start" else None
+        if head is None:
+            await super().send(message)
             return
-        if (head := self._held_head) is not None and not self.disconnected:
-            self._held_head = None
-            if self._is_whole(message):
-                self.transport.write(head + message.get("body", b""))
-                self._finish()
-                return
-            self.transport.write(head)
-        await super().send(message)
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(head)
 
     def _head(self, message: Any) -> bytes | None:
         headers = message.get("headers")
@@ -85,25 +117,11 @@ class LeanCycle(RequestResponseCycle):
         lines = form.lines % values
         return b"%b%b%b\r\n" % (STATUS_LINE[message["status"]], lines, b"" if self.keep_alive else _CLOSE)
 
-    def _is_whole(self, message: Any) -> bool:
-        return (
-            message["type"] == "http.response.body"
-            and not message.get("more_body", False)
-            and len(message.get("body", b"")) == self.expected_content_length
-            and self.scope["method"] != "HEAD"
-        )
 
-    def _finish(self) -> None:
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
-class LeanHttpProtocol(HttpToolsProtocol):
+class CorkedHttpProtocol(HttpToolsProtocol):
     """The protocol of one connection, which has one timer for as long as it lasts where uvicorn has one per request."""
 
+    _corked: CorkedTransport
     _idle_since: float | None = None
     # Of a head only the pieces are counted that came after the one in which it began: that one may hold other requests.
     _in_head = False
@@ -112,6 +130,11 @@ class LeanHttpProtocol(HttpToolsProtocol):
     _later_bytes = 0
     _is_refused = False
     _refused_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection."""
+        self._corked = CorkedTransport(transport, self.loop)
+        super().connection_made(self._corked)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
@@ -159,6 +182,10 @@ class LeanHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin with the next request, or wait for it for as long as an idle connection may stay open."""
         self.server_state.total_requests += 1
+        # Answers that are made together are written together, so that the requests which follow them share statements
+        # again; one that is alone has nothing to wait for.
+        if len(self.tasks) == 1:
+            self._corked.flush()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()

@@ -43,7 +43,7 @@ def run_server(settings: Settings, *, workers: int = 1, reload: bool = False, ba
     config = uvicorn.Config(
         _APP,
         factory=True,
-        http="taskmanager.server.uvicorn_protocol:LeanHttpProtocol",
+        http="taskmanager.server.uvicorn_protocol:CorkedHttpProtocol",
         host=settings.host,
         port=settings.port,
         log_config=None,
