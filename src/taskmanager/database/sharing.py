@@ -110,8 +110,11 @@ class Coalescer(Generic[_Item, _Result]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether a request may `run_now`: no statement is under way, and the last ones were for one request each."""
-        is_lone = self._lone_statements >= _LONE_STATEMENTS
+        """Whether a request may `run_now`: no statement is under way, and the last ones were for one request each.
+
+        Never where requests conflict: what `run_now` runs takes no keys.
+        """
+        is_lone = self._conflict_key is None and self._lone_statements >= _LONE_STATEMENTS
         return is_lone and self._worker is None and not self._waiting and self._connections.has_turn
 
     async def run_now(self, item: _Item) -> _Result | None:
