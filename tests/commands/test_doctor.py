@@ -8,8 +8,10 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url
 
-from taskmanager.commands import doctor
-from taskmanager.commands.doctor import Finding, Level, examine_database, examine_settings
+from taskmanager.commands.doctor import database as doctor
+from taskmanager.commands.doctor.configuration import examine_settings
+from taskmanager.commands.doctor.database import examine_database
+from taskmanager.commands.doctor.findings import Finding, Level
 from taskmanager.database.database import Database
 from taskmanager.database.schema_migrations import alembic_config
 from tests.conftest import SECRET, make_settings
@@ -187,7 +189,7 @@ class TestDatabase:
     async def test_a_server_that_is_too_old(
         self, database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("taskmanager.commands.doctor.MINIMUM_SERVER_VERSION", 99)
+        monkeypatch.setattr("taskmanager.commands.doctor.database.MINIMUM_SERVER_VERSION", 99)
         monkeypatch.setattr("taskmanager.database.checks.MINIMUM_SERVER_VERSION", 99)
         findings = await examine_database(make_settings(database_url=database_url), 1)
         assert find(findings, "too old").level is Level.PROBLEM

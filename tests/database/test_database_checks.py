@@ -9,7 +9,8 @@ from alembic import command
 from sqlalchemy import make_url
 
 import taskmanager
-from taskmanager.commands.doctor import Level, examine_database
+from taskmanager.commands.doctor.database import examine_database
+from taskmanager.commands.doctor.findings import Level
 from taskmanager.database.checks import NAMED_SEQUENCES, UNUSED_RIGHTS, read_state, table_modules
 from taskmanager.database.database import Base, Database
 from taskmanager.database.schema_migrations import alembic_config

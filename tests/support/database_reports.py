@@ -5,7 +5,8 @@ from pathlib import Path
 
 import httpx
 
-from taskmanager.commands.doctor import Level, examine_database
+from taskmanager.commands.doctor.database import examine_database
+from taskmanager.commands.doctor.findings import Level
 from taskmanager.main import create_app
 from tests.conftest import PASSWORD, SECRET, make_settings
 from tests.support.applications import without_lifespan
