@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from taskmanager.database.database import Database
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
+from taskmanager.embedded.server import Server
 from taskmanager.main import create_app
 from tests.conftest import PASSWORD, make_settings
 from tests.support.applications import started, without_lifespan
@@ -94,7 +95,7 @@ class TestReadOnly:
                 await database.dispose()
 
     async def test_a_standby_until_it_is_promoted(self, standby: "Standby", tmp_path: Path) -> None:
-        app = create_app(make_settings(database_url=standby.address))
+        app = create_app(make_settings(database_url=standby.server.address))
         async with started(app) as client:
             assert await ask_readiness(client) == (200, "")
             await asyncio.to_thread(standby.become)
@@ -102,22 +103,22 @@ class TestReadOnly:
             assert await ask_readiness(client) == (503, reason)
             assert await register(client, "dora") == 503
             line = f"{reason}: DATABASE_URL must lead to the primary server"
-            assert await problems_of(standby.address) == [line]
-            assert await outcome(standby.address, tmp_path, "serve") == (2, f"taskmanager: {line}\n")
-            assert await outcome(standby.address, tmp_path, "migrate") == (2, f"taskmanager: {line}\n")
-            await execute(standby.address, "SELECT pg_promote()")
+            assert await problems_of(standby.server.address) == [line]
+            assert await outcome(standby.server.address, tmp_path, "serve") == (2, f"taskmanager: {line}\n")
+            assert await outcome(standby.server.address, tmp_path, "migrate") == (2, f"taskmanager: {line}\n")
+            await execute(standby.server.address, "SELECT pg_promote()")
             assert await ask_readiness(client) == (200, "")
             assert await register(client, "emil") == 201
 
             # A server that is set to be read-only, as hosted ones are when their disk is nearly full.
             await execute(
-                standby.address, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"
+                standby.server.address, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"
             )
             assert await until(client, 503) == "the database server is read-only"
-            (problem,) = await problems_of(standby.address)
+            (problem,) = await problems_of(standby.server.address)
             assert problem.startswith("the database server is read-only: set default_transaction_read_only = off")
             await execute(
-                standby.address,
+                standby.server.address,
                 "ALTER SYSTEM RESET default_transaction_read_only",
                 "SELECT pg_reload_conf()",
             )
@@ -143,25 +144,33 @@ async def until(client: httpx.AsyncClient, status: int) -> str:
     return answer[1]
 
 
-class Standby(EmbeddedPostgres):
-    """A server of its own at one address, which can be turned into a standby."""
+class StandbyServer(Server):
+    """A server at one address, which answers as a standby too."""
 
     address = ""
 
     @property
     def url(self) -> str | None:
         """The URL, of a standby too."""
-        pid_file = self._cluster / "data" / "postmaster.pid"
+        pid_file = self._folder.process_file
         if pid_file.exists() and "standby" in pid_file.read_text():
             return self.address
         return super().url
 
+
+class Standby(EmbeddedPostgres):
+    """A server of its own at one address, which can be turned into a standby."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, FAST)
+        self._server = self.server = StandbyServer(self._folder, FAST)
+
     def become(self) -> None:
         """Restart as a standby that waits for more from a primary."""
         self.stop()
-        signal_file = self._cluster / "data" / "standby.signal"
+        signal_file = self._folder.data / "standby.signal"
         signal_file.touch()
-        owner = self._cluster.stat()
+        owner = self._folder.cluster.stat()
         os.chown(signal_file, owner.st_uid, owner.st_gid)
         self.start()
 
@@ -170,10 +179,10 @@ class Standby(EmbeddedPostgres):
 def standby() -> Iterator[Standby]:
     with tempfile.TemporaryDirectory(prefix="taskmanager-test-") as folder:
         Path(folder).chmod(0o711)  # as root the server runs under another account
-        server = Standby(Path(folder), options=FAST)
+        server = Standby(Path(folder))
         try:
-            server.address = server.start()
-            command.upgrade(alembic_config(server.address), "head")
+            server.server.address = server.start()
+            command.upgrade(alembic_config(server.server.address), "head")
             yield server
         finally:
             server.remove()

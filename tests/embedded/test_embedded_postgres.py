@@ -20,7 +20,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import taskmanager
-from taskmanager.embedded.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
+from taskmanager.embedded.errors import EmbeddedPostgresError
 
 FAST = {"fsync": "off"}
 SOURCES = Path(taskmanager.__file__).parents[1]
@@ -32,7 +33,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change acc
 HOLDER = """
 import sys
 from pathlib import Path
-from taskmanager.embedded.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
+from taskmanager.embedded.errors import EmbeddedPostgresError
 try:
     with EmbeddedPostgres(Path(sys.argv[1]), {"fsync": "off"}) as server:
         print(server.url, flush=True)

@@ -14,7 +14,8 @@ from taskmanager.commands.migrate import migrate_or_refuse
 from taskmanager.commands.refusals import read_settings, refuse, require_free_port
 from taskmanager.database.database import Database
 from taskmanager.embedded import demo
-from taskmanager.embedded.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
+from taskmanager.embedded.errors import EmbeddedPostgresError
 from taskmanager.server.supervisor import run_with_database
 from taskmanager.server.workers import run_server
 from taskmanager.settings import DatabaseSettings, Settings
