@@ -299,9 +299,9 @@ def costly_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def patient_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the rate limiter wait for the database, however busy the machine is."""
-    monkeypatch.setattr("taskmanager.rate_limits.limiter._PATIENCE_SECONDS", 20.0)
-    monkeypatch.setattr("taskmanager.rate_limits.limiter._STATEMENT_MS", 20_000)
-    monkeypatch.setattr("taskmanager.rate_limits.limiter._ANSWER_SECONDS", 20.0)
+    monkeypatch.setattr("taskmanager.rate_limits.asking._PATIENCE_SECONDS", 20.0)
+    monkeypatch.setattr("taskmanager.rate_limits.asking._STATEMENT_MS", 20_000)
+    monkeypatch.setattr("taskmanager.rate_limits.asking._ANSWER_SECONDS", 20.0)
 
 
 @contextmanager

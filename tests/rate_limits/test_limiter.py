@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from taskmanager.database.database import Database
-from taskmanager.rate_limits import limiter as limiter_module
-from taskmanager.rate_limits.limiter import UNLIMITED, Decision, Key, Policy, RateLimiter
+from taskmanager.rate_limits import leases as leases_module
+from taskmanager.rate_limits.limiter import RateLimiter
+from taskmanager.rate_limits.policies import UNLIMITED, Decision, Key, Policy
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository
 from taskmanager.settings import Settings
 from tests.conftest import make_settings
@@ -98,8 +99,8 @@ async def admitted(limiter: RateLimiter, key: Key, requests: int) -> int:
 
 async def settled(limiter: RateLimiter) -> None:
     """Wait until a limiter has done all that it was asked for."""
-    if limiter._asking is not None:
-        await asyncio.wait([limiter._asking])
+    if limiter._source._asking is not None:
+        await asyncio.wait([limiter._source._asking])
 
 
 class TestExactness:
@@ -267,7 +268,7 @@ class TestCost:
     async def test_memory_is_bounded_and_the_limit_holds_all_the_same(
         self, new_limiter: NewLimiter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limiter_module, "_MOST_LEASES", 10)
+        monkeypatch.setattr(leases_module, "_MOST_LEASES", 10)
         limiter = new_limiter(user=50)
         spent = dict.fromkeys(range(30), 0)
         for _ in range(60):

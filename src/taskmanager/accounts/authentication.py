@@ -13,7 +13,8 @@ from taskmanager.accounts.callers import (
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.errors import InvalidTokenError, RateLimitedError, ScopeMissingError
 from taskmanager.http.binding import Authentication, Confirm, NotPlainError, PlainRequest
-from taskmanager.rate_limits.limiter import Decision, Key, RateLimiter
+from taskmanager.rate_limits.limiter import RateLimiter
+from taskmanager.rate_limits.policies import Decision, Key
 
 _BEARER = b"Bearer "
 

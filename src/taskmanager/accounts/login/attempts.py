@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 
 from taskmanager.errors import RateLimitedError, WrongLoginError, WrongPasswordError
-from taskmanager.rate_limits.limiter import Decision, Key, RateLimiter
+from taskmanager.rate_limits.limiter import RateLimiter
+from taskmanager.rate_limits.policies import Decision, Key
 
 
 class PasswordAttempts:
