@@ -23,6 +23,11 @@ def _is_untraced(scope: Any) -> bool:
 TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "exclude": _is_untraced}
 
 
+def has_telemetry(scope: Scope) -> bool:
+    """Return whether FastAPI's telemetry handles this request, be it one that it leaves out."""
+    return "fastapi.telemetry" in scope
+
+
 def join_span(scope: Scope, request: RequestContext) -> None:
     """Let the log lines of a request name the span that FastAPI has begun for it, if it did."""
     if scope.get("fastapi.telemetry") is not None:
