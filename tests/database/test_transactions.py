@@ -2,107 +2,21 @@
 
 import asyncio
 import gc
-from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from collections.abc import Coroutine
+from typing import Any
 
 import httpx
 import pytest
-from asyncpg.connection import LoggedQuery
-from fastapi import Depends, FastAPI
-from fastapi.routing import iter_route_contexts
-from sqlalchemy import event, make_url, text
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from taskmanager.database.database import Database, WriteSession
-from taskmanager.errors import ProjectArchivedError
-from taskmanager.field_types import ResponseModel
-from taskmanager.http.dependencies import Transaction, open_transaction
-from taskmanager.main import create_app
-from tests.conftest import Person, client_for, make_settings, recorded_statements
-from tests.support.applications import started
+from taskmanager.database.database import Database
+from tests.conftest import Person, client_for
 from tests.support.event_log import count_rows, events_of
-from tests.support.server import connect
-
-# What `Transaction` would be without its scope.
-LateTransaction = Annotated[WriteSession, Depends(open_transaction)]
-INSERT = text("INSERT INTO promises VALUES (1)")
-ERRORS: dict[str, tuple[Exception, int]] = {
-    "unforeseen": (RuntimeError("oops"), 500),
-    "http": (HTTPException(418), 418),
-    "domain": (ProjectArchivedError(), 409),
-    "system": (OSError(), 503),
-}
-
-
-class Stored(ResponseModel):
-    """What the routes of these tests answer."""
-
-    number: int
-
-
-async def insert(transaction: Transaction) -> Stored:
-    """Store a row."""
-    await transaction.execute(INSERT)
-    return Stored(number=1)
-
-
-async def insert_late(transaction: LateTransaction) -> Stored:
-    """Store a row in a transaction that outlives the answer."""
-    await transaction.execute(INSERT)
-    return Stored(number=1)
-
-
-async def insert_twice(transaction: Transaction) -> Stored:
-    """Store what COMMIT will refuse."""
-    await transaction.execute(INSERT)
-    await transaction.execute(INSERT)
-    return Stored(number=1)
-
-
-async def insert_twice_late(transaction: LateTransaction) -> Stored:
-    """Store what a COMMIT after the answer will refuse."""
-    await transaction.execute(INSERT)
-    await transaction.execute(INSERT)
-    return Stored(number=1)
-
-
-async def insert_and_fail(kind: str, transaction: Transaction) -> Stored:
-    """Store a row and raise."""
-    await transaction.execute(INSERT)
-    raise ERRORS[kind][0]
-
-
-async def insert_and_answer_badly(transaction: Transaction) -> Stored:
-    """Store a row and answer what was not promised."""
-    await transaction.execute(INSERT)
-    return {"number": "none"}  # type: ignore[return-value]
-
-
-@pytest.fixture(scope="module")
-async def extended(database_url: str) -> AsyncIterator[FastAPI]:
-    """An application with these routes, where each request runs alone; a table whose constraint COMMIT checks."""
-    connection = await connect(make_url(database_url))
-    await connection.execute("CREATE TABLE promises (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
-    app = create_app(make_settings(database_url=database_url, share_statements=False))
-    for handler in (insert, insert_late, insert_twice, insert_twice_late, insert_and_answer_badly):
-        path = f"/{handler.__name__}"
-        app.add_api_route(path, handler, methods=["POST"], status_code=201, include_in_schema=False)
-    app.add_api_route("/insert_and_fail/{kind}", insert_and_fail, methods=["POST"], include_in_schema=False)
-    async with started(app):
-        yield app
-    await connection.execute("DROP TABLE promises")
-    await connection.close()
-
-
-@pytest.fixture
-async def fresh(extended: FastAPI, database: Database) -> FastAPI:
-    """The same, without any row in the table."""
-    async with database.reader() as session:
-        await session.execute(text("DELETE FROM promises"))
-    return extended
+from tests.support.transactional_routes import (
+    ERRORS,
+)
 
 
 class TestCommit:
@@ -175,105 +89,6 @@ class TestRollback:
             with capture_logs():
                 assert (await client.post("/insert_and_answer_badly")).status_code == 500
         assert await count_rows(database, "promises") == 0
-
-
-@dataclass
-class Wire:
-    """What goes to the server: statements, and what begins and ends transactions."""
-
-    statements: list[str] = field(default_factory=list)
-    control: list[str] = field(default_factory=list)
-
-    def clear(self) -> None:
-        """Forget what was recorded."""
-        self.statements.clear()
-        self.control.clear()
-
-
-@pytest.fixture
-async def wire(fresh: FastAPI) -> AsyncIterator[Wire]:
-    """Everything that the application sends over its pools."""
-    database: Database = fresh.state.database
-    engines = database.engine, database._alone_engine
-    control: list[str] = []
-
-    def record_control(query: LoggedQuery) -> None:
-        if query.query.startswith(("BEGIN", "START", "COMMIT", "ROLLBACK")):
-            control.append(query.query.strip(" ;"))
-
-    def watch(connection: Any, _: Any) -> None:
-        connection.driver_connection.add_query_logger(record_control)
-
-    async def close_all() -> None:
-        await fresh.state.reads.close()
-        for engine in engines:
-            await engine.dispose()
-
-    await close_all()
-    for engine in engines:
-        event.listen(engine.sync_engine, "connect", watch)
-    with recorded_statements(database) as statements:
-        yield Wire(statements, control)
-    for engine in engines:
-        event.remove(engine.sync_engine, "connect", watch)
-    await close_all()
-
-
-class TestRoundTrips:
-    """Reads need no transaction, writes exactly one."""
-
-    @pytest.fixture
-    async def quiet(
-        self, fresh: FastAPI, alice: Person, wire: Wire, monkeypatch: pytest.MonkeyPatch
-    ) -> AsyncIterator[httpx.AsyncClient]:
-        """Alice's client of an application whose pool does not check its connections."""
-        monkeypatch.setattr(fresh.state.database.engine.pool, "_pre_ping", False)
-        async with client_for(fresh, headers={"Authorization": f"Bearer {alice.token}"}) as client:
-            yield client
-
-    async def test_no_get_handler_begins_a_transaction(
-        self, fresh: FastAPI, alice: Person, quiet: httpx.AsyncClient, wire: Wire
-    ) -> None:
-        task = await alice.new_task()
-        comment = (await alice.post(f"/tasks/{task['id']}/comments", {"body": "A comment"})).json()
-        known = {"project_id": alice.inbox_id, "task_id": task["id"], "comment_id": comment["id"], "user_id": alice.id}
-        ids: dict[str, int] = defaultdict(lambda: 1, known)
-        found = 0
-        for context in iter_route_contexts(fresh.routes):
-            if context.path and context.path.startswith("/api/v1/") and "GET" in (context.methods or ()):
-                wire.clear()
-                response = await quiet.get(context.path.format_map(ids))
-                await asyncio.sleep(0)  # the driver reports a little later
-                found += response.status_code == 200
-                assert wire.control == [], context.path
-        assert found >= 7
-
-    @pytest.mark.parametrize(("query", "counts"), [("?count=none", []), ("", [False])])
-    async def test_a_read_is_two_statements_and_one_to_count(
-        self, quiet: httpx.AsyncClient, wire: Wire, query: str, counts: list[bool]
-    ) -> None:
-        for _ in range(2):
-            wire.clear()
-            await quiet.get(f"/api/v1/tasks{query}")
-        assert ["FROM sessions" in statement for statement in wire.statements] == [True, False, *counts]
-
-    async def test_a_write_is_one_transaction_of_one_statement(self, quiet: httpx.AsyncClient, wire: Wire) -> None:
-        for _ in range(2):
-            wire.clear()
-            assert (await quiet.post("/api/v1/tasks", json={"title": "A task"})).status_code == 201
-        await asyncio.sleep(0)
-        assert [control.split()[0] for control in wire.control] == ["BEGIN", "COMMIT"]
-        authentication, write = wire.statements
-        assert "FROM sessions" in authentication
-        assert "INSERT INTO events" in write
-
-    async def test_the_pool_begins_no_transaction_of_its_own(self, fresh: FastAPI, alice: Person, wire: Wire) -> None:
-        async with client_for(fresh, headers={"Authorization": f"Bearer {alice.token}"}) as client:
-            for _ in range(2):
-                wire.clear()
-                await client.get("/api/v1/tasks")
-        await asyncio.sleep(0)
-        assert wire.control == []
 
 
 class TestCancellation:

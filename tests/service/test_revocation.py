@@ -1,8 +1,6 @@
 """What takes rights away holds from the very next request, on every kind of credential."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httpx
 import pytest
@@ -10,59 +8,18 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person, SignUp
-from tests.support.credentials import ALL_BUT_ADMIN, API, Key, Tokens, log_in, new_key, refresh, status_of
+from tests.support.credential_rings import Ring, all_of, answers
+from tests.support.credentials import API, Key, Tokens, log_in, new_key, refresh, status_of
 from tests.support.locks import until_blocked
 from tests.support.rows import digests, execute
 
 NEW_PASSWORD = "a brand new phrase"
-KINDS = ("this login", "another login", "key in its header", "key as bearer")
-
-
-@dataclass
-class Ring:
-    """Every kind of credential of one person."""
-
-    person: Person
-    this: Tokens
-    other: Tokens
-    key: Key
-
-    @property
-    def headers(self) -> dict[str, dict[str, str]]:
-        """The headers of each kind."""
-        values = (self.this.headers, self.other.headers, self.key.in_header, self.key.as_bearer)
-        return dict(zip(KINDS, values, strict=True))
-
-
-@pytest.fixture
-async def ring(client: httpx.AsyncClient, alice: Person) -> Ring:
-    """Alice's credentials."""
-    this, other = await log_in(client, "alice"), await log_in(client, "alice")
-    return Ring(alice, this, other, await new_key(alice, *ALL_BUT_ADMIN))
-
-
-@pytest.fixture
-async def administrator(sign_up: SignUp) -> Person:
-    """An administrator."""
-    return await sign_up("administrator", is_admin=True)
 
 
 @pytest.fixture
 async def admin_key(administrator: Person) -> Key:
     """A key for administration."""
     return await new_key(administrator, "admin")
-
-
-async def answers(
-    client: httpx.AsyncClient, ring: Ring, path: str = "/users/me", method: str = "GET"
-) -> dict[str, int]:
-    """Return the status of a request with each kind of credential."""
-    return {kind: await status_of(client, path, headers, method) for kind, headers in ring.headers.items()}
-
-
-def all_of(status: int) -> Mapping[str, int]:
-    """Return the same status for every kind of credential."""
-    return dict.fromkeys(KINDS, status)
 
 
 async def change_password(client: httpx.AsyncClient, headers: dict[str, str]) -> int:
@@ -116,90 +73,6 @@ class TestDisabledUser:
         assert await status_of(client, path, second.in_header, "POST") == 200
         for headers in (admin_key.in_header, admin_key.as_bearer):
             assert await status_of(client, "/admin/users", headers) == 403
-
-
-class TestMembership:
-    """What a member may do ends with the membership and shrinks with the role."""
-
-    @pytest.fixture
-    async def shared(self, ring: Ring, bob: Person) -> int:
-        """A project of Bob's in which Alice is an owner too."""
-        project_id = await bob.new_project()
-        await bob.post(f"/projects/{project_id}/members", {"username": "alice", "role": "owner"})
-        return project_id
-
-    async def test_a_removed_member_sees_nothing(
-        self, client: httpx.AsyncClient, ring: Ring, bob: Person, shared: int
-    ) -> None:
-        task_id = (await bob.new_task(shared))["id"]
-        await bob.post(f"/tasks/{task_id}/comments", {"body": "Hello"})
-        paths = (
-            f"/projects/{shared}",
-            f"/projects/{shared}/members",
-            f"/projects/{shared}/tasks",
-            f"/projects/{shared}/tasks/{task_id}",
-            f"/tasks/{task_id}",
-            f"/tasks/{task_id}/comments",
-        )
-        for path in paths:
-            assert await answers(client, ring, path) == all_of(200)
-        await bob.delete(f"/projects/{shared}/members/{ring.person.id}")
-        for path in paths:
-            assert await answers(client, ring, path) == all_of(404), path
-        for headers in ring.headers.values():
-            listed = await client.get(f"{API}/tasks", headers=headers)
-            assert listed.json()["total"] == 0
-            projects = await client.get(f"{API}/projects", headers=headers)
-            assert [p["id"] for p in projects.json()["projects"]] == [ring.person.inbox_id]
-
-    async def test_a_removed_member_writes_nothing(
-        self, client: httpx.AsyncClient, ring: Ring, bob: Person, shared: int, database: Database
-    ) -> None:
-        task_id = (await bob.new_task(shared))["id"]
-        await bob.delete(f"/projects/{shared}/members/{ring.person.id}")
-        before = await digests(database)
-        for path in (f"/tasks/{task_id}", f"/projects/{shared}", f"/projects/{shared}/members/{bob.id}"):
-            assert await answers(client, ring, path, "DELETE") == all_of(404)
-        assert await digests(database) == before
-
-    async def test_whoever_leaves_sees_nothing(self, client: httpx.AsyncClient, ring: Ring, shared: int) -> None:
-        await ring.person.delete(f"/projects/{shared}/members/{ring.person.id}")
-        assert await answers(client, ring, f"/projects/{shared}") == all_of(404)
-
-    async def test_added_again_they_see_everything_again(
-        self, client: httpx.AsyncClient, ring: Ring, bob: Person, shared: int
-    ) -> None:
-        await bob.delete(f"/projects/{shared}/members/{ring.person.id}")
-        await bob.post(f"/projects/{shared}/members", {"username": "alice", "role": "viewer"})
-        assert await answers(client, ring, f"/projects/{shared}") == all_of(200)
-
-    async def test_a_viewer_writes_nothing_any_more(
-        self, client: httpx.AsyncClient, ring: Ring, bob: Person, shared: int, database: Database
-    ) -> None:
-        task_ids = [(await bob.new_task(shared))["id"] for _ in KINDS]
-        for task_id, headers in zip(task_ids, ring.headers.values(), strict=True):
-            assert await status_of(client, f"/tasks/{task_id}", headers, "DELETE") == 204
-        kept = (await bob.new_task(shared))["id"]
-        await bob.put(f"/projects/{shared}/members/{ring.person.id}", {"role": "viewer"})
-        before = await digests(database)
-        assert await answers(client, ring, f"/tasks/{kept}", "DELETE") == all_of(403)
-        assert await answers(client, ring, f"/tasks/{kept}") == all_of(200)
-        assert await digests(database) == before
-
-    async def test_an_editor_manages_nothing_any_more(
-        self, client: httpx.AsyncClient, ring: Ring, bob: Person, shared: int, database: Database
-    ) -> None:
-        await bob.put(f"/projects/{shared}/members/{ring.person.id}", {"role": "editor"})
-        before = await digests(database)
-        assert await answers(client, ring, f"/projects/{shared}/members/{bob.id}", "DELETE") == all_of(403)
-        assert await answers(client, ring, f"/projects/{shared}", "DELETE") == all_of(403)
-        assert await digests(database) == before
-
-    async def test_a_deleted_project_is_gone_for_every_member(
-        self, client: httpx.AsyncClient, ring: Ring, bob: Person, shared: int
-    ) -> None:
-        await bob.delete(f"/projects/{shared}")
-        assert await answers(client, ring, f"/projects/{shared}") == all_of(404)
 
 
 class TestPassword:
@@ -325,29 +198,6 @@ class TestKey:
         await ring.person.delete(f"/users/me/api-keys/{ring.key.id}")
         for key in (ring.key.text, "x", ring.this.access):
             assert await status_of(client, "/users/me", {**ring.this.headers, "X-API-Key": key}) == 401, key
-
-
-class TestAdministrator:
-    """The flag is asked for on every request."""
-
-    async def test_without_the_flag_the_key_administers_nothing(
-        self, client: httpx.AsyncClient, administrator: Person, alice: Person, database: Database
-    ) -> None:
-        key = await new_key(administrator, "admin", "tasks:read")
-        for headers in (key.in_header, key.as_bearer):
-            assert await status_of(client, "/admin/users", headers) == 200
-        await execute(database, "UPDATE users SET is_admin = false")
-        before = await digests(database)
-        for headers in (key.in_header, key.as_bearer):
-            assert await status_of(client, "/admin/users", headers) == 403
-            assert await status_of(client, f"/admin/users/{alice.id}/disable", headers, "POST") == 403
-            assert await status_of(client, "/admin/clear-tasks", headers, "DELETE") == 403
-            assert await status_of(client, "/tasks", headers) == 200
-        assert await digests(database) == before
-
-    async def test_without_the_flag_no_such_key_can_be_made(self, administrator: Person, database: Database) -> None:
-        await execute(database, "UPDATE users SET is_admin = false")
-        await administrator.post("/users/me/api-keys", {"name": "A key", "scopes": ["admin"]}, expect=403)
 
 
 class TestDeletedAccount:

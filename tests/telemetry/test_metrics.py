@@ -1,71 +1,21 @@
 """What Prometheus is told: by whom, about what, and by several processes as one."""
 
 import asyncio
-import os
 import re
-import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import text
 
-from taskmanager.accounts.password.hashing import PasswordHasher
-from taskmanager.database.database import SHARED_CONNECTIONS, Database
 from taskmanager.main import create_app
 from taskmanager.telemetry.metrics import Metrics
-from tests.conftest import METRICS_TOKEN, SECRET, Person, make_settings
+from tests.conftest import METRICS_TOKEN, Person, make_settings
 from tests.support.applications import started
-from tests.support.live_server import LiveServer
+from tests.support.metrics_pages import BEARER, samples_in, scrape, value
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-BEARER = {"Authorization": f"Bearer {METRICS_TOKEN}"}
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def samples_in(page: str) -> Samples:
-    """Return the values of an exposition by name and labels."""
-    return {
-        (sample.name.removeprefix("taskmanager_"), frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
-
-
-async def scrape(client: httpx.AsyncClient) -> Samples:
-    """Read the metrics."""
-    response = await client.get("/metrics", headers=BEARER)
-    assert response.status_code == 200, response.text
-    return samples_in(response.text)
-
-
-def value(samples: Samples, name: str, **labels: str) -> float:
-    """Return a value, 0 if it is not there yet."""
-    return samples.get((name, frozenset(labels.items())), 0)
-
-
-@pytest.fixture
-async def observed(database_url: str, database: Database) -> AsyncIterator[FastAPI]:
-    """An application of its own, whose numbers nobody else changes."""
-    settings = make_settings(
-        database_url=database_url, metrics_token=METRICS_TOKEN, database_pool_size=2, database_pool_wait_seconds=0.2
-    )
-    app = create_app(settings)
-    async with started(app):
-        yield app
-
-
-@pytest.fixture
-async def observer(observed: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of that application."""
-    transport = httpx.ASGITransport(app=observed, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 class TestWhoMayRead:
@@ -214,136 +164,6 @@ class TestRequests:
         assert (await alice.get("/tasks")).json()["total"] == 0
 
 
-class TestDatabase:
-    """The pool and the statements."""
-
-    async def test_statements_and_their_time_are_counted(self, observer: httpx.AsyncClient, observed: FastAPI) -> None:
-        before = await scrape(observer)
-        database: Database = observed.state.database
-        async with database.reader() as reader:
-            await reader.execute(text("SELECT pg_sleep(0.1)"))
-        async with database.transaction() as session:
-            await session.execute(text("SELECT 1"))
-        after = await scrape(observer)
-        assert value(after, "database_statements_total") - value(before, "database_statements_total") == 3
-        name = "database_statement_seconds_total"
-        assert 0.1 <= value(after, name) - value(before, name) < 1
-
-    async def test_statements_that_requests_share_are_counted_once(
-        self, observer: httpx.AsyncClient, observed: FastAPI, alice: Person
-    ) -> None:
-        task = await alice.new_task()
-        before = await scrape(observer)
-        headers = {"Authorization": f"Bearer {alice.token}"}
-        answers = await asyncio.gather(
-            *(observer.get(f"/api/v1/tasks/{task['id']}", headers=headers) for _ in range(20))
-        )
-        assert {answer.status_code for answer in answers} == {200}
-        for answer in answers:
-            assert "db;dur=0.00" not in answer.headers["Server-Timing"]
-        after = await scrape(observer)
-
-        def growth(name: str) -> float:
-            return value(after, name) - value(before, name)
-
-        # Each is a part of one only, which checks its login and reads.
-        assert growth("shared_statement_requests_total") == 20
-        assert 1 <= growth("shared_statements_total") < 20
-        assert growth("database_statements_total") >= growth("shared_statements_total")
-        assert growth("database_statement_seconds_total") > 0
-
-    async def test_the_pool_is_seen_at_work(
-        self, observer: httpx.AsyncClient, observed: FastAPI, alice: Person
-    ) -> None:
-        idle = await scrape(observer)
-        assert [value(idle, f"database_pool_{name}") for name in ("size", "in_use", "waiting")] == [2, 0, 0]
-        database: Database = observed.state.database
-        async with database.reader() as one, database.reader() as other:
-            for session in (one, other):
-                await session.execute(text("SELECT 1"))
-            headers = {"Authorization": f"Bearer {alice.token}"}
-            writing = observer.post("/api/v1/projects", headers=headers, json={"name": "New"})
-            refused = asyncio.create_task(writing)
-            await asyncio.sleep(0.05)
-            busy = await scrape(observer)
-            assert [value(busy, f"database_pool_{name}") for name in ("size", "in_use", "waiting")] == [2, 2, 1]
-            assert (await refused).status_code == 503
-        samples = await scrape(observer)
-        assert value(samples, "unavailable_total", cause="pool_timeout") == 1
-        assert value(samples, "database_pool_in_use") == 0
-
-    async def test_a_statement_that_took_too_long_is_a_cause_of_its_own(self, database_url: str) -> None:
-        settings = make_settings(
-            database_url=database_url, metrics_token=METRICS_TOKEN, database_statement_timeout_ms=100
-        )
-        app = create_app(settings)
-
-        async def sleep() -> None:
-            async with app.state.database.reader() as reader:
-                await reader.execute(text("SELECT pg_sleep(10)"))
-
-        app.add_api_route("/sleep", sleep, include_in_schema=False)
-        async with started(app) as client:
-            assert (await client.get("/sleep")).status_code == 503
-            samples = await scrape(client)
-        assert value(samples, "unavailable_total", cause="statement_timeout") == 1
-
-
-class TestCausesInSharedStatements:
-    """The commonest requests tell as exactly as the others what was out of reach."""
-
-    @staticmethod
-    async def refused(client: httpx.AsyncClient, person: Person) -> Samples:
-        answer = await client.get("/api/v1/tasks/1", headers={"Authorization": f"Bearer {person.token}"})
-        assert answer.status_code == 503
-        samples = await scrape(client)
-        route = "/api/v1/tasks/{task_id}"
-        assert value(samples, "http_requests_total", method="GET", route=route, status="503") == 1
-        return samples
-
-    @staticmethod
-    def app(database_url: str) -> FastAPI:
-        return create_app(
-            make_settings(
-                database_url=database_url,
-                metrics_token=METRICS_TOKEN,
-                database_statement_timeout_ms=100,
-                database_pool_wait_seconds=0.1,
-            )
-        )
-
-    async def test_a_statement_that_took_too_long(self, database_url: str, alice: Person, database: Database) -> None:
-        app = self.app(database_url)
-        async with started(app) as client, database.transaction() as session:
-            await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
-            assert value(await self.refused(client, alice), "unavailable_total", cause="statement_timeout") == 1
-
-    async def test_a_turn_that_did_not_come(self, database_url: str, alice: Person) -> None:
-        app = self.app(database_url)
-        async with started(app) as client, AsyncExitStack() as turns:
-            for _ in range(SHARED_CONNECTIONS):
-                await app.state.shared_connections.take_turn()
-                turns.callback(app.state.shared_connections.give_turn_back)
-            assert value(await self.refused(client, alice), "unavailable_total", cause="pool_timeout") == 1
-
-
-async def test_logins_that_wait_are_counted(observer: httpx.AsyncClient, observed: FastAPI) -> None:
-    hasher: PasswordHasher = observed.state.password_hasher
-    done = asyncio.Event()
-
-    async def log_in() -> None:
-        await hasher.enter()
-        async with hasher.turn():
-            await done.wait()
-
-    logins = [asyncio.create_task(log_in()) for _ in range(5)]
-    await asyncio.sleep(0.05)
-    assert value(await scrape(observer), "password_hashes_pending") == 5
-    done.set()
-    await asyncio.gather(*logins)
-    assert value(await scrape(observer), "password_hashes_pending") == 0
-
-
 async def test_watched_values_are_read_when_they_are_asked_for() -> None:
     metrics = Metrics()
     state = {"level": 0.0, "total": 0.0}
@@ -369,75 +189,3 @@ async def test_the_table_in_the_documentation_names_what_is_exported(client: htt
     for name, _, named in documented:
         told = set(re.findall(r"`(\w+)`", named))
         assert labels.get(name.removeprefix("taskmanager_"), told) == told, name
-
-
-async def _request(url: str, path: str, **options: Any) -> httpx.Response:
-    # Over a connection of its own, so that any of the processes may answer.
-    async with httpx.AsyncClient(base_url=url, verify=False) as client:
-        return await client.get(path, **options)
-
-
-async def _scraped(url: str) -> Samples:
-    return samples_in((await _request(url, "/metrics", headers=BEARER)).text)
-
-
-async def _until(url: str, name: str, wanted: float, **labels: str) -> Samples:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                samples = await _scraped(url)
-                if value(samples, name, **labels) == wanted:
-                    return samples
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.1)
-
-
-async def test_several_processes_are_counted_as_one(database_url: str, tmp_path: Path) -> None:
-    (temporary := tmp_path / "temporary").mkdir()
-    environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "METRICS_TOKEN": METRICS_TOKEN}
-    environment |= {"DATABASE_POOL_SIZE": "3", "TMPDIR": str(temporary)}
-    server = LiveServer(environment, tmp_path / "log", workers=2)
-    server.start()
-    try:
-        (folder,) = temporary.iterdir()
-        assert folder.stat().st_mode & 0o077 == 0
-        await _until(server.url, "database_pool_size", 6)
-        answers = await asyncio.gather(*(_request(server.url, "/api/v1/tasks") for _ in range(40)))
-        assert {answer.status_code for answer in answers} == {401}
-        refused = {"method": "GET", "route": "/api/v1/tasks", "status": "401"}
-        # The other process may tell a second later.
-        await _until(server.url, "http_requests_total", 40, **refused)
-        assert len({file.name for file in folder.glob("histogram_*.db")}) == 2
-
-        victim = server.worker_pids[0]
-        os.kill(victim, signal.SIGKILL)
-        # One is left, whose metrics are those of both but for what the dead one was doing; then another comes.
-        samples = await _until(server.url, "database_pool_size", 3)
-        assert value(samples, "http_requests_total", **refused) == 40
-        assert not list(folder.glob(f"gauge_live*_{victim}.db"))
-        samples = await _until(server.url, "database_pool_size", 6)
-        assert value(samples, "http_requests_total", **refused) == 40
-    finally:
-        code = server.stop()
-    assert code == 0
-    assert list(temporary.iterdir()) == []
-    # What several processes write to one log stays whole.
-    for line in server.log.read_text().splitlines():
-        assert line.startswith("{"), line
-        assert line.endswith("}"), line
-
-
-async def test_a_folder_that_the_operator_names_is_used_and_left(database_url: str, tmp_path: Path) -> None:
-    folder = tmp_path / "to" / "come"
-    environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "METRICS_TOKEN": METRICS_TOKEN}
-    server = LiveServer({**environment, "PROMETHEUS_MULTIPROC_DIR": str(folder)}, tmp_path / "log")
-    server.start()
-    try:
-        samples = await _until(server.url, "database_pool_size", make_settings().database_pool_size)
-        assert value(samples, "http_requests_in_flight") == 1
-    finally:
-        server.stop()
-    assert list(folder.glob("counter_*.db"))
-    # It does nothing any more, so it has no gauges.
-    assert not list(folder.glob("gauge_live*.db"))

@@ -1,0 +1,45 @@
+"""Fixtures of the tests in this folder."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import make_url, text
+
+from taskmanager.database.database import Database
+from taskmanager.main import create_app
+from tests.conftest import make_settings
+from tests.support.applications import started
+from tests.support.server import connect
+from tests.support.transactional_routes import (
+    insert,
+    insert_and_answer_badly,
+    insert_and_fail,
+    insert_late,
+    insert_twice,
+    insert_twice_late,
+)
+
+
+@pytest.fixture(scope="module")
+async def extended(database_url: str) -> AsyncIterator[FastAPI]:
+    """An application with these routes, where each request runs alone; a table whose constraint COMMIT checks."""
+    connection = await connect(make_url(database_url))
+    await connection.execute("CREATE TABLE promises (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    app = create_app(make_settings(database_url=database_url, share_statements=False))
+    for handler in (insert, insert_late, insert_twice, insert_twice_late, insert_and_answer_badly):
+        path = f"/{handler.__name__}"
+        app.add_api_route(path, handler, methods=["POST"], status_code=201, include_in_schema=False)
+    app.add_api_route("/insert_and_fail/{kind}", insert_and_fail, methods=["POST"], include_in_schema=False)
+    async with started(app):
+        yield app
+    await connection.execute("DROP TABLE promises")
+    await connection.close()
+
+
+@pytest.fixture
+async def fresh(extended: FastAPI, database: Database) -> FastAPI:
+    """The same, without any row in the table."""
+    async with database.reader() as session:
+        await session.execute(text("DELETE FROM promises"))
+    return extended

@@ -1,0 +1,26 @@
+"""What the tests of several files in tests/http share: problem answers."""
+
+import json
+from typing import Any
+
+import httpx
+
+JSON = {"Content-Type": "application/json"}
+
+
+def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    """Check that a response is a problem document (RFC 9457) and return it."""
+    assert response.status_code == status, (response.status_code, response.text[:500])
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = json.loads(response.content.decode("utf-8"))
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:taskmanager:problem:")
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    known = {"type", "title", "status", "detail", "instance", "request_id"}
+    if status == 422:
+        assert set(problem) == {*known, "errors"}
+        assert problem["errors"]
+        assert all(set(error) == {"loc", "msg", "type"} for error in problem["errors"])
+    return problem
