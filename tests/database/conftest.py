@@ -1,6 +1,6 @@
 """Fixtures of the tests in this folder."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -10,6 +10,8 @@ from taskmanager.database.database import Database
 from taskmanager.main import create_app
 from tests.conftest import make_settings
 from tests.support.applications import started
+from tests.support.databases import temporary_database
+from tests.support.killed_migrations import Migrations, forked_migrations
 from tests.support.server import connect
 from tests.support.transactional_routes import (
     insert,
@@ -43,3 +45,23 @@ async def fresh(extended: FastAPI, database: Database) -> FastAPI:
     async with database.reader() as session:
         await session.execute(text("DELETE FROM promises"))
     return extended
+
+
+@pytest.fixture(scope="module")
+def migrations() -> Iterator[Migrations]:
+    """Runs `taskmanager migrate`."""
+    with forked_migrations() as migrations:
+        yield migrations
+
+
+@pytest.fixture
+async def url(database_url: str) -> AsyncIterator[str]:
+    """An empty database of the test's own."""
+    async with temporary_database(database_url) as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `/readyz` look each time."""
+    monkeypatch.setattr("taskmanager.health.readiness._CACHE_SECONDS", 0.0)

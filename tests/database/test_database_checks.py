@@ -31,11 +31,7 @@ from tests.support.database_reports import (
 from tests.support.databases import migrated, temporary_database, temporary_role
 from tests.support.server import connect
 
-
-@pytest.fixture(autouse=True)
-def fresh_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have `/readyz` look each time."""
-    monkeypatch.setattr("taskmanager.health.readiness._CACHE_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("fresh_readiness")
 
 
 class TestEncoding:

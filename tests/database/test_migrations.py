@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 import asyncpg
@@ -16,28 +16,14 @@ from sqlalchemy import make_url
 from taskmanager.database.database import SCHEMA_REVISION
 from taskmanager.database.schema_migrations import alembic_config, migrations_directory
 from tests.support.catalogue import catalogue_of
-from tests.support.databases import skip_without_superuser, temporary_database
-from tests.support.killed_migrations import Migrations, forked_migrations
+from tests.support.databases import skip_without_superuser
+from tests.support.killed_migrations import Migrations
 from tests.support.old_transactions import old_transaction, until_it_waits
 from tests.support.server import connect, execute_on
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 KILLED = -signal.SIGKILL
 LEFT_BY_0003 = ScriptDirectory(str(migrations_directory())).get_revision("0003").module._TABLES
-
-
-@pytest.fixture(scope="module")
-def migrations() -> Iterator[Migrations]:
-    """Runs `taskmanager migrate`."""
-    with forked_migrations() as migrations:
-        yield migrations
-
-
-@pytest.fixture
-async def url(database_url: str) -> AsyncIterator[str]:
-    """An empty database of the test's own."""
-    async with temporary_database(database_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Whose database it is: this service's is known by its structure, at every revision; others stay as they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 import asyncpg
@@ -13,27 +13,13 @@ from taskmanager.database.database import SCHEMA_REVISION, Database, SchemaError
 from taskmanager.database.schema_migrations import alembic_config
 from tests.conftest import make_settings
 from tests.support.catalogue import Catalogue, catalogue_of, without_extensions, without_version
-from tests.support.databases import skip_without_superuser, temporary_database
-from tests.support.killed_migrations import Migrations, forked_migrations
+from tests.support.databases import skip_without_superuser
+from tests.support.killed_migrations import Migrations
 from tests.support.server import connect
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 OURS = ("0001", "0002", "0003", "0004")
 ALEMBIC = "CREATE TABLE alembic_version (version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
-
-
-@pytest.fixture(scope="module")
-def migrations() -> Iterator[Migrations]:
-    """Runs `taskmanager migrate`."""
-    with forked_migrations() as migrations:
-        yield migrations
-
-
-@pytest.fixture
-async def url(database_url: str) -> AsyncIterator[str]:
-    """An empty database of the test's own."""
-    async with temporary_database(database_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -4,18 +4,17 @@ As a script this is the process that imports and then forks; each line that it r
 """
 
 import atexit
-import gc
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
+
+from tests.support.forking import call_forker, fork_for_each_line, run_and_exit, start_forker
 
 _TIMEOUT_SECONDS = 60
 
@@ -24,14 +23,7 @@ _TIMEOUT_SECONDS = 60
 def _forker() -> "subprocess.Popen[str]":
     # In the environment of most calls, for libraries that look at it when they are imported.
     environment = {"PATH": os.environ["PATH"], "NO_COLOR": "1", "TERM": "dumb"}
-    process = subprocess.Popen(
-        # -P: the modules beside this file are found by their full names only.
-        [sys.executable, "-P", __file__],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_forker("tests.support.command_line", environment)
 
     def stop() -> None:
         process.communicate()
@@ -54,12 +46,7 @@ def run(
             "cwd": str(cwd),
             "streams": [str(path) for path in paths],
         }
-        forker = _forker()
-        assert forker.stdin is not None
-        assert forker.stdout is not None
-        forker.stdin.write(json.dumps(call) + "\n")
-        forker.stdin.flush()
-        code = int(forker.stdout.readline())
+        code = call_forker(_forker(), call)
         return subprocess.CompletedProcess(arguments, code, paths[1].read_text(), paths[2].read_text())
 
 
@@ -74,31 +61,11 @@ def _become(call: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(call["environment"])
     sys.argv = ["taskmanager", *call["arguments"]]
-    code: object = 0
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code
-    except BaseException:  # noqa: BLE001  # as the interpreter does
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else bool(code))
-
-
-def _fork_for_each_line() -> None:
-    gc.freeze()
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _become(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+    run_and_exit(main)
 
 
 if __name__ == "__main__":
     import taskmanager.main  # noqa: F401  # what `openapi` and `serve` import later
     from taskmanager.commands.cli import main
 
-    _fork_for_each_line()
+    fork_for_each_line(_become)

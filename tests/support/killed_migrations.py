@@ -1,15 +1,15 @@
 """`taskmanager migrate` that kills itself at a chosen statement; forked, to import everything once."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
+
+from tests.support.forking import call_forker, fork_for_each_line, run_and_exit, start_forker
 
 
 class Migrations:
@@ -24,20 +24,15 @@ class Migrations:
         It kills itself before it sends its statement or COMMIT of the number `die_at`, which counts those that change
         something; the code is then -9.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with tempfile.NamedTemporaryFile("r+") as stderr:
             call = {"url": url, "die_at": die_at, "patience_seconds": patience_seconds, "stderr": stderr.name}
-            print(json.dumps(call), file=self._process.stdin, flush=True)
-            return int(self._process.stdout.readline()), stderr.read()
+            return call_forker(self._process, call), stderr.read()
 
 
 @contextmanager
 def forked_migrations() -> Iterator[Migrations]:
     """Yield what forks, from a process that has imported everything."""
-    with subprocess.Popen(
-        [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
-    ) as process:
+    with start_forker("tests.support.killed_migrations") as process:
         yield Migrations(process)
 
 
@@ -75,25 +70,8 @@ def _become(call: dict[str, Any]) -> NoReturn:
     sys.argv = ["taskmanager", "migrate"]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(call["stderr"], os.O_WRONLY), 2)
-    code: object = 0
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code
-    except BaseException:  # noqa: BLE001  # as the interpreter does
-        traceback.print_exc()
-        code = 1
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 1)
-
-
-def _fork_for_each_line() -> None:
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _become(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+    os.chdir("/")
+    run_and_exit(main)
 
 
 if __name__ == "__main__":
@@ -103,4 +81,4 @@ if __name__ == "__main__":
     from taskmanager.commands.cli import main
     from taskmanager.database import schema_migrations
 
-    _fork_for_each_line()
+    fork_for_each_line(_become)
