@@ -116,7 +116,7 @@ def migrate_schema(database_url: str) -> None:
 
 
 def _first(error: Exception) -> Exception:
-    # Of a lost connection the statement tells, then all that is to be put in order afterwards.
+    # A lost connection shows in the statement first, then in everything that has to be put in order afterwards.
     first, cause = error, error.__context__
     while cause is not None:
         first = cause if isinstance(cause, DBAPIError) else first
