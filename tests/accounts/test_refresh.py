@@ -1,11 +1,6 @@
 """Refreshing and ending a login: rotation, the grace for lost answers, reuse, and two signing secrets."""
 
 import asyncio
-import base64
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -13,50 +8,16 @@ import pytest
 
 from taskmanager.accounts.tokens import RefreshClaims, TokenSigner
 from taskmanager.database.database import Database
-from taskmanager.main import create_app
-from tests.conftest import PASSWORD, SECRET, Person, make_settings
-from tests.support.applications import started
+from tests.conftest import SECRET, Person
 from tests.support.credentials import API, Tokens, bearer, log_in, refresh, status_of
-from tests.support.rows import digests, dump, execute, fetch_one
-
-OTHER_SECRET = "another secret for tests only, also of more than 32 bytes"
-REVOKE = f"{API}/token/revoke"
-
-
-@pytest.fixture
-async def login(client: httpx.AsyncClient, alice: Person) -> Tokens:
-    """A fresh login of Alice's."""
-    return await log_in(client, "alice")
-
-
-async def rotated(client: httpx.AsyncClient, token: str) -> Tokens:
-    """Refresh, which has to succeed, and return the new tokens."""
-    answer = await refresh(client, token)
-    assert answer.status_code == 200, answer.text
-    return Tokens(answer.json()["access_token"], answer.json()["refresh_token"])
-
-
-def session_id(token: str) -> int:
-    """Return the login that a refresh token belongs to."""
-    return int(token.split("_")[1])
-
-
-async def stored(database: Database, token: str) -> dict[str, Any]:
-    """Return the row of a token's login."""
-    return await fetch_one(database, "SELECT * FROM sessions WHERE id = :id", id=session_id(token))
+from tests.support.refresh_tokens import OTHER_SECRET, REVOKE, assert_refused, bent_tokens, rotated, session_id, stored
+from tests.support.rows import digests, execute
 
 
 async def let_pass(database: Database, token: str, interval: str) -> None:
     """Move the last use of a login back in time."""
     statement = f"UPDATE sessions SET last_used_at = last_used_at - interval '{interval}' WHERE id = :id"
     await execute(database, statement, id=session_id(token))
-
-
-def assert_refused(answer: httpx.Response) -> None:
-    """Check the one answer to every token that is not good."""
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    assert answer.json()["type"] == "urn:taskmanager:problem:invalid-token"
 
 
 class TestRotation:
@@ -219,40 +180,9 @@ class TestRefusal:
         await execute(database, "DELETE FROM sessions WHERE id = :id", id=session_id(login.refresh))
         assert_refused(await refresh(client, login.refresh))
 
-    @staticmethod
-    def bent(token: str) -> list[str]:
-        """Return a token, changed in every part."""
-        family, generation, code = re.fullmatch(r"tmr_(\d+)_(\d+)_(.+)", token).groups()  # type: ignore[union-attr]
-        other_end = chr(ord(code[-1]) + 1)
-        return [
-            "",
-            "x",
-            "tmr_",
-            token[:-1],
-            f"{token}A",
-            f"{token}=",
-            f"{token}\n",
-            f" {token}",
-            f"tmr_{family}_{int(generation) + 1}_{code}",
-            f"tmr_{int(family) + 1}_{generation}_{code}",
-            f"tmr_0{family}_{generation}_{code}",
-            f"tmr_{family}_0{generation}_{code}",
-            f"tmr_{family}_-{generation}_{code}",
-            f"tmr_{family}_{generation}_{code[:-2]}AA",
-            f"tmr_{family}_{generation}_{code[:-1]}{other_end}",
-            f"tmr_{family}_{generation}_{code.swapcase()}",
-            f"tmr_{2**63}_{generation}_{code}",
-            f"tmr_{family}_{10**9}_{code}",
-            f"tmr_{family}_{10**30}_{code}",
-            f"tmr_٣_{generation}_{code}",
-            f"tm_{family}_{code}",
-            token.upper(),
-            "😀" * 20,
-        ]
-
     async def test_a_bent_token(self, client: httpx.AsyncClient, login: Tokens, database: Database) -> None:
         before = await digests(database)
-        for token in self.bent(login.refresh):
+        for token in bent_tokens(login.refresh):
             assert_refused(await refresh(client, token))
         assert await digests(database) == before
         await rotated(client, login.refresh)
@@ -292,107 +222,3 @@ class TestRefusal:
         assert answer.status_code == 422
         assert login.refresh not in answer.text
         await rotated(client, login.refresh)
-
-
-class TestRevoke:
-    """POST /token/revoke."""
-
-    async def test_ends_the_login_with_its_access_tokens(
-        self, client: httpx.AsyncClient, login: Tokens, database: Database
-    ) -> None:
-        new = await rotated(client, login.refresh)
-        answer = await client.post(REVOKE, json={"refresh_token": new.refresh})
-        assert (answer.status_code, answer.content) == (204, b"")
-        assert (await stored(database, login.refresh))["revoked_at"] is not None
-        for tokens in (login, new):
-            assert await status_of(client, "/users/me", tokens.headers) == 401
-            assert_refused(await refresh(client, tokens.refresh))
-
-    async def test_takes_a_spent_token_as_well(self, client: httpx.AsyncClient, login: Tokens) -> None:
-        new = await rotated(client, login.refresh)
-        assert (await client.post(REVOKE, json={"refresh_token": login.refresh})).status_code == 204
-        assert_refused(await refresh(client, new.refresh))
-
-    async def test_is_204_to_anything_well_formed_and_changes_nothing(
-        self, client: httpx.AsyncClient, login: Tokens, database: Database
-    ) -> None:
-        before = await digests(database)
-        for token in TestRefusal.bent(login.refresh):
-            answer = await client.post(REVOKE, json={"refresh_token": token})
-            assert (answer.status_code, answer.content) == (204, b""), token
-        assert await digests(database) == before
-
-    async def test_a_second_time_changes_nothing(
-        self, client: httpx.AsyncClient, login: Tokens, database: Database
-    ) -> None:
-        await client.post(REVOKE, json={"refresh_token": login.refresh})
-        before = await digests(database)
-        assert (await client.post(REVOKE, json={"refresh_token": login.refresh})).status_code == 204
-        assert await digests(database) == before
-
-
-class TestAtRest:
-    """What a thief of the database has in hand."""
-
-    async def test_nothing_like_a_token_is_stored(
-        self, client: httpx.AsyncClient, login: Tokens, database: Database
-    ) -> None:
-        tokens = [login, await rotated(client, login.refresh)]
-        rows = (await dump(database)).lower()
-        assert "alice@example.com" in rows
-        for token in tokens:
-            for text in (token.access, token.refresh, *token.access.split("."), token.refresh.split("_", 3)[3]):
-                code = text.encode()
-                hashed = sha256(code).digest()
-                for form in (text, hashed.hex(), base64.b64encode(hashed).decode(), code.hex()):
-                    assert form.lower() not in rows
-
-
-class TestTwoSecrets:
-    """SECRET_KEY_PREVIOUS, while one secret replaces another."""
-
-    @staticmethod
-    @asynccontextmanager
-    async def served(database_url: str, secret: str, previous: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-        """Run the service with these secrets."""
-        settings = make_settings(database_url=database_url, secret_key=secret, secret_key_previous=previous)
-        async with started(create_app(settings)) as client:
-            yield client
-
-    async def test_old_tokens_are_accepted_and_new_ones_signed_with_the_new_secret(
-        self, database_url: str, client: httpx.AsyncClient, login: Tokens
-    ) -> None:
-        async with self.served(database_url, OTHER_SECRET, SECRET) as rotating:
-            assert await status_of(rotating, "/users/me", login.headers) == 200
-            new = await rotated(rotating, login.refresh)
-            assert await status_of(rotating, "/users/me", new.headers) == 200
-            fresh = await log_in(rotating, "alice")
-        async with self.served(database_url, OTHER_SECRET) as after:
-            for tokens in (new, fresh):
-                assert await status_of(after, "/users/me", tokens.headers) == 200
-                await rotated(after, tokens.refresh)
-            assert await status_of(after, "/users/me", login.headers) == 401
-            assert_refused(await refresh(after, login.refresh))
-        # The application of the old secret alone knows none of them.
-        for tokens in (new, fresh):
-            assert await status_of(client, "/users/me", tokens.headers) == 401
-            assert_refused(await refresh(client, tokens.refresh))
-
-    async def test_a_repeated_refresh_gives_the_same_successor(self, database_url: str, login: Tokens) -> None:
-        async with self.served(database_url, OTHER_SECRET, SECRET) as rotating:
-            first = await rotated(rotating, login.refresh)
-            assert (await rotated(rotating, login.refresh)).refresh == first.refresh
-
-    async def test_an_old_token_can_be_revoked(self, database_url: str, login: Tokens) -> None:
-        async with self.served(database_url, OTHER_SECRET, SECRET) as rotating:
-            assert (await rotating.post(REVOKE, json={"refresh_token": login.refresh})).status_code == 204
-            assert await status_of(rotating, "/users/me", login.headers) == 401
-
-    async def test_keys_and_passwords_do_not_depend_on_the_secret(
-        self, database_url: str, alice: Person, login: Tokens
-    ) -> None:
-        body = {"name": "A key", "scopes": ["account"]}
-        key = (await alice.post("/users/me/api-keys", body)).json()["key"]
-        async with self.served(database_url, OTHER_SECRET) as after:
-            assert await status_of(after, "/users/me", {"X-API-Key": key}) == 200
-            assert (await log_in(after, "alice", PASSWORD)).access
