@@ -5,7 +5,8 @@ import time
 from taskmanager.database.database import Database
 from tests.conftest import SignUp
 from tests.long.conftest import At
-from tests.support.storms import ConflictStorm, deadlocks, violations
+from tests.support.invariants import deadlocks, violations
+from tests.support.storms import ConflictStorm
 
 WRITERS = 32
 OPERATIONS = 10_000

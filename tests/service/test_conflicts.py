@@ -22,9 +22,10 @@ from taskmanager.settings import Settings
 from tests.conftest import Person, SignUp, client_for, make_settings
 from tests.support.applications import started
 from tests.support.event_log import count_rows
+from tests.support.invariants import violations
 from tests.support.locks import until_blocked
 from tests.support.server import connect
-from tests.support.storms import ConflictStorm, violations
+from tests.support.storms import ConflictStorm
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Lose: TypeAlias = "Callable[[WriteSession, Connection], Coroutine[Any, Any, None]]"
