@@ -16,7 +16,7 @@ from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
 from taskmanager.http.dependencies import AppSettings, RateLimitSubject, limit_requests
 from taskmanager.http.routing import refuse_unknown_query
-from taskmanager.rate_limits.policies import Decision
+from taskmanager.rate_limits.limiter import Decision
 
 _login_scopes = {scope.value: text for scope, text in DESCRIPTIONS.items() if scope is not Scope.ADMIN}
 _bearer_token = OAuth2PasswordBearer(
