@@ -17,16 +17,18 @@ import structlog
 from alembic import command
 from argon2 import PasswordHasher as Argon2
 from fastapi import FastAPI
-from sqlalchemy import event, text
 
 from taskmanager.accounts.password import hashing
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database.database import Database, SharedConnection
 from taskmanager.database.schema_migrations import alembic_config
+from taskmanager.database.statements import Statement
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
+from taskmanager.tasks import search_index
 from tests.support.live_server import RATE_LIMITS, LiveServer
 from tests.support.server import database_on, execute_on, find_server
+from tests.support.sessions import engine_of
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
 PASSWORD = "correct horse battery"
@@ -52,6 +54,9 @@ _TABLES = (
 )
 # In one round trip, which is a transaction.
 _DELETE_ALL = ";".join(f"DELETE FROM {table}" for table in _TABLES)
+
+_FIND_INBOX = Statement("find inbox", "SELECT id FROM projects WHERE inbox_of = :user_id")
+_OF_THE_BACKGROUND = {search_index._FULL_LIST.lone, search_index._MERGE.lone}
 
 _resources = ExitStack()
 
@@ -157,7 +162,7 @@ async def database(app: FastAPI) -> AsyncIterator[Database]:
     """The application's database; its rows are deleted after the test."""
     database: Database = app.state.database
     yield database
-    async with database.engine.connect() as connection:
+    async with engine_of(database).connect() as connection:
         driver_connection = (await connection.get_raw_connection()).driver_connection
         assert driver_connection is not None
         await driver_connection.execute(_DELETE_ALL)
@@ -259,8 +264,8 @@ def sign_up(app: FastAPI, database: Database) -> SignUp:
 
     async def make(username: str, *, is_admin: bool = False) -> Person:
         password_hash = hashing._ARGON2.hash(PASSWORD)  # as costly as the test wants it
-        async with database.transaction() as session:
-            writer = AccountWriter(session)
+        async with app.state.writes.transaction() as run:
+            writer = AccountWriter(run)
             account = await writer.create(
                 username=username,
                 email=f"{username}@example.com".lower(),
@@ -268,9 +273,7 @@ def sign_up(app: FastAPI, database: Database) -> SignUp:
                 is_admin=is_admin,
             )
             session_id = await writer.start_session(StoredLogin(account.id, password_hash), "tests")
-            inbox_id = (
-                await session.execute(text("SELECT id FROM projects WHERE inbox_of = :id"), {"id": account.id})
-            ).scalar_one()
+            inbox_id = (await run.one(_FIND_INBOX, user_id=account.id))["id"]
         token = app.state.token_signer.access_token(account.id, session_id)
         client = client_for(app, headers={"Authorization": f"Bearer {token}"})
         return Person(account.id, username, session_id, token, client, inbox_id)
@@ -306,24 +309,18 @@ def patient_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def recorded_statements(database: Database) -> Iterator[list[str]]:
-    """Yield the statements that are sent meanwhile, in their order, through SQLAlchemy and past it."""
+    """Yield the statements that are sent meanwhile, in their order."""
     statements: list[str] = []
-
-    def record(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
     fetch = SharedConnection.fetch
 
     async def record_and_fetch(connection: SharedConnection, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        if connection._meter is database.meter:
+        if connection._meter is database.meter and sql not in _OF_THE_BACKGROUND:
             statements.append(sql)
         return await fetch(connection, sql, *arguments)
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", record)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SharedConnection, "fetch", record_and_fetch)
         yield statements
-    event.remove(database.engine.sync_engine, "before_cursor_execute", record)
 
 
 @pytest.fixture

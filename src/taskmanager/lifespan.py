@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from taskmanager.database.database import Database
 from taskmanager.database.driver_errors import is_transient
+from taskmanager.idempotency.kept_answers import purge_for_ever
 from taskmanager.telemetry.logs import log_request, log_writer
 
 
@@ -25,6 +26,7 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         await _look_at_database(app)
         in_background.append(asyncio.create_task(app.state.search_index_upkeep.run()))
+        in_background.append(asyncio.create_task(purge_for_ever(app.state.writes)))
         with app.state.drain.before_exit():
             yield
     finally:
@@ -35,6 +37,7 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.password_hasher.close()
         await app.state.shared_connections.close()
         await app.state.reads.close()
+        await app.state.writes.close()
         await app.state.readiness.dispose()
         await app.state.rate_limiter.dispose()
         await database.dispose()

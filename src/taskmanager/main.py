@@ -13,41 +13,56 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskmanager.accounts.authentication import CallerAuthentication
 from taskmanager.accounts.callers import Callers, RequestReads
-from taskmanager.accounts.dependencies import authenticate, authenticate_account
+from taskmanager.accounts.dependencies import (
+    authenticate,
+    authenticate_account,
+    get_unkept_writes,
+    get_writes,
+)
 from taskmanager.accounts.password.hashing import PasswordHasher
+from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.activity.routes import router as activity_router
 from taskmanager.administration.routes import router as administration_router
 from taskmanager.comments.routes import router as comments_router
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
+from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.reads import Reads
 from taskmanager.database.shared_connections import SharedConnections
+from taskmanager.database.writes import Writes
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.health.readiness import Readiness
 from taskmanager.health.routes import router as health_router
 from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
 from taskmanager.http.client_addresses import ClientAddresses
 from taskmanager.http.cors import Cors
-from taskmanager.http.dependencies import KnownVersions, Pager, get_known_versions, get_pager, get_reads, get_settings
+from taskmanager.http.dependencies import (
+    KnownVersions,
+    Pager,
+    get_if_match,
+    get_known_versions,
+    get_pager,
+    get_reads,
+    get_settings,
+)
 from taskmanager.http.dispatch import Endpoint, RouteTable
 from taskmanager.http.draining import Drain
 from taskmanager.http.front import Front, Surroundings
 from taskmanager.http.pagination import CursorSigner
+from taskmanager.http.preconditions import IfMatch, read_if_match
 from taskmanager.http.problems import problem_schemas
+from taskmanager.idempotency.header import identify_request, read_idempotency_key
 from taskmanager.lifespan import run_lifespan
 from taskmanager.notifications.routes import router as notifications_router
 from taskmanager.projects.members.routes import router as members_router
 from taskmanager.projects.routes import router as projects_router
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.settings import Settings
-from taskmanager.shortcuts import ShortcutMiddleware
 from taskmanager.tasks.bulk.routes import router as bulk_router
 from taskmanager.tasks.routes import project_router as project_tasks_router
 from taskmanager.tasks.routes import router as tasks_router
 from taskmanager.tasks.search_index import SearchIndexUpkeep
-from taskmanager.tasks.shared_repository import SharedTasks
-from taskmanager.tasks.shortcuts import TaskShortcuts
 from taskmanager.telemetry.logs import configure_logging, log_writer
 from taskmanager.telemetry.metrics import Metrics
 from taskmanager.telemetry.tracing import TELEMETRY, has_telemetry
@@ -82,10 +97,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.starts_with_any_database = False
     app.state.database = Database(settings, connect_wait_seconds=REQUEST_CONNECT_SECONDS)
     app.state.shared_connections = shared = SharedConnections(app.state.database)
-    app.state.shared_tasks = SharedTasks(shared)
     app.state.reads = Reads(app.state.database, shared if settings.share_statements else None)
-    app.state.callers = Callers(app.state.database, app.state.reads)
-    app.state.search_index_upkeep = SearchIndexUpkeep(app.state.database, lambda: app.state.shared_tasks.write_requests)
+    app.state.writes = Writes(app.state.database, shared if settings.share_statements else None)
+    app.state.callers = Callers(app.state.reads, app.state.writes)
+    app.state.search_index_upkeep = SearchIndexUpkeep(app.state.writes)
     app.state.drain = Drain(settings.drain_seconds)
     app.state.readiness = Readiness(settings, app.state.drain)
     app.state.rate_limiter = RateLimiter(settings)
@@ -98,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
         # So a crowd of logins never has all connections.
         turns=min(settings.password_hash_threads, settings.database_pool_size - 1),
     )
-    app.state.metrics = _metrics(app.state.database, shared, app.state.password_hasher, app.state.rate_limiter)
+    app.state.metrics = _metrics(app)
     _add_routes(app)
     app.wrap = partial(_front, app, settings)
     _complete_openapi(app)
@@ -141,20 +156,22 @@ def _tune_garbage_collection() -> None:
     gc.set_threshold(5_000, 10, 4)
 
 
-def _metrics(database: Database, shared: SharedConnections, hasher: PasswordHasher, limiter: RateLimiter) -> Metrics:
+def _metrics(app: FastAPI) -> Metrics:
     metrics = Metrics()
     gauge, counter = metrics.watch_gauge, metrics.watch_counter
-    meter = database.meter
-    gauge("database_pool_size", "Connections that there may be.", lambda: database.pool.limit)
-    gauge("database_pool_in_use", "Connections that somebody is working with.", lambda: database.pool.in_use)
-    gauge("database_pool_waiting", "Who waits for a free, opened and tested one.", lambda: database.pool.waiting)
+    writing: SharedConnections = app.state.writes.connections
+    meter: StatementMeter = app.state.database.meter
+    hasher: PasswordHasher = app.state.password_hasher
+    gauge("database_pool_size", "Connections for writes that there may be.", lambda: writing.limit)
+    gauge("database_pool_in_use", "Connections that a write is using.", lambda: writing.in_use)
+    gauge("database_pool_waiting", "Writes that wait for a free connection.", lambda: writing.waiting)
     counter("database_statements", "Statements sent, commits included.", lambda: meter.statements)
     counter("database_statement_seconds", "Time that these took.", lambda: meter.seconds)
-    kinds = shared.kinds
+    kinds = app.state.shared_connections.kinds
     counter("shared_statements", "Those that requests can share.", lambda: sum(kind.statements for kind in kinds))
     counter("shared_statement_requests", "Requests in these.", lambda: sum(kind.requests for kind in kinds))
     gauge("password_hashes_pending", "Requests with a password under way or waiting.", lambda: hasher.pending)
-    failures = limiter.failures
+    failures = app.state.rate_limiter.failures
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])
     counter("rate_limits_failed_closed", "Logins refused for want of an answer.", lambda: failures["closed"])
     counter("log_lines_dropped", "Lines of the log that nobody read in time.", lambda: log_writer.dropped)
@@ -213,23 +230,9 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
     """Return the layer around all requests; `inner` is FastAPI itself, which gets what is not HTTP."""
     state = app.state
     table = RouteTable(app)
-    answer: ASGIApp = table.dispatch
     bound: dict[Endpoint, BoundRoute] = {}
     if settings.share_statements:
         bound = _bind_all(app, table)
-        shortcuts = TaskShortcuts(
-            state.shared_tasks,
-            token_signer=state.token_signer,
-            require_if_match=settings.require_if_match,
-            route=table.route,
-        )
-        answer = ShortcutMiddleware(
-            answer,
-            find=shortcuts.find,
-            identify=shortcuts.identify,
-            limiter=state.rate_limiter,
-            max_body_bytes=settings.max_body_bytes,
-        )
     around = Surroundings(
         cors=Cors(settings.allowed_origins, allow_credentials=settings.cors_allow_credentials),
         drain=state.drain,
@@ -238,11 +241,11 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
         max_in_flight=settings.max_requests_in_flight,
         max_body_bytes=settings.max_body_bytes,
     )
-    return Front(inner, inner=answer, table=table, around=around, bound=bound)
+    return Front(inner, inner=table.dispatch, table=table, around=around, bound=bound)
 
 
 def _bind_all(app: FastAPI, table: RouteTable) -> dict[Endpoint, BoundRoute]:
-    """Return the compiled handler of each endpoint that reads and has one."""
+    """Return the compiled handler of each endpoint that has one."""
     state = app.state
     authenticate_plainly = partial(CallerAuthentication, state.callers, state.token_signer, state.rate_limiter)
     authentications: dict[Callable[..., Any], Authentication] = {
@@ -254,19 +257,42 @@ def _bind_all(app: FastAPI, table: RouteTable) -> dict[Endpoint, BoundRoute]:
         get_settings: Provider(lambda _: state.settings),
         get_pager: Provider(lambda request: Pager(state.cursor_signer, request.scope)),
         get_known_versions: Provider(_known_versions, frozenset({b"if-none-match"})),
+        get_if_match: Provider(partial(_if_match, required=state.settings.require_if_match), frozenset({b"if-match"})),
+        get_writes: Provider(partial(_request_writes, state.writes, state.reads), frozenset({b"idempotency-key"})),
+        get_unkept_writes: Provider(partial(_unkept_writes, state.writes, state.reads)),
     }
-    found = ((method, endpoint, bind(endpoint, providers, authentications)) for method, endpoint in table)
-    return {endpoint: bound for method, endpoint, bound in found if method == "GET" and isinstance(bound, BoundRoute)}
+    found = ((endpoint, bind(endpoint, providers, authentications)) for _, endpoint in table)
+    return {endpoint: bound for endpoint, bound in found if isinstance(bound, BoundRoute)}
 
 
 def _request_reads(reads: Reads, request: PlainRequest) -> RequestReads:
-    request.reads = found = RequestReads(reads)
+    if request.reads is None:
+        request.reads = RequestReads(reads)
+    found: RequestReads = request.reads
     return found
 
 
+def _request_writes(writes: Writes, reads: Reads, request: PlainRequest) -> RequestWrites:
+    key = read_idempotency_key(_header(request, b"idempotency-key"))
+    identify = None if key is None else partial(identify_request, request.scope, key, request.body)
+    return RequestWrites(writes, _request_reads(reads, request), identify)
+
+
+def _unkept_writes(writes: Writes, reads: Reads, request: PlainRequest) -> RequestWrites:
+    return RequestWrites(writes, _request_reads(reads, request), None)
+
+
+def _if_match(request: PlainRequest, *, required: bool) -> IfMatch:
+    return read_if_match(_header(request, b"if-match"), required=required)
+
+
 def _known_versions(request: PlainRequest) -> KnownVersions:
-    tags = request.headers.get(b"if-none-match")
-    return KnownVersions(None if tags is None else tags.decode("latin-1"))
+    return KnownVersions(_header(request, b"if-none-match"))
+
+
+def _header(request: PlainRequest, name: bytes) -> str | None:
+    value = request.headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _describe_etag(operation: dict[str, Any]) -> None:

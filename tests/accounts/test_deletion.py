@@ -13,6 +13,7 @@ from tests.support.credentials import API, log_in, new_key
 from tests.support.event_log import events_of
 from tests.support.locks import until_blocked
 from tests.support.rows import digests, dump, fetch_all, fetch_one
+from tests.support.sessions import open_transaction
 
 DELETE = "/users/me/delete"
 GOOD = {"password": PASSWORD}
@@ -250,7 +251,7 @@ class TestAtOnce:
         self, alice: Person, bob: Person, database: Database
     ) -> None:
         project_id = await bob.new_project()
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             # The deletion has emptied the user's row and waits for a membership; then Bob adds that user.
             await session.execute(
                 text("SELECT role FROM project_members WHERE user_id = :id FOR UPDATE"), {"id": alice.id}
@@ -270,7 +271,7 @@ class TestAtOnce:
     ) -> None:
         project_id = await bob.new_project()
         await share(bob, project_id, alice)
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(
                 text("SELECT role FROM project_members WHERE user_id = :id FOR UPDATE"), {"id": alice.id}
             )
@@ -288,7 +289,7 @@ class TestAtOnce:
     async def test_a_login_under_way_is_no_login(
         self, alice: Person, client: httpx.AsyncClient, database: Database
     ) -> None:
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(
                 text("SELECT role FROM project_members WHERE user_id = :id FOR UPDATE"), {"id": alice.id}
             )
@@ -306,7 +307,7 @@ class TestAtOnce:
             assert answer.status_code == 401
 
     async def test_the_password_changed_meanwhile_keeps_the_account(self, alice: Person, database: Database) -> None:
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("SELECT id FROM users WHERE id = :id FOR UPDATE"), {"id": alice.id})
             deletion = asyncio.create_task(alice.post(DELETE, GOOD, expect=None))
             await until_blocked(database)

@@ -1,5 +1,6 @@
 """Logging in, and what ends a login."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person
+from tests.support.sessions import open_session, open_transaction
 
 TOKEN = "/api/v1/token"
 FORM = {"username": "alice", "password": PASSWORD}
@@ -26,13 +28,13 @@ def without_request(response: httpx.Response) -> tuple[int, dict[str, Any], dict
 
 async def execute(database: Database, statement: str, **parameters: Any) -> None:
     """Change the database behind the application's back."""
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         await session.execute(text(statement), parameters)
 
 
 async def stored_hash(database: Database, person: Person) -> str:
     """Return a user's password hash."""
-    async with database.reader() as session:
+    async with open_session(database) as session:
         statement = text("SELECT password_hash FROM users WHERE id = :id")
         return str((await session.execute(statement, {"id": person.id})).scalar_one())
 
@@ -73,7 +75,7 @@ class TestLogin:
         second = (await client.post(TOKEN, data=FORM)).json()
         assert first["access_token"] != second["access_token"]
         assert first["refresh_token"] != second["refresh_token"]
-        async with database.reader() as session:
+        async with open_session(database) as session:
             agents = (await session.execute(text("SELECT user_agent FROM sessions ORDER BY id"))).scalars().all()
         assert len(agents) == 3
         assert agents[1] == ("a??b" + "x" * 300)[:200]
@@ -188,6 +190,12 @@ class TestRehash:
         renewed = extract_parameters(await stored_hash(database, alice))
         assert (renewed.memory_cost, renewed.time_cost, renewed.parallelism) == (19_456, 2, 1)
         assert (await client.post(TOKEN, data=FORM)).status_code == 200
+
+    async def test_logins_at_the_same_time_all_succeed(
+        self, client: httpx.AsyncClient, alice: Person, old_hash: str
+    ) -> None:
+        answers = await asyncio.gather(*(client.post(TOKEN, data=FORM) for _ in range(4)))
+        assert [answer.status_code for answer in answers] == [200] * 4
 
     async def test_a_failed_login_leaves_it(
         self, client: httpx.AsyncClient, alice: Person, database: Database, old_hash: str

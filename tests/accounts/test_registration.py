@@ -10,6 +10,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.event_log import count_rows
+from tests.support.sessions import open_session
 
 GOOD = {"username": "dora", "email": "dora@example.com", "password": "a long enough secret"}
 
@@ -24,7 +25,7 @@ async def register(client: httpx.AsyncClient, expect: int = 201, **values: Any) 
 
 async def stored_users(database: Database) -> list[dict[str, Any]]:
     """Return the rows of all users."""
-    async with database.reader() as session:
+    async with open_session(database) as session:
         return [dict(row) for row in (await session.execute(text("SELECT * FROM users"))).mappings()]
 
 

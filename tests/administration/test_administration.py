@@ -289,6 +289,16 @@ class TestConfiguredKey:
             assert (await call(configured, "DELETE", "/admin/clear-tasks", bearer(text))).status_code == 401
         assert await digests(database) == before
 
+    async def test_has_no_account_to_keep_an_answer_for(
+        self, configured: httpx.AsyncClient, alice: Person, database: Database
+    ) -> None:
+        before = await digests(database)
+        headers = {"X-API-Key": CONFIGURED, "Idempotency-Key": "a-key"}
+        for method, path in ROUTES[1:]:
+            answer = await call(configured, method, path.format(id=alice.id), headers)
+            assert (answer.status_code, kind(answer)) == (400, "malformed-header"), path
+        assert await digests(database) == before
+
     async def test_keys_of_administrators_stay_good(self, configured: httpx.AsyncClient, key: Key) -> None:
         for headers in (key.in_header, key.as_bearer):
             assert await status_of(configured, "/admin/users", headers) == 200

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person
 from tests.support.live_server import LiveServer
+from tests.support.sessions import open_session
 
 # Redoc takes seconds to draw its page, many on a busy machine.
 expect.set_options(timeout=30_000)
@@ -100,7 +101,7 @@ async def test_a_task_is_made_on_the_page(tab: Tab, live_server: LiveServer, ali
     await operation.scroll_into_view_if_needed()
     await keep(page, "docs-task")
 
-    async with database.reader() as reader:
+    async with open_session(database) as reader:
         rows = (await reader.execute(text("SELECT project_id, title, priority FROM tasks"))).all()
     assert [tuple(row) for row in rows] == [(alice.inbox_id, "Made in a browser", 3)]
     await tab.assert_content(live_server)

@@ -26,6 +26,7 @@ from tests.conftest import SECRET
 from tests.support.command_line import run
 from tests.support.live_server import free_port
 from tests.support.server import execute_on
+from tests.support.sessions import open_session
 
 
 def test_garbage_is_collected_once_all_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +125,7 @@ async def test_accounts_and_keys_are_made_on_the_command_line(
     assert key("plain_user", "admin").returncode == 1
     assert key("nobody_here", "tasks:read").returncode == 1
     assert key("plain_user", "everything").returncode == 2
-    async with database.reader() as session:
+    async with open_session(database) as session:
         rows = (await session.execute(text("SELECT username, is_admin FROM users ORDER BY id"))).all()
         assert [tuple(row) for row in rows] == [("root_user", True), ("plain_user", False)]
         scopes = (await session.execute(text("SELECT scopes FROM api_keys"))).scalars().all()

@@ -13,9 +13,10 @@ from tests.support.applications import started
 from tests.support.databases import temporary_database
 from tests.support.killed_migrations import Migrations, forked_migrations
 from tests.support.server import connect
+from tests.support.sessions import open_session
 from tests.support.transactional_routes import (
     insert,
-    insert_and_answer_badly,
+    insert_alone,
     insert_and_fail,
     insert_late,
     insert_twice,
@@ -29,7 +30,7 @@ async def extended(database_url: str) -> AsyncIterator[FastAPI]:
     connection = await connect(make_url(database_url))
     await connection.execute("CREATE TABLE promises (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     app = create_app(make_settings(database_url=database_url, share_statements=False))
-    for handler in (insert, insert_late, insert_twice, insert_twice_late, insert_and_answer_badly):
+    for handler in (insert, insert_alone, insert_late, insert_twice, insert_twice_late):
         path = f"/{handler.__name__}"
         app.add_api_route(path, handler, methods=["POST"], status_code=201, include_in_schema=False)
     app.add_api_route("/insert_and_fail/{kind}", insert_and_fail, methods=["POST"], include_in_schema=False)
@@ -42,7 +43,7 @@ async def extended(database_url: str) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def fresh(extended: FastAPI, database: Database) -> FastAPI:
     """The same, without any row in the table."""
-    async with database.reader() as session:
+    async with open_session(database) as session:
         await session.execute(text("DELETE FROM promises"))
     return extended
 

@@ -18,6 +18,7 @@ from tests.support.applications import started
 from tests.support.credentials import API
 from tests.support.databases import refusing_url, silent_url, slow_way
 from tests.support.live_server import LiveServer
+from tests.support.sessions import open_session
 
 SLOW_SECONDS = 1.3
 
@@ -72,7 +73,7 @@ async def test_there_are_never_more_connections_than_the_pool_may_have(database_
 
         async def ask() -> bool:
             try:
-                async with database.reader() as reader:
+                async with open_session(database) as reader:
                     return bool((await reader.execute(text("SELECT true"))).scalar_one())
             except OSError:
                 return False

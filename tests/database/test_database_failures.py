@@ -11,6 +11,7 @@ from taskmanager.database.failures import describe_failure, failure_reason
 from tests.conftest import make_settings
 from tests.support.database_reports import outcome, problems_of, readiness_of
 from tests.support.databases import refusing_url, silent_url, temporary_role
+from tests.support.sessions import open_session, open_transaction
 
 
 class TestFailures:
@@ -66,7 +67,7 @@ class TestFailures:
     async def test_what_the_server_says_is_passed_on(self, database: Database, sqlstate: str, reason: str) -> None:
         statement = text(f"DO $$ BEGIN RAISE EXCEPTION 'said so' USING ERRCODE = '{sqlstate}', HINT = 'more'; END $$")
         with pytest.raises(DBAPIError) as caught:
-            async with database.transaction() as session:
+            async with open_transaction(database) as session:
                 await session.execute(statement)
         assert failure_reason(caught.value) == reason
         assert describe_failure(caught.value) == f"{reason}: said so"
@@ -77,7 +78,7 @@ async def error_at(url: str, **settings: float) -> BaseException:
     database = Database(make_settings(database_url=url, **settings))
     try:
         with pytest.raises((DBAPIError, OSError)) as caught:
-            async with database.reader() as session:
+            async with open_session(database) as session:
                 await session.execute(text("SELECT 1"))
         return caught.value
     finally:

@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 from alembic import command
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import DBAPIError
+from asyncpg import ReadOnlySQLTransactionError
+from sqlalchemy import make_url
 
 from taskmanager.database.database import Database
 from taskmanager.database.schema_migrations import alembic_config
+from taskmanager.database.statements import Statement
+from taskmanager.database.writes import Writes
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.server import Server
 from taskmanager.main import create_app
@@ -76,18 +78,20 @@ class TestReadOnly:
             name = make_url(url).database
             await execute(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
             database = Database(make_settings(database_url=url))
+            writes = Writes(database, None)
             try:
-                async with database.reader() as session:
-                    await session.execute(text("SELECT 1"))
+                assert await writes.one(Statement("read", "SELECT 1")) is not None
                 await execute(
                     url,
                     "SET default_transaction_read_only = off",
                     f"ALTER DATABASE {name} RESET default_transaction_read_only",
                 )
-                with pytest.raises(DBAPIError, match="read-only"):
-                    await write(database)
-                await write(database)
+                delete = Statement("delete", "DELETE FROM tasks")
+                with pytest.raises(ReadOnlySQLTransactionError):
+                    await writes.one(delete)
+                assert await writes.one(delete) is None
             finally:
+                await writes.close()
                 await database.dispose()
 
     async def test_a_standby_until_it_is_promoted(self, standby: "Standby", tmp_path: Path) -> None:
@@ -120,11 +124,6 @@ class TestReadOnly:
             )
             assert await until(client, 200) == ""
             assert await register(client, "fritz") == 201
-
-
-async def write(database: Database) -> None:
-    async with database.transaction() as session:
-        await session.execute(text("DELETE FROM tasks"))
 
 
 async def register(client: httpx.AsyncClient, name: str) -> int:

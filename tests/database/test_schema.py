@@ -23,6 +23,7 @@ from tests.support.applications import started
 from tests.support.catalogue import catalogue_of, without_extensions, without_version
 from tests.support.databases import temporary_database
 from tests.support.server import connect
+from tests.support.sessions import open_session
 
 
 async def migrate(url: str, revision: str = "head") -> None:
@@ -126,7 +127,7 @@ class TestNames:
             FROM pg_constraint
             WHERE connamespace = CAST('public' AS regnamespace) AND contype NOT IN ('n', 't')
         """)
-        async with database.reader() as session:
+        async with open_session(database) as session:
             constraints = (await session.execute(statement)).all()
         assert len(constraints) > 20
         for table, name, kind in constraints:
@@ -136,7 +137,7 @@ class TestNames:
 
     async def test_every_index_is_named_on_purpose(self, database: Database) -> None:
         statement = text("SELECT tablename, indexname FROM pg_indexes WHERE schemaname = 'public'")
-        async with database.reader() as session:
+        async with open_session(database) as session:
             indexes = (await session.execute(statement)).all()
         for table, name in indexes:
             assert re.fullmatch(rf"{table}(_[a-z]+)*_(idx|pkey|key)", name), name

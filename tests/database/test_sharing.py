@@ -13,6 +13,7 @@ from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.errors import DatabaseUnavailableError
 from tests.conftest import make_settings
+from tests.support.sessions import open_session, open_transaction
 
 Run = Callable[[SharedConnection, Sequence[int]], Awaitable[Sequence[int | None]]]
 
@@ -408,7 +409,7 @@ class TestDatabaseGone:
         asked = [ask(coalescer, number) for number in (1, 2, 3)]
         await until(lambda: runs == [[1, 2]])
         await asyncio.sleep(0.05)
-        async with own_database.reader() as reader:
+        async with open_session(own_database) as reader:
             killed = await reader.execute(
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -505,7 +506,7 @@ async def test_a_connection_that_was_idle_and_died_meanwhile_is_replaced(
     coalescer = Coalescer[int, int]("idle", connections, run)
     pid = await ask(coalescer, 1)
     assert await ask(coalescer, 1) == pid
-    async with own_database.reader() as reader:
+    async with open_session(own_database) as reader:
         await reader.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
     monkeypatch.setattr("taskmanager.database.shared_connections._TRUSTED_SECONDS", 0)
     assert await ask(coalescer, 1) not in {None, pid}
@@ -579,7 +580,7 @@ async def test_what_was_committed_before_a_request_came_is_seen(own_database: Da
     coalescer = Coalescer[int, int]("see", connections, run)
 
     async def write_then_read(number: int) -> None:
-        async with own_database.transaction() as session:
+        async with open_transaction(own_database) as session:
             inserted = await session.execute(
                 text("INSERT INTO users (username, email, password_hash) VALUES (:n, :e, 'x') RETURNING id"),
                 {"n": f"seen{number}", "e": f"seen{number}@example.com"},
@@ -590,6 +591,6 @@ async def test_what_was_committed_before_a_request_came_is_seen(own_database: Da
 
     await asyncio.gather(*(write_then_read(number) for number in range(20)))
     assert coalescer.statements < coalescer.requests == 100
-    async with own_database.transaction() as session:
+    async with open_transaction(own_database) as session:
         await session.execute(text("DELETE FROM users WHERE username LIKE 'seen%'"))
     await connections.close()

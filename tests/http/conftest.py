@@ -8,11 +8,46 @@ import pytest
 from fastapi import FastAPI
 
 from taskmanager.database.database import Database
+from taskmanager.main import create_app
+from taskmanager.settings import Settings
 from tests.conftest import Person, SignUp, client_for
+from tests.support.access_world import World, build_world
+from tests.support.applications import started
+from tests.support.both_ways import Both, compared, make_both
 from tests.support.credentials import new_key
 from tests.support.pages import TASKS, Stock, add_tasks
 from tests.support.resources import KINDS, Resource, make_resource
-from tests.support.rows import fetch_all
+from tests.support.rows import Snapshot, execute, fetch_all, wipe
+
+
+@pytest.fixture(scope="module")
+async def world(app: FastAPI) -> AsyncIterator[World]:
+    """People and what they have, in the database for the whole module, with a login that was revoked."""
+    built = await build_world(app)
+    database = app.state.database
+    await built.snapshot.restore(database)
+    await execute(
+        database,
+        "UPDATE sessions SET revoked_at = now() WHERE id = :id",
+        id=built.own_ids["partner"]["session_id"],
+    )
+    built.snapshot = await Snapshot.take(database)
+    yield built
+    await wipe(database)
+
+
+@pytest.fixture(scope="module")
+async def ordinary(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application without compiled handlers, and without shared statements."""
+    async with started(create_app(settings.model_copy(update={"share_statements": False}))) as client:
+        yield client
+
+
+@pytest.fixture
+async def both(app: FastAPI, ordinary: httpx.AsyncClient, world: World) -> AsyncIterator[Both]:
+    """Both applications; whatever they answered differently fails the test."""
+    async with compared(make_both(app, ordinary, world)) as both:
+        yield both
 
 
 @pytest.fixture

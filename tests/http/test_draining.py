@@ -16,6 +16,7 @@ from tests.conftest import SECRET, Person
 from tests.support.credentials import API, bearer
 from tests.support.live_server import LiveServer
 from tests.support.rolling import restart_in_turn
+from tests.support.sessions import open_session
 from tests.support.stalls import Stalls
 
 Start = Callable[..., LiveServer]
@@ -196,5 +197,5 @@ async def test_restarts_in_turn_fail_no_request(
     assert outcome.failures == []
     assert outcome.restarts == 2
     assert outcome.statuses.total() > 100
-    async with database.reader() as reader:
+    async with open_session(database) as reader:
         assert set((await reader.execute(text("SELECT id FROM tasks"))).scalars()) == outcome.created

@@ -11,13 +11,15 @@ from sqlalchemy import text
 from starlette.responses import Response
 from starlette.types import Message
 
+from taskmanager.accounts.dependencies import AppWrites
 from taskmanager.database.database import SHARED_CONNECTIONS, Database
 from taskmanager.database.statements import Statement
-from taskmanager.http.dependencies import AppReads, Transaction
+from taskmanager.http.dependencies import AppReads
 from taskmanager.main import create_app
 from tests.conftest import Person, client_for, make_settings
 from tests.support.applications import started
 from tests.support.front_answers import PATHS
+from tests.support.sessions import open_transaction
 
 _SLEEP, _SLEEP_SHARED = (
     Statement("sleep", "SELECT pg_sleep(:seconds)", {"seconds": "float8"}, shared=shared) for shared in (False, True)
@@ -151,7 +153,7 @@ class TestServerTiming:
         self, slow: httpx.AsyncClient, alice: Person, database: Database
     ) -> None:
         headers = {"Authorization": f"Bearer {alice.token}"}
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
             response = await slow.post("/api/v1/tasks", json={"title": "New"}, headers=headers)
         assert response.status_code == 503
@@ -160,7 +162,7 @@ class TestServerTiming:
     async def test_reads_beside_each_other_take_their_time_once(
         self, slow: httpx.AsyncClient, alice: Person, database: Database
     ) -> None:
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
             asked = asyncio.create_task(slow.get("/api/v1/tasks", headers={"Authorization": f"Bearer {alice.token}"}))
             await asyncio.sleep(0.25)
@@ -195,9 +197,10 @@ class TestServerTiming:
         assert max(durations(answer)["db"] for answer in answers) < 790
 
 
-async def sleep(seconds: float, transaction: Transaction) -> Response:
+async def sleep(seconds: float, writes: AppWrites) -> Response:
     """Keep a statement of a transaction busy."""
-    await transaction.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+    async with writes.transaction() as run:
+        await run.one(_SLEEP, seconds=seconds)
     return Response()
 
 
@@ -213,22 +216,22 @@ async def sleep_shared(seconds: float, reads: AppReads) -> Response:
     return Response()
 
 
-async def sleep_in_commit(seconds: float, transaction: Transaction) -> Response:
+async def sleep_in_commit(seconds: float, writes: AppWrites) -> Response:
     """Keep the COMMIT busy, by a constraint that is checked there."""
-    await transaction.execute(text("CREATE TEMPORARY TABLE slow (id int) ON COMMIT DROP"))
-    await transaction.execute(
-        text(
-            "CREATE FUNCTION pg_temp.nap() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
-        )
-    )
-    await transaction.execute(
-        text(
-            "CREATE CONSTRAINT TRIGGER nap AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED "
-            "FOR EACH ROW EXECUTE FUNCTION pg_temp.nap()"
-        )
-    )
-    await transaction.execute(text("INSERT INTO slow VALUES (1)"))
+    async with writes.transaction() as run:
+        for sql in (
+            "CREATE TEMPORARY TABLE slow (id int) ON COMMIT DROP",
+            f"""
+            CREATE FUNCTION pg_temp.nap() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$
+            """,
+            """
+            CREATE CONSTRAINT TRIGGER nap AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION pg_temp.nap()
+            """,
+            "INSERT INTO slow VALUES (1)",
+        ):
+            await run.one(Statement("nap", sql))
     return Response()
 
 

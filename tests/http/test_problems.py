@@ -14,6 +14,7 @@ from tests.conftest import Person
 from tests.support.body_limits import LIMIT
 from tests.support.event_log import count_rows
 from tests.support.problem_answers import JSON, assert_problem
+from tests.support.sessions import open_transaction
 
 
 def all_subclasses(base: type[Any]) -> Iterator[type[Any]]:
@@ -211,7 +212,7 @@ class TestOrder:
         task = await alice.new_task(project_id)
         comment = (await alice.post(f"/tasks/{task['id']}/comments", {"body": "A comment"})).json()
         await alice.patch(f"/projects/{project_id}", {"archived": True})
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             statement = text(
                 "INSERT INTO project_members (project_id, user_id, role) VALUES (:project, :user, 'viewer')"
             )

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.plans import LargeProject, large_project
+from tests.support.sessions import open_session, open_transaction
 
 SORTS = ("created_at", "updated_at", "priority", "title", "due_at")
 TASKS = int(os.environ.get("TASKS", "1000000"))
@@ -24,20 +25,20 @@ TIMINGS = 100
 async def _disturb(project: LargeProject) -> None:
     """Add tasks to the project and take them away again, for ever."""
     while True:
-        async with project.database.transaction() as session:
+        async with open_transaction(project.database) as session:
             insert = text(
                 "INSERT INTO tasks (project_id, title, priority, due_at, created_at)"
                 " SELECT 1, 'Disturbance ' || n, 1 + n % 5, now(), '2026-01-01'::timestamptz + n * interval '1 h'"
                 " FROM generate_series(1, 20) AS n RETURNING id"
             )
             ids = list((await session.execute(insert)).scalars())
-        async with project.database.transaction() as session:
+        async with open_transaction(project.database) as session:
             await session.execute(text("DELETE FROM tasks WHERE project_id = 1 AND id = ANY(:ids)"), {"ids": ids[::2]})
 
 
 async def test_each_task_comes_once_while_others_write(database_url: str) -> None:
     async with large_project(database_url, WALKED) as project:
-        async with project.database.reader() as session:
+        async with open_session(project.database) as session:
             lasting = set((await session.execute(text("SELECT id FROM tasks WHERE project_id = 1"))).scalars())
         disturbance = asyncio.create_task(_disturb(project))
         try:

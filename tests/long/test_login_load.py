@@ -18,6 +18,7 @@ from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, SECRET, Person
 from tests.support.credentials import API
 from tests.support.live_server import LiveServer
+from tests.support.sessions import open_transaction
 
 LOGINS = 200
 READERS = 4
@@ -111,7 +112,7 @@ async def measure(url: str, token: str) -> tuple[float, float]:
 async def test_200_logins_leave_the_p99_of_readers_at_most_twice_idle(
     alice: Person, database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         await session.execute(
             text("INSERT INTO tasks (project_id, title) SELECT :id, 'Task ' || n FROM generate_series(1, :count) n"),
             {"id": alice.inbox_id, "count": TASKS},

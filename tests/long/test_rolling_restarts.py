@@ -7,6 +7,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.rolling import restart_in_turn
+from tests.support.sessions import open_session
 
 
 async def test_20_restarts_fail_no_request(
@@ -21,6 +22,6 @@ async def test_20_restarts_fail_no_request(
     assert outcome.failures == []
     assert outcome.restarts == 20
     assert outcome.statuses.total() > 2_000
-    async with database.reader() as reader:
+    async with open_session(database) as reader:
         stored = set((await reader.execute(text("SELECT id FROM tasks"))).scalars())
     assert stored == outcome.created

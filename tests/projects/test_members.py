@@ -14,6 +14,7 @@ from tests.support.event_log import events_of
 from tests.support.locks import until_blocked
 from tests.support.memberships import add, kind, roles
 from tests.support.rows import digests, fetch_all
+from tests.support.sessions import open_transaction
 
 
 class TestAdd:
@@ -125,7 +126,7 @@ class TestAdd:
     async def test_a_project_deleted_meanwhile_is_404(
         self, alice: Person, bob: Person, project_id: int, database: Database
     ) -> None:
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             for table in ("events", "project_members"):
                 await session.execute(text(f"DELETE FROM {table} WHERE project_id = {project_id}"))
             await session.execute(text(f"DELETE FROM projects WHERE id = {project_id}"))

@@ -9,6 +9,7 @@ from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.event_log import count_rows, events_of
 from tests.support.locks import until_blocked
+from tests.support.sessions import open_session, open_transaction
 
 
 class TestDelete:
@@ -32,7 +33,7 @@ class TestDelete:
         project_id = await alice.new_project()
         await alice.new_task(project_id)
         await alice.delete(f"/projects/{project_id}")
-        async with database.reader() as session:
+        async with open_session(database) as session:
             rows = await session.execute(
                 text("SELECT entity, entity_id, actor_id, version, action FROM events WHERE project_id = :id"),
                 {"id": project_id},
@@ -62,7 +63,7 @@ class TestDelete:
         # Otherwise the two stand still until the server has found the deadlock.
         project_id = await alice.new_project()
         parameters = {"id": project_id}
-        async with asyncio.TaskGroup() as group, database.transaction() as deletion:
+        async with asyncio.TaskGroup() as group, open_transaction(database) as deletion:
             await deletion.execute(text("SELECT 1 FROM projects WHERE id = :id FOR UPDATE"), parameters)
             task = {"title": "New", "project_id": project_id}
             path, body = ("/tasks/bulk", {"tasks": [task]}) if bulk else ("/tasks", task)

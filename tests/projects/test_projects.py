@@ -10,6 +10,7 @@ from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.event_log import count_rows, events_of
 from tests.support.locks import until_blocked
+from tests.support.sessions import open_transaction
 
 
 class TestCreate:
@@ -156,7 +157,7 @@ class TestUpdate:
 
     async def test_the_log_has_the_name_that_was_really_replaced(self, alice: Person, database: Database) -> None:
         project_id = await alice.new_project("Old")
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("UPDATE projects SET name = 'Theirs' WHERE id = :id"), {"id": project_id})
             update = asyncio.create_task(alice.patch(f"/projects/{project_id}", {"name": "Mine"}))
             await until_blocked(database)

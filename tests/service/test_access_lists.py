@@ -13,6 +13,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from tests.conftest import Person, SignUp
 from tests.support.rows import fetch_all
+from tests.support.sessions import open_transaction
 
 SEED = 20_261
 NAMES = ("ann", "ben", "cat", "dan", "eve")
@@ -81,7 +82,7 @@ async def _add_tasks(random: Random, model: Model, database: Database) -> None:
         RETURNING id
     """)
     comment = text("INSERT INTO comments (project_id, task_id, body) VALUES (:project_id, :id, 'Hello') RETURNING id")
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         for project_id, roles in model.members.items():
             for _ in range(TASKS_PER_PROJECT):
                 values: dict[str, Any] = {

@@ -25,6 +25,7 @@ from taskmanager.main import create_app
 from tests.conftest import PASSWORD_HASH, client_for, make_settings
 from tests.support.credentials import ALL_BUT_ADMIN, API, bearer
 from tests.support.rows import fetch_one, wipe
+from tests.support.sessions import open_transaction
 
 STEPS = int(os.environ.get("ACCESS_MODEL_STEPS", "2000"))
 STEPS_PER_EXAMPLE = 50
@@ -179,9 +180,8 @@ class Access(RuleBasedStateMachine):
             inbox = await fetch_one(self.service.database, "SELECT id FROM projects WHERE inbox_of = :id", id=user_id)
             self.model.projects[inbox["id"]] = Project({user_id: "owner"}, personal=True)
             self.project_ids.append(inbox["id"])
-            async with self.service.database.transaction() as session:
-                login = StoredLogin(user_id, PASSWORD_HASH)
-                session_id = await AccountWriter(session).start_session(login, "tests")
+            login = StoredLogin(user_id, PASSWORD_HASH)
+            session_id = await AccountWriter(self.service.app.state.writes).start_session(login, "tests")
             token = self.service.app.state.token_signer.access_token(user_id, session_id)
             self.headers[user_id, "login"] = bearer(token)
             self.headers[user_id, "full key"] = await self._new_key(user_id, *ALL_BUT_ADMIN)
@@ -191,7 +191,7 @@ class Access(RuleBasedStateMachine):
 
     async def _share(self, members: dict[int, str], *, assignee_id: int) -> None:
         """Store a project with members, and a task with a comment of everybody who may write."""
-        async with self.service.database.transaction() as session:
+        async with open_transaction(self.service.database) as session:
 
             async def insert(table: str, **values: Any) -> Any:
                 columns, places = ", ".join(values), ", ".join(f":{name}" for name in values)
@@ -216,18 +216,16 @@ class Access(RuleBasedStateMachine):
         self.task_ids.append(task["id"])
 
     async def _new_user(self, username: str, *, is_admin: bool = False) -> int:
-        async with self.service.database.transaction() as session:
-            account = await AccountWriter(session).create(
-                username=username, email=f"{username}@example.com", password_hash=PASSWORD_HASH, is_admin=is_admin
-            )
-            return account.id
+        account = await AccountWriter(self.service.app.state.writes).create(
+            username=username, email=f"{username}@example.com", password_hash=PASSWORD_HASH, is_admin=is_admin
+        )
+        return account.id
 
     async def _new_key(self, user_id: int, *scopes: str) -> dict[str, str]:
         secret = new_secret()
-        async with self.service.database.transaction() as session:
-            stored = await ApiKeyWriter(session).create(
-                user_id=user_id, name="A key", secret_hash=hash_secret(secret), scopes=scopes, expires_at=None
-            )
+        stored = await ApiKeyWriter(self.service.app.state.writes).create(
+            user_id=user_id, name="A key", secret_hash=hash_secret(secret), scopes=scopes, expires_at=None
+        )
         return {"X-API-Key": write_key(stored.id, secret)}
 
     # Choices

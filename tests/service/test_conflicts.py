@@ -11,11 +11,13 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import make_url, text
 
-from taskmanager.accounts.dependencies import TasksWriter
-from taskmanager.database.database import Database, WriteSession
-from taskmanager.database.statements import Statement
+from taskmanager.accounts.dependencies import AppWrites, TasksWriter, Writing
+from taskmanager.database.database import Database
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.field_types import RequestModel, ResponseModel
-from taskmanager.http.dependencies import AppReads, IdempotentTransaction, Transaction
+from taskmanager.http.answers import JsonAnswer, answer_write
+from taskmanager.http.dependencies import AppReads
 from taskmanager.http.routing import StrictRoute
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
@@ -25,11 +27,22 @@ from tests.support.event_log import count_rows
 from tests.support.invariants import violations
 from tests.support.locks import until_blocked
 from tests.support.server import connect
+from tests.support.sessions import open_transaction
 from tests.support.storms import ConflictStorm
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
-Lose: TypeAlias = "Callable[[WriteSession, Connection], Coroutine[Any, Any, None]]"
+Lose: TypeAlias = "Callable[[Runner, Connection], Coroutine[Any, Any, None]]"
 _LOSE = Statement("lose", "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$")
+_STORE = Write(
+    "store note",
+    "noted AS (INSERT INTO notes SELECT :text WHERE :user_id IS NOT NULL RETURNING text)",
+    """
+SELECT true AS done, CAST(NULL AS bigint) AS id, CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,
+       convert_to(CAST(json_build_object('text', text) AS text), 'UTF8') AS body
+FROM noted
+""",
+    {"text": "text"},
+)
 OPERATIONS = 1_500
 WRITERS = 32
 
@@ -46,12 +59,16 @@ class Stored(ResponseModel):
     text: str
 
 
-async def _lose_deadlock(session: WriteSession, other: Connection) -> None:
+async def _do(run: Runner, sql: str) -> None:
+    await run.one(Statement("fight", sql))
+
+
+async def _lose_deadlock(run: Runner, other: Connection) -> None:
     # Who waits first looks for a deadlock first, and gives way.
     await other.execute("BEGIN")
     await other.execute("SELECT pg_advisory_xact_lock(1)")
-    await session.execute(text("SELECT pg_advisory_xact_lock(2)"))
-    waiting = asyncio.ensure_future(session.execute(text("SELECT pg_advisory_xact_lock(1)")))
+    await _do(run, "SELECT pg_advisory_xact_lock(2)")
+    waiting = asyncio.ensure_future(_do(run, "SELECT pg_advisory_xact_lock(1)"))
     await asyncio.sleep(0.1)
     crossing = asyncio.ensure_future(other.execute("SELECT pg_advisory_xact_lock(2)"))
     try:
@@ -61,15 +78,15 @@ async def _lose_deadlock(session: WriteSession, other: Connection) -> None:
         await other.execute("COMMIT")
 
 
-async def _lose_update(session: WriteSession, other: Connection) -> None:
-    await session.execute(text("SELECT n FROM fight"))
+async def _lose_update(run: Runner, other: Connection) -> None:
+    await _do(run, "SELECT n FROM fight")
     await other.execute("UPDATE fight SET n = n + 1")
-    await session.execute(text("UPDATE fight SET n = n + 1"))
+    await _do(run, "UPDATE fight SET n = n + 1")
 
 
-async def _lose_at_commit(session: WriteSession, other: Connection) -> None:
-    await session.execute(text("SELECT sum(n) FROM fight"))
-    await session.execute(text("INSERT INTO fight VALUES (1)"))
+async def _lose_at_commit(run: Runner, other: Connection) -> None:
+    await _do(run, "SELECT sum(n) FROM fight")
+    await _do(run, "INSERT INTO fight VALUES (1)")
     await other.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
     await other.execute("SELECT sum(n) FROM fight")
     await other.execute("INSERT INTO fight VALUES (1)")
@@ -94,13 +111,14 @@ class Fight:
     losses: int = 0
     texts: list[str] = field(default_factory=list)
 
-    async def store(self, note: Note, transaction: Transaction) -> Stored:
+    async def store(self, note: Note, writes: AppWrites) -> Stored:
         """Store a text, in a transaction that loses so many times."""
-        return await self._store(note, transaction)
+        await self._store(note, writes, user_id=1)
+        return Stored(text=note.text)
 
-    async def store_once(self, caller: TasksWriter, note: Note, write: IdempotentTransaction) -> Stored:
+    async def store_once(self, caller: TasksWriter, note: Note, write: Writing) -> JsonAnswer:
         """Store a text whose answer may be given again."""
-        return await self._store(note, write.session)
+        return await answer_write(write, self._store(note, write, user_id=caller.user_id), status=201)
 
     async def read(self, reads: AppReads) -> Stored:
         """Fail like a lost transaction."""
@@ -108,15 +126,17 @@ class Fight:
         await reads.one(_LOSE)
         return Stored(text="read")
 
-    async def _store(self, note: Note, session: WriteSession) -> Stored:
-        self.texts.append(note.text)
+    async def _store(self, note: Note, writes: WriteRunner, *, user_id: int) -> Written:
         isolation, lose = LOSSES[self.kind]
-        if len(self.texts) <= self.losses and isolation != "READ COMMITTED":
-            await session.execute(text(f"SET TRANSACTION ISOLATION LEVEL {isolation}"))
-        await session.execute(text("INSERT INTO notes VALUES (:text)"), {"text": note.text})
-        if len(self.texts) <= self.losses:
-            await lose(session, self.other)
-        return Stored(text=note.text)
+        async with writes.transaction() as run:
+            self.texts.append(note.text)
+            if len(self.texts) <= self.losses and isolation != "READ COMMITTED":
+                await _do(run, f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+            row = await run.last(_STORE, text=note.text, user_id=user_id)
+            if len(self.texts) <= self.losses:
+                await lose(run, self.other)
+        assert row is not None
+        return Written(None, None, row["body"])
 
 
 @pytest.fixture
@@ -215,7 +235,7 @@ class TestRetry:
         for status in (201, 500):
             assert (await fighter.post("/notes", json={"text": "Hello"})).status_code == status
         assert fight.texts == ["Hello"] * 2
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("LOCK TABLE notes"))
             writing = asyncio.create_task(fighter.post("/notes", json={"text": "Late"}))
             await until_blocked(database)

@@ -3,7 +3,8 @@
 That no other one is ever seen is checked by the test client, in every test (`DocumentedStatuses`).
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,46 +15,17 @@ from sqlalchemy import text
 
 from taskmanager.commands.openapi import describe
 from taskmanager.database.database import Database
-from taskmanager.idempotency.store import RequestIdentity
+from taskmanager.idempotency.header import RequestIdentity
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from tests.conftest import PASSWORD, Person, SignUp, client_for, make_settings
 from tests.support.applications import started, without_lifespan
 from tests.support.live_server import free_port
+from tests.support.sessions import open_transaction
+from tests.support.valid_requests import API, BODIES, FORMS, QUERIES, fill
 
-API = "/api/v1"
 UNKNOWN = 999_999_999
 DESCRIPTION = describe()
-# What a valid body is; names in braces are filled in from the world.
-BODIES: dict[tuple[str, str], Any] = {
-    ("POST", "/users"): {"username": "newcomer", "email": "newcomer@example.com", "password": "a fine password"},
-    ("POST", "/token/refresh"): {"refresh_token": "{refresh}"},
-    ("POST", "/token/revoke"): {"refresh_token": "{refresh}"},
-    ("PATCH", "/users/me"): {"email": "other@example.com"},
-    ("POST", "/users/me/password"): {
-        "current_password": PASSWORD,
-        "new_password": "another fine one",
-        "confirm_password": "another fine one",
-    },
-    ("POST", "/users/me/delete"): {"password": PASSWORD},
-    ("POST", "/users/me/api-keys"): {"name": "key", "scopes": ["tasks:read"]},
-    ("POST", "/projects"): {"name": "New"},
-    ("PATCH", "/projects/{project_id}"): {"name": "Renamed"},
-    ("PUT", "/projects/{project_id}"): {"name": "Renamed"},
-    ("POST", "/projects/{project_id}/members"): {"username": "carol", "role": "viewer"},
-    ("PUT", "/projects/{project_id}/members/{user_id}"): {"role": "viewer"},
-    ("POST", "/projects/{project_id}/tasks"): {"title": "New"},
-    ("POST", "/tasks"): {"title": "New", "project_id": "{project_id}"},
-    ("POST", "/tasks/bulk"): {"tasks": [{"title": "New", "project_id": "{project_id}"}]},
-    ("PATCH", "/tasks/bulk"): {"ids": ["{task_id}"], "set": {"priority": 2}},
-    ("POST", "/tasks/{task_id}/comments"): {"body": "New"},
-}
-for _path in ("/tasks/{task_id}", "/projects/{project_id}/tasks/{task_id}"):
-    BODIES["PUT", _path] = BODIES["PATCH", _path] = {"title": "Changed"}
-for _method in ("PUT", "PATCH"):
-    BODIES[_method, "/tasks/{task_id}/comments/{comment_id}"] = {"body": "Changed"}
-QUERIES = {("DELETE", "/tasks/bulk"): "?id={task_id}"}
-FORMS = {("POST", "/token"): {"username": "alice", "password": PASSWORD}}
 
 
 def operations(status: int) -> list[tuple[str, str]]:
@@ -67,6 +39,25 @@ def operations(status: int) -> list[tuple[str, str]]:
     ]
 
 
+def takes_key(operation: dict[str, Any]) -> bool:
+    """Tell whether a route takes an Idempotency-Key."""
+    return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+
+
+KEYED = [
+    (method.upper(), path.removeprefix(API))
+    for path, item in DESCRIPTION["paths"].items()
+    for method, operation in item.items()
+    if takes_key(operation)
+]
+# Routes that conflict with nothing but a copy of their request that runs.
+_ONLY_COPIES = {
+    *("/projects", "/notifications/read", "/notifications/{notification_id}/read"),
+    *("/users/me/sessions/{session_id}", "/users/me/api-keys/{key_id}"),
+    *("/admin/users/{user_id}/disable", "/admin/users/{user_id}/enable", "/admin/clear-tasks"),
+}
+
+
 @dataclass
 class World:
     """Two people who share a project with a task and a comment, and what belongs to one of them."""
@@ -75,17 +66,17 @@ class World:
     alice: Person
     bob: Person
     ids: dict[str, Any]
+    root: Person
     admin_key: str
 
-    def fill(self, value: Any) -> Any:
-        """Fill names in braces in."""
-        if isinstance(value, dict):
-            return {key: self.fill(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.fill(item) for item in value]
-        if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
-            return self.ids[value[1:-1]]
-        return value
+    @asynccontextmanager
+    async def copy_running(self, database: Database, method: str, path: str, key: str) -> AsyncIterator[None]:
+        """Hold the lock that a copy of the route's request holds while it runs."""
+        caller = self.root if path.startswith("/admin") else self.alice
+        identity = RequestIdentity(caller.id, method, API + path.format(**self.ids), key, b"")
+        async with open_transaction(database) as session:
+            await session.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": identity.lock_id})
+            yield
 
     async def call(
         self,
@@ -99,9 +90,9 @@ class World:
         """Make the valid request of a route, or a variation of it."""
         if method in {"POST", "PUT", "PATCH"} and not {"json", "content", "data"} & options.keys():
             if (method, path) in FORMS:
-                options["data"] = FORMS[method, path]
+                options["data"] = fill(FORMS[method, path], self.ids)
             elif (method, path) in BODIES:
-                options["json"] = self.fill(BODIES[method, path])
+                options["json"] = fill(BODIES[method, path], self.ids)
         if headers is None:
             headers = {}
             if path.startswith("/admin"):
@@ -136,8 +127,10 @@ async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> Wo
         "key_id": key["id"],
         "session_id": alice.session_id,
         "refresh": login.json()["refresh_token"],
+        "caller": "alice",
+        "newcomer": "carol",
     }
-    return World(app, alice, bob, ids, admin["key"])
+    return World(app, alice, bob, ids, root, admin["key"])
 
 
 async def unlike(status: int, world: World, vary: Callable[[str, str], dict[str, Any]]) -> dict[str, str]:
@@ -172,9 +165,23 @@ async def test_malformed(world: World) -> None:
     def vary(method: str, path: str) -> dict[str, Any]:
         if (method, path) in FORMS:
             return {"content": b"no boundary", "more": {"Content-Type": "multipart/form-data"}}
-        return {"more": {"If-Match": "no quotes"}}
+        return {"more": {"If-Match": "no quotes", "Idempotency-Key": ""}}
 
     assert await unlike(400, world, vary) == {}
+
+
+@pytest.mark.parametrize(("method", "path"), KEYED, ids="-".join)
+async def test_a_key_that_cannot_be_read_is_malformed(world: World, method: str, path: str) -> None:
+    assert {"400", "409", "422"} <= DESCRIPTION["paths"][API + path][method.lower()]["responses"].keys()
+    assert (await world.call(method, path, more={"Idempotency-Key": '"a'})).status_code == 400
+
+
+@pytest.mark.parametrize(("method", "path"), KEYED, ids="-".join)
+async def test_a_key_whose_request_runs_is_in_use(world: World, database: Database, method: str, path: str) -> None:
+    async with world.copy_running(database, method, path, "running"):
+        response = await world.call(method, path, more={"Idempotency-Key": "running"})
+        assert response.status_code == 409, response.text
+    assert (await world.call(method, path, more={"Idempotency-Key": "running"})).is_success
 
 
 async def test_not_authenticated(world: World) -> None:
@@ -219,7 +226,7 @@ async def test_not_found(world: World) -> None:
 async def test_not_found_by_a_replay(world: World, database: Database) -> None:
     more = {"Idempotency-Key": "once"}
     created = await world.call("POST", "/projects", more=more)
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         await session.execute(text("DELETE FROM project_members WHERE project_id = :id"), {"id": created.json()["id"]})
     assert (await world.call("POST", "/projects", more=more)).status_code == 404
 
@@ -233,11 +240,8 @@ async def test_conflict(world: World, database: Database, method: str, path: str
         options["json"] = {"username": "bob"}
     elif (method, path) == ("DELETE", "/projects/{project_id}"):
         world.ids["project_id"] = world.alice.inbox_id
-    elif path in {"/projects", "/notifications/read", "/notifications/{notification_id}/read"}:
-        full = API + path.format(**world.ids)
-        lock_id = RequestIdentity(world.alice.id, method, full, "running", b"").lock_id
-        async with database.transaction() as other:
-            await other.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": lock_id})
+    elif path in _ONLY_COPIES:
+        async with world.copy_running(database, method, path, "running"):
             response = await world.call(method, path, more={"Idempotency-Key": "running"})
             assert response.status_code == 409, response.text
         return

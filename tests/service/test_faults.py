@@ -12,15 +12,17 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from taskmanager.accounts.dependencies import AppWrites
 from taskmanager.database.database import Database
 from taskmanager.database.statements import Statement
 from taskmanager.field_types import ResponseModel
-from taskmanager.http.dependencies import AppReads, Transaction
+from taskmanager.http.dependencies import AppReads
 from taskmanager.main import create_app
 from tests.conftest import Person, client_for, make_settings
 from tests.support.applications import started, without_lifespan
 from tests.support.databases import refusing_url, silent_url
 from tests.support.server import database_on
+from tests.support.sessions import open_session, open_transaction
 
 SECRET_CAUSE = "password=hunter2"
 _BROKEN = Statement("broken", "SELECT hunter2 FROM hunter2")
@@ -77,9 +79,10 @@ async def divide_shared(reads: AppReads) -> Answer:
     return Answer(number=1)
 
 
-async def divide_in_transaction(transaction: Transaction) -> Answer:
+async def divide_in_transaction(writes: AppWrites) -> Answer:
     """Run a statement of a transaction that fails with its parameters."""
-    await transaction.execute(text("SELECT 1 / CAST(:hunter2 AS integer)"), {"hunter2": 0})
+    async with writes.transaction() as run:
+        await run.one(_DIVIDE, hunter2=0)
     return Answer(number=1)
 
 
@@ -93,9 +96,9 @@ def assert_unavailable(response: httpx.Response) -> None:
     assert problem["request_id"] == response.headers["X-Request-ID"]
 
 
-async def fail_with(sqlstate: str, transaction: Transaction) -> Answer:
+async def fail_with(sqlstate: str, writes: AppWrites) -> Answer:
     """Let the server answer with this SQLSTATE."""
-    await transaction.execute(text(f"DO $$ BEGIN RAISE 'hunter2' USING ERRCODE = '{sqlstate}'; END $$"))
+    await writes.one(Statement("fail", f"DO $$ BEGIN RAISE 'hunter2' USING ERRCODE = '{sqlstate}'; END $$"))
     return Answer(number=1)
 
 
@@ -179,16 +182,17 @@ async def sleep_shared(reads: AppReads) -> Answer:
     return Answer(number=1)
 
 
-async def hang(transaction: Transaction) -> Answer:
+async def hang(writes: AppWrites) -> Answer:
     """Run a statement that the server will not cancel, as good as a frozen server."""
-    await transaction.execute(text("SET LOCAL statement_timeout = 0"))
-    await transaction.execute(text("SELECT pg_sleep(10)"))
+    async with writes.transaction() as run:
+        await run.one(Statement("set time-out", "SET LOCAL statement_timeout = 0"))
+        await run.one(_SLEEP, seconds=10.0)
     return Answer(number=1)
 
 
-async def die(transaction: Transaction) -> Answer:
+async def die(writes: AppWrites) -> Answer:
     """Let the server end its own process."""
-    await transaction.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    await writes.one(Statement("die", "SELECT pg_terminate_backend(pg_backend_pid())"))
     return Answer(number=1)
 
 
@@ -237,7 +241,7 @@ class TestDatabaseFaults:
     async def test_a_row_that_stays_locked(self, client: httpx.AsyncClient, alice: Person, database: Database) -> None:
         task = await alice.new_task()
         path = f"/api/v1/tasks/{task['id']}"
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": task["id"]})
             assert_unavailable(await client.patch(path, json={"title": "New"}))
         assert (await client.patch(path, json={"title": "New"})).status_code == 200
@@ -245,8 +249,7 @@ class TestDatabaseFaults:
     async def test_a_pool_that_is_exhausted(self, client: httpx.AsyncClient, impatient: FastAPI) -> None:
         async with AsyncExitStack() as busy:
             for _ in range(2):
-                session = await busy.enter_async_context(impatient.state.database.transaction())
-                await session.execute(text("SELECT 1"))
+                await busy.enter_async_context(impatient.state.writes.transaction())
             started_at = time.monotonic()
             assert_unavailable(await client.post("/api/v1/projects", json={"name": "New"}))
             assert time.monotonic() - started_at < 4
@@ -265,7 +268,7 @@ class TestDatabaseFaults:
             paths = ("/api/v1/tasks", "/api/v1/projects", "/api/v1/notifications")
             answers = await asyncio.gather(*(client.get(path) for path in paths))
             assert {answer.status_code for answer in answers} == {200}
-            async with database.reader() as session:
+            async with open_session(database) as session:
                 assert len((await session.execute(KILL_ALL)).all()) >= 2
 
     async def test_a_server_that_refuses(self, database_url: str, alice: Person) -> None:

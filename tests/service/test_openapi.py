@@ -23,7 +23,7 @@ def test_headers_that_routes_read_are_described(current: dict[str, Any]) -> None
     for path in ("/tasks/{task_id}", "/projects/{project_id}", "/tasks/{task_id}/comments/{comment_id}"):
         assert described("get", path) == {"If-None-Match"}
         for method in ("patch", "delete"):
-            assert described(method, path) == {"If-Match"}
+            assert described(method, path) == {"If-Match", "Idempotency-Key"}
         answers = current["paths"][f"/api/v1{path}"]["patch"]["responses"]
         assert (set(answers["200"]["headers"]), set(answers["429"]["headers"])) == ({"ETag"}, {"Retry-After"})
     for path in (

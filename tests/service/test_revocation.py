@@ -12,6 +12,7 @@ from tests.support.credential_rings import Ring, all_of, answers
 from tests.support.credentials import API, Key, Tokens, log_in, new_key, refresh, status_of
 from tests.support.locks import until_blocked
 from tests.support.rows import digests, execute
+from tests.support.sessions import open_transaction
 
 NEW_PASSWORD = "a brand new phrase"
 
@@ -111,7 +112,7 @@ class TestPassword:
     ) -> None:
         # The change has written the new hash and waits to end a login that is locked here; then somebody who
         # knows the old password logs in.
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             lock = text("SELECT id FROM sessions WHERE id = :id FOR UPDATE")
             await session.execute(lock, {"id": ring.person.session_id})
             change = asyncio.create_task(change_password(client, ring.this.headers))

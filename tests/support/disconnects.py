@@ -20,6 +20,7 @@ from taskmanager.database.database import Database
 from tests.conftest import SECRET, Person
 from tests.support.credentials import API, bearer
 from tests.support.live_server import LiveServer
+from tests.support.sessions import open_session, open_transaction
 
 POOL_SIZE = 4
 _AT_ONCE = 20
@@ -129,7 +130,7 @@ async def _watch_backends(database: Database, aftermath: Aftermath) -> None:
     """Note how long a transaction was ever left idle, until nothing has been going on for two seconds."""
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < 2:
-        async with database.reader() as reader:
+        async with open_session(database) as reader:
             found = (await reader.execute(_BACKENDS)).one()
         idle = float(found.idle_in_transaction_seconds)
         aftermath.idle_in_transaction_seconds = max(aftermath.idle_in_transaction_seconds, idle)
@@ -140,14 +141,14 @@ async def _watch_backends(database: Database, aftermath: Aftermath) -> None:
 
 async def _usable_connections(client: httpx.AsyncClient, database: Database, task_id: int) -> int:
     """Return how many requests of one worker can wait for the same row at once: each holds a connection."""
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         await session.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
         requests = [
             asyncio.create_task(client.patch(f"/tasks/{task_id}", json={"title": f"Title {number}"}))
             for number in range(2 * POOL_SIZE)
         ]
         waiting = 0
-        async with database.reader() as reader:
+        async with open_session(database) as reader:
             for _ in range(150):
                 waiting = max(waiting, (await reader.execute(_WAITING_FOR_A_LOCK)).scalar_one())
                 await asyncio.sleep(0 if waiting >= POOL_SIZE else 0.02)
@@ -157,7 +158,7 @@ async def _usable_connections(client: httpx.AsyncClient, database: Database, tas
 
 async def _retry_all(client: httpx.AsyncClient, database: Database, aftermath: Aftermath) -> None:
     for key in aftermath.keys:
-        async with database.reader() as reader:
+        async with open_session(database) as reader:
             statement = text("SELECT count(*) FROM tasks WHERE title = :title")
             before = (await reader.execute(statement, {"title": key})).scalar_one()
             answer = await client.post(
@@ -194,7 +195,7 @@ async def run_disconnects(
             for _ in range(_AT_ONCE):
                 group.create_task(disconnect_repeatedly())
             group.create_task(_watch_backends(database, aftermath))
-        async with database.reader() as reader:
+        async with open_session(database) as reader:
             aftermath.half_done = list((await reader.execute(_HALF_DONE)).all())
         aftermath.usable_connections = await _usable_connections(client, database, task_id)
         await _retry_all(client, database, aftermath)

@@ -6,6 +6,7 @@ import time
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
+from tests.support.sessions import open_session
 
 
 async def until_blocked(database: Database, *, waiting: int = 1) -> None:
@@ -14,7 +15,7 @@ async def until_blocked(database: Database, *, waiting: int = 1) -> None:
         SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
     """)
     deadline = time.monotonic() + 1.5
-    async with database.reader() as session:
+    async with open_session(database) as session:
         while (await session.execute(statement)).scalar_one() < waiting:
             assert time.monotonic() < deadline, "nobody waits for a lock"
             await asyncio.sleep(0.005)

@@ -12,6 +12,7 @@ import httpx
 from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.rows import execute, fetch_one
+from tests.support.sessions import open_transaction
 
 SORTS = ("created_at", "updated_at", "priority", "title", "due_at")
 
@@ -249,6 +250,6 @@ async def add_tasks(database: Database, alice: Person, project_ids: Sequence[int
     sql = ADD_TASKS.replace(":start", "CAST('2026-01-01T00:00:00Z' AS timestamptz)").replace(":from", str(first))
     for name, value in (("first", project_ids[0]), ("second", project_ids[1]), ("to", last), ("user_id", alice.id)):
         sql = sql.replace(f":{name}", str(value))
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         driver: Any = await (await session.connection()).get_raw_connection()
         return [row["id"] for row in await driver.driver_connection.fetch(sql)]

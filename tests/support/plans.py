@@ -23,6 +23,7 @@ from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList
 from tests.conftest import make_settings
 from tests.support.databases import temporary_database
 from tests.support.server import connect
+from tests.support.sessions import open_transaction
 
 # From the sixth execution on PostgreSQL may plan without looking at the values.
 EXECUTIONS = 7
@@ -236,13 +237,12 @@ async def large_project(database_url: str, size: int) -> AsyncIterator[LargeProj
         await asyncio.to_thread(command.upgrade, alembic_config(url), "head")
         settings = make_settings(
             database_url=url,
-            database_long_statement_timeout_ms=1_800_000,
             database_statement_timeout_ms=60_000,
             database_command_timeout_seconds=60,
         )
         database = Database(settings)
         try:
-            async with database.long_transaction() as session:
+            async with open_transaction(database) as session:
                 for statement in _FILL:
                     values = {"large": size, "needles": NEEDLES} if ":large" in statement else {}
                     await session.execute(text(statement), values)

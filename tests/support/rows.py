@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
+from tests.support.sessions import engine_of, open_session, open_transaction
 
 _TABLES = text("""
 SELECT c.relname AS name, c.relpersistence = 'p' AS lasting, ARRAY(
@@ -31,7 +32,7 @@ class Tables:
 
 async def tables(database: Database) -> Tables:
     """Return the tables that the database has now."""
-    async with database.reader() as session:
+    async with open_session(database) as session:
         found = (await session.execute(_TABLES)).all()
     order = list(TopologicalSorter({row.name: row.parents for row in found}).static_order())
     lasting = {row.name for row in found if row.lasting}
@@ -46,7 +47,7 @@ async def digests(database: Database) -> dict[str, str]:
         row = "to_jsonb(t) - 'last_used_at'" if table == "api_keys" else "t"
         ordered = f"string_agg(({row})::text, E'\\n' ORDER BY ({row})::text)"
         statements.append(f"SELECT '{table}' AS name, md5({ordered}) AS digest FROM {table} t")
-    async with database.reader() as session:
+    async with open_session(database) as session:
         return {row.name: row.digest for row in await session.execute(text(" UNION ALL ".join(statements)))}
 
 
@@ -60,25 +61,25 @@ async def dump(database: Database) -> str:
 
 async def fetch_one(database: Database, statement: str, **parameters: Any) -> dict[str, Any]:
     """Return the one row of a query."""
-    async with database.reader() as session:
+    async with open_session(database) as session:
         return dict((await session.execute(text(statement), parameters)).mappings().one())
 
 
 async def fetch_all(database: Database, statement: str, **parameters: Any) -> list[dict[str, Any]]:
     """Return all rows of a query."""
-    async with database.reader() as session:
+    async with open_session(database) as session:
         return [dict(row) for row in (await session.execute(text(statement), parameters)).mappings()]
 
 
 async def execute(database: Database, statement: str, **parameters: Any) -> None:
     """Change the database behind the application's back."""
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         await session.execute(text(statement), parameters)
 
 
 async def _run_script(database: Database, script: str) -> None:
     # One round trip for any number of statements, which only the driver's simple protocol can do.
-    async with database.engine.connect() as connection:
+    async with engine_of(database).connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.execute(script)
 

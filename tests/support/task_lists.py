@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.conftest import Person
+from tests.support.sessions import open_transaction
 
 
 async def listed(person: Person, *parameters: tuple[str, Any], path: str = "/tasks") -> list[str]:
@@ -32,5 +33,5 @@ async def add(database: Database, project_id: int, rows: Iterable[dict[str, Any]
                 CAST(CAST(:created_at AS text) AS timestamptz), CAST(CAST(:updated_at AS text) AS timestamptz),
                 CASE WHEN :status = 'completed' THEN now() END)
     """)
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         await session.execute(statement, [{**defaults, "project_id": project_id, **row} for row in rows])

@@ -1,23 +1,27 @@
 """What the tests of several files in tests/database share: transactional routes."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends
-from sqlalchemy import text
 from starlette.exceptions import HTTPException
 
-from taskmanager.database.database import WriteSession
+from taskmanager.accounts.dependencies import AppWrites
+from taskmanager.database.statements import Statement
+from taskmanager.database.writes import Runner
 from taskmanager.errors import ProjectArchivedError
 from taskmanager.field_types import ResponseModel
-from taskmanager.http.dependencies import Transaction, open_transaction
 
-# What `Transaction` would be without its scope.
-LateTransaction = Annotated[WriteSession, Depends(open_transaction)]
+INSERT = Statement("promise", "INSERT INTO promises VALUES (1)")
 
 
-INSERT = text("INSERT INTO promises VALUES (1)")
+async def open_late_transaction(writes: AppWrites) -> AsyncIterator[Runner]:
+    """Yield the statements of a transaction that ends with the request."""
+    async with writes.transaction() as run:
+        yield run
 
 
+LateTransaction = Annotated[Runner, Depends(open_late_transaction)]
 ERRORS: dict[str, tuple[Exception, int]] = {
     "unforeseen": (RuntimeError("oops"), 500),
     "http": (HTTPException(418), 418),
@@ -32,39 +36,42 @@ class Stored(ResponseModel):
     number: int
 
 
-async def insert(transaction: Transaction) -> Stored:
+async def insert(writes: AppWrites) -> Stored:
     """Store a row."""
-    await transaction.execute(INSERT)
+    async with writes.transaction() as run:
+        await run.one(INSERT)
     return Stored(number=1)
 
 
-async def insert_late(transaction: LateTransaction) -> Stored:
+async def insert_alone(writes: AppWrites) -> Stored:
+    """Store a row by a statement that is a transaction of its own."""
+    await writes.one(INSERT)
+    return Stored(number=1)
+
+
+async def insert_late(run: LateTransaction) -> Stored:
     """Store a row in a transaction that outlives the answer."""
-    await transaction.execute(INSERT)
+    await run.one(INSERT)
     return Stored(number=1)
 
 
-async def insert_twice(transaction: Transaction) -> Stored:
+async def insert_twice(writes: AppWrites) -> Stored:
     """Store what COMMIT will refuse."""
-    await transaction.execute(INSERT)
-    await transaction.execute(INSERT)
+    async with writes.transaction() as run:
+        await run.one(INSERT)
+        await run.one(INSERT)
     return Stored(number=1)
 
 
-async def insert_twice_late(transaction: LateTransaction) -> Stored:
+async def insert_twice_late(run: LateTransaction) -> Stored:
     """Store what a COMMIT after the answer will refuse."""
-    await transaction.execute(INSERT)
-    await transaction.execute(INSERT)
+    await run.one(INSERT)
+    await run.one(INSERT)
     return Stored(number=1)
 
 
-async def insert_and_fail(kind: str, transaction: Transaction) -> Stored:
+async def insert_and_fail(kind: str, writes: AppWrites) -> Stored:
     """Store a row and raise."""
-    await transaction.execute(INSERT)
-    raise ERRORS[kind][0]
-
-
-async def insert_and_answer_badly(transaction: Transaction) -> Stored:
-    """Store a row and answer what was not promised."""
-    await transaction.execute(INSERT)
-    return {"number": "none"}  # type: ignore[return-value]
+    async with writes.transaction() as run:
+        await run.one(INSERT)
+        raise ERRORS[kind][0]

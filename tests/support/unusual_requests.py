@@ -1,6 +1,8 @@
-"""Requests to read that are unusual in every way that a client may think of."""
+"""Requests that are unusual in every way that a client may think of."""
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from taskmanager.accounts.tokens import TokenSigner
 from tests.conftest import SECRET
@@ -109,6 +111,70 @@ IDS = [
     *("0", "1", "007", "-1", "+1", "1.0", "1e3", "x", "me", "bulk", "%31", "%201", "1%20", "1_0", "²", "%D9%A1", "%00"),
     *("9007199254740991", "9007199254740992", "9223372036854775808", "9" * 15, "9" * 16, "9" * 40, "999999999", ""),
 ]
+
+
+CONTENT_TYPES: list[Pairs] = [
+    [],
+    *(
+        [(b"content-type", value)]
+        for value in (
+            *(b"application/json; charset=utf-8", b"application/json;charset=latin-1", b"APPLICATION/JSON", b""),
+            *(b" application/json ", b"application/json;", b"application/jsonx", b"application/problem+json"),
+            *(b"application/merge-patch+json", b"text/plain", b"text/json", b"\xff", b"multipart/form-data"),
+            b"application/x-www-form-urlencoded",
+        )
+    ),
+    [(b"content-type", b"application/json"), (b"content-type", b"application/json")],
+    [(b"content-type", b"application/json"), (b"content-type", b"text/plain")],
+    [(b"content-type", b"text/plain"), (b"content-type", b"application/json")],
+]
+WRITE_HEADERS: list[Pairs] = [
+    *([(b"if-none-match", tags)] for tags in (b'"1"', b"*", b"nonsense")),
+    [(b"content-length", b"1_0")],
+    [(b"content-length", b"0")],
+    [(b"content-length", b"9" * 40)],
+    *([(b"content-encoding", value)] for value in (b"gzip", b"identity", b"")),
+    [(b"expect", b"100-continue")],
+    [(b"transfer-encoding", b"chunked")],
+    [(b"origin", b"http://localhost:3000")],
+    [(b"origin", b"http://evil.example"), (b"origin", b"http://localhost:3000")],
+    [(b"x-http-method-override", b"GET"), (b"accept", b"text/html"), (b"prefer", b"return=minimal")],
+    [(b"x-api-key", b"tm_1_nonsense")],
+    [(b"x-api-key", b"")],
+    [(b"authorization", b"Bearer nonsense")],
+]
+WRITE_QUERIES = [
+    *("", "&", "unknown=1", "unknown", "=1", "%00=1", "notify=true", "notify=false", "notify=1", "notify=", "notify"),
+    *("notify=true&notify=true", "NOTIFY=true", "notify=true&unknown=1", "notify=maybe", "limit=1", "id=1", "id=x"),
+    *("id=0", "ids=1", "user_id=1", "title=x", "notif%79=true"),
+]
+
+
+def bodies(valid: bytes | None) -> Iterable[bytes | None]:
+    """Yield variations of a valid body of JSON, or of none."""
+    yield from (None, b"", b" ", b"null", b"true", b"1", b'""', b"[]", b"{}", b"[{}]", b"{", b"}", b"nul", b"NaN")
+    yield from (b"\xff", b'{"title": "\xff"}', b"[" * 100_000, b'{"a":' * 50_000, b"1" * 5_000, b'"\\ud800"')
+    yield from (b'{"": NaN}', b'{"title": NaN}', b'{"title": "x", "priority": Infinity}', b'{"title": 1e400}')
+    if valid is None:
+        return
+    yield from (valid + b" ", b"\n" + valid, valid + b"x", valid + valid, valid[:-1], b"\xef\xbb\xbf" + valid)
+    yield from (valid.decode().encode("utf-16"), valid.decode().encode("utf-32"), b"[" + valid + b"]")
+    if not valid.startswith(b"{"):
+        return
+    inner = valid[1:-1]
+    yield from (b"{" + inner + b"," + inner + b"}", b"{" + inner + b', "unknown": 1}', b"{" + inner + b",}")
+    yield from (b"{" + inner + b', "unknown": NaN}', b'{"unknown": NaN, ' + inner + b"}")
+    other: Any
+    for name, value in json.loads(valid).items():
+        for other in (None, True, 0, -1, 1.5, 10**30, "", " ", "x" * 100_000, "\0", "Ä\u2028", [], [None], {}, value):
+            yield json.dumps({**json.loads(valid), name: other}).encode()
+        yield json.dumps({name.upper(): value}).encode()
+        yield valid.replace(
+            json.dumps(name).encode(), b'"\\u00' + f"{ord(name[0]):02x}".encode() + name[1:].encode() + b'"'
+        )
+    yield b"{" + inner + b', "priority": ' + b"9" * 5_000 + b"}"
+    yield b"{" + inner + b', "priority": 1.0, "due_at": "2030-01-31T12:00:00+02:00", "tags": ["b", "a", "b"]}'
+    yield b"{" + inner + b', "status": "completed", "description": null, "assignee_id": null}'
 
 
 def pairs(headers: dict[str, str]) -> Pairs:

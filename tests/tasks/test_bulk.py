@@ -1,17 +1,22 @@
 """Many tasks at once: all or nothing, in order, and as many statements for 100 as for one."""
 
 import asyncio
+from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
 
+from taskmanager.accounts.request_writes import _RequestTransaction
 from taskmanager.database.database import Database
+from taskmanager.database.statements import Statement
 from tests.conftest import Person
 from tests.support.bulk_requests import BULK, MOST, make_tasks, named, share
 from tests.support.event_log import count_rows, events_of
 from tests.support.locks import until_blocked
 from tests.support.rows import digests, fetch_all
+from tests.support.sessions import open_transaction
 
 
 async def delete(person: Person, ids: list[int], expect: int | None = 204) -> httpx.Response:
@@ -96,12 +101,51 @@ class TestStatements:
         query_recorder.clear()
         await delete(alice, ids)
         numbers.append(len(query_recorder))
-        # One of each looks up who calls.
-        assert numbers == [2, 3, 3, 3]
+        # The first of each checks the login; one locks the tasks that another changes or deletes.
+        assert numbers == [1, 2, 2, 2]
 
 
 class TestAtOnce:
     """Others who write at the same time."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("DELETE", "/members/{bob}", None),
+            ("PUT", "/members/{bob}", {"role": "viewer"}),
+            ("PATCH", "", {"archived": True}),
+        ],
+    )
+    async def test_rights_stay_until_the_end(
+        self,
+        alice: Person,
+        bob: Person,
+        project_id: int,
+        database: Database,
+        monkeypatch: pytest.MonkeyPatch,
+        method: str,
+        path: str,
+        body: Any,
+    ) -> None:
+        ids = await make_tasks(alice, project_id, 2)
+        await share(alice, project_id, bob, "editor")
+        path = f"/projects/{project_id}{path.format(bob=bob.id)}"
+        last = _RequestTransaction.last
+        taken: list[asyncio.Task[Any]] = []
+
+        async def last_while_rights_are_taken(
+            self: _RequestTransaction, statement: Statement, **values: Any
+        ) -> asyncpg.Record | None:
+            monkeypatch.setattr(_RequestTransaction, "last", last)
+            taken.append(asyncio.create_task(alice.request(method, path, json=body)))
+            await until_blocked(database)
+            return await last(self, statement, **values)
+
+        monkeypatch.setattr(_RequestTransaction, "last", last_while_rights_are_taken)
+        changed = await bob.patch(BULK, {"ids": ids, "set": {"assignee_id": bob.id}})
+        assert [task["assignee_id"] for task in changed.json()["tasks"]] == [bob.id] * 2
+        assert (await taken[0]).is_success
+        assert (await bob.patch(BULK, {"ids": ids, "set": {"priority": 5}}, None)).status_code in {403, 404, 409}
 
     async def test_requests_for_the_same_tasks_in_other_orders_do_not_fail(
         self, alice: Person, project_id: int, database: Database
@@ -129,7 +173,7 @@ class TestAtOnce:
         self, alice: Person, project_id: int, database: Database
     ) -> None:
         ids = await make_tasks(alice, project_id, 3)
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("DELETE FROM tasks WHERE id = :id"), {"id": ids[1]})
             changing = asyncio.create_task(alice.patch(BULK, named("ids", ids, {"title": "Lost"}), 404))
             await until_blocked(database)
@@ -159,7 +203,7 @@ class TestAtOnce:
             body = {"tasks": [{"title": "Lost", "project_id": project_id, "assignee_id": bob.id}]}
         else:
             body = named("ids", ids, {"assignee_id": bob.id})
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(
                 text("DELETE FROM project_members WHERE user_id = :id AND project_id = :project_id"),
                 {"id": bob.id, "project_id": project_id},

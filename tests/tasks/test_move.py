@@ -12,6 +12,7 @@ from tests.conftest import Person
 from tests.support.event_log import events_of
 from tests.support.moves import share
 from tests.support.rows import digests, fetch_all
+from tests.support.sessions import open_transaction
 
 
 def kind(response: httpx.Response) -> str:
@@ -174,7 +175,7 @@ class TestAssignee:
         await share(alice, source, bob)
         await share(alice, target, bob)
         task = await alice.new_task(source, assignee_id=bob.id)
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             parameters = {"project_id": target, "user_id": bob.id}
             await session.execute(
                 text("DELETE FROM project_members WHERE project_id = :project_id AND user_id = :user_id"), parameters

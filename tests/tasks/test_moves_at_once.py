@@ -13,6 +13,7 @@ from tests.support.event_log import events_of
 from tests.support.locks import until_blocked
 from tests.support.moves import share
 from tests.support.rows import fetch_all
+from tests.support.sessions import open_transaction
 
 ROUNDS = 10
 
@@ -56,7 +57,7 @@ class TestAtOnce:
         alice: Person, database: Database, task_id: int, target: int, method: str, path: str, body: Any
     ) -> httpx.Response:
         """Send a request that meets a move which has written but not yet committed."""
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             # Whatever the new row has to refer to is locked: the move waits at its last moment.
             await session.execute(text("SELECT id FROM projects WHERE id = :id FOR UPDATE"), {"id": target})
             moving = asyncio.create_task(alice.patch(f"/tasks/{task_id}", {"project_id": target}))
@@ -115,7 +116,7 @@ class TestAtOnce:
         self, alice: Person, source: int, target: int, database: Database
     ) -> None:
         task = await alice.new_task(source)
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             for table in ("events", "project_members"):
                 await session.execute(text(f"DELETE FROM {table} WHERE project_id = {target}"))
             await session.execute(text(f"DELETE FROM projects WHERE id = {target}"))

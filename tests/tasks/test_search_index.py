@@ -4,23 +4,33 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import Database
+from taskmanager.database.statements import Statement
+from taskmanager.database.writes import Writes
 from taskmanager.tasks import search_index
 from taskmanager.tasks.search_index import SearchIndexUpkeep
 from tests.conftest import Person
+from tests.support.sessions import open_session, open_transaction
 
 
 async def pages_left(database: Database) -> int:
-    """Sort in what is left, and return how many pages of new entries that were."""
-    async with database.transaction() as session:
+    """Merge what is left, and return how many pages of new entries that were."""
+    async with open_transaction(database) as session:
         return int((await session.execute(text("SELECT gin_clean_pending_list('tasks_search_idx')"))).scalar_one())
+
+
+@pytest.fixture
+def upkeep(app: FastAPI, database: Database) -> SearchIndexUpkeep:
+    """The upkeep of the application's own index."""
+    return SearchIndexUpkeep(app.state.writes)
 
 
 async def write_much(person: Person) -> None:
@@ -29,7 +39,9 @@ async def write_much(person: Person) -> None:
         await person.new_task(title="Hay", description=secrets.token_hex(1000))
 
 
-async def test_new_entries_are_sorted_in_and_found_before_and_after(alice: Person, database: Database) -> None:
+async def test_new_entries_are_merged_and_found_before_and_after(
+    alice: Person, database: Database, upkeep: SearchIndexUpkeep
+) -> None:
     await pages_left(database)
     await write_much(alice)
     assert await pages_left(database) > 8  # so writes do leave something to do
@@ -37,64 +49,71 @@ async def test_new_entries_are_sorted_in_and_found_before_and_after(alice: Perso
     await write_much(alice)
     for _ in range(2):
         assert (await alice.get("/tasks?search=needle")).json()["total"] == 1
-        await SearchIndexUpkeep(database, lambda: 1).sort_in()
+        await upkeep.merge()
     assert await pages_left(database) <= 1  # the last page may stay
 
 
 @pytest.mark.parametrize("there_is_such_a_project", [False, True])
-async def test_nothing_is_left_of_the_row_that_has_entries_sorted_in(
-    database: Database, *, there_is_such_a_project: bool
+async def test_nothing_is_left_of_the_row_that_has_entries_merged(
+    database: Database, upkeep: SearchIndexUpkeep, *, there_is_such_a_project: bool
 ) -> None:
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         if there_is_such_a_project:
             await session.execute(text("INSERT INTO projects (id, name) VALUES (0, 'Nought')"))
-    await SearchIndexUpkeep(database, lambda: 1).sort_in()
-    async with database.reader() as session:
+    await upkeep.merge()
+    async with open_session(database) as session:
         assert (await session.execute(text("SELECT count(*) FROM tasks"))).scalar_one() == 0
 
 
-async def test_a_list_that_is_not_full_is_left_as_it_is(alice: Person, database: Database) -> None:
+async def test_a_list_that_is_not_full_is_left_as_it_is(
+    alice: Person, database: Database, upkeep: SearchIndexUpkeep
+) -> None:
     await pages_left(database)
     await write_much(alice)
-    await SearchIndexUpkeep(database, lambda: 1).sort_in("8MB")
+    await upkeep.merge("8MB")
     assert await pages_left(database) > 8
 
 
-async def test_another_process_that_does_it_is_not_waited_for(alice: Person, database: Database) -> None:
+async def test_another_process_that_does_it_is_not_waited_for(
+    alice: Person, database: Database, upkeep: SearchIndexUpkeep
+) -> None:
     await write_much(alice)
-    async with database.transaction() as session:
+    async with open_transaction(database) as session:
         lock = "SELECT pg_advisory_xact_lock(hashtextextended('tasks_search_idx', 0))"
         await session.execute(text(lock))
         async with asyncio.timeout(5):
-            await SearchIndexUpkeep(database, lambda: 1).sort_in()
+            await upkeep.merge()
     assert await pages_left(database) > 8
 
 
-class Told:
-    """A database that only notes when it was used, and fails as it is told."""
+class NotedWrites:
+    """Writes of which only the number counts; notes each merge, and fails as often as there are failures."""
 
     def __init__(self) -> None:
-        self.used = 0
+        self.requests = 0
+        self.merges = 0
         self.full_lists: list[str] = []
         self.failures: list[Exception] = []
-        self.again = asyncio.Event()
+        self.merged = asyncio.Event()
 
     @asynccontextmanager
-    async def long_transaction(self) -> AsyncIterator["Told"]:
-        self.used += 1
-        self.again.set()
+    async def transaction(self, *, long: bool) -> AsyncIterator["NotedWrites"]:
+        assert long
+        self.requests += 1
+        self.merges += 1
+        self.merged.set()
         if self.failures:
             raise self.failures.pop()
         yield self
 
-    async def execute(self, _: Any, values: dict[str, str] | None = None) -> None:
-        if values is not None:
+    async def all(self, _: Statement, **values: str) -> None:
+        if values:
             self.full_lists.append(values["full"])
 
-    async def until_used(self) -> None:
+    async def until_merged(self) -> None:
         async with asyncio.timeout(5):
-            await self.again.wait()
-        self.again.clear()
+            await self.merged.wait()
+        self.merged.clear()
 
 
 class RefusedError(Exception):
@@ -105,67 +124,64 @@ class RefusedError(Exception):
 
 
 @pytest.fixture
-async def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """A database, for an upkeep without patience."""
+async def writes(monkeypatch: pytest.MonkeyPatch) -> NotedWrites:
+    """Writes, for an upkeep without patience."""
     monkeypatch.setattr(search_index, "_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(search_index, "_MANY_WRITES", 10)
-    return Told()
+    return NotedWrites()
 
 
-async def test_it_is_done_after_many_writes_or_a_long_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = 0
-    running = asyncio.create_task(SearchIndexUpkeep(cast("Database", told), lambda: rows).run())
+async def test_it_is_done_after_many_writes_or_a_long_time(
+    writes: NotedWrites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = asyncio.create_task(SearchIndexUpkeep(cast("Writes", writes)).run())
     await asyncio.sleep(0.05)
-    rows = 9
+    writes.requests = 9
     await asyncio.sleep(0.05)
-    assert told.used == 0
-    rows = 10
-    await told.until_used()
-    rows = 19
+    assert writes.merges == 0
+    writes.requests = 10
+    await writes.until_merged()
+    writes.requests = 19
     await asyncio.sleep(0.05)
-    assert told.full_lists == ["8MB"]
-    rows = 20
-    await told.until_used()
-    # What was left because the list was not full is sorted in later, though nothing has come since.
+    assert writes.full_lists == ["8MB"]
+    writes.requests = 20
+    await writes.until_merged()
+    # What was left because the list was not full is merged later, though nothing has come since.
     monkeypatch.setattr(search_index, "_LONGEST_SECONDS", 0.0)
-    await told.until_used()
+    await writes.until_merged()
     await asyncio.sleep(0.05)
-    assert told.full_lists == ["8MB", "8MB", "64kB"]
+    assert writes.full_lists == ["8MB", "8MB", "64kB"]
     running.cancel()
 
 
 async def test_what_failed_is_tried_again_though_nothing_has_come_since(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    writes: NotedWrites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_LONGEST_SECONDS", 0.0)
-    told.failures = [PoolTimeoutError(), OSError("gone")]
-    rows = 0
-    running = asyncio.create_task(SearchIndexUpkeep(cast("Database", told), lambda: rows).run())
+    writes.failures = [PoolTimeoutError(), OSError("gone")]
+    running = asyncio.create_task(SearchIndexUpkeep(cast("Writes", writes)).run())
     await asyncio.sleep(0.01)
-    rows = 5
+    writes.requests = 5
     async with asyncio.timeout(5):
-        while not told.full_lists:  # noqa: ASYNC110
+        while not writes.full_lists:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.05)
-    assert (told.used, told.full_lists) == (3, ["64kB"])
+    assert (writes.merges, writes.full_lists) == (3, ["64kB"])
     running.cancel()
 
 
 @pytest.mark.parametrize("refusal", ["42501", "42P01"])
-async def test_it_tries_again_later_but_not_what_is_refused(told: Told, refusal: str) -> None:
-    told.failures = [
+async def test_it_tries_again_later_but_not_what_is_refused(
+    writes: NotedWrites, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "_MANY_WRITES", 1)
+    writes.requests = 1
+    writes.failures = [
         DBAPIError("", None, cast("BaseException", RefusedError(refusal))),
         DBAPIError("", None, cast("BaseException", RefusedError("57014"))),
         PoolTimeoutError(),
         OSError("gone"),
     ]
-    rows = 0
-
-    def write() -> int:
-        nonlocal rows
-        rows += 10
-        return rows
-
     async with asyncio.timeout(5):
-        await SearchIndexUpkeep(cast("Database", told), write).run()
-    assert told.used == 4
+        await SearchIndexUpkeep(cast("Writes", writes)).run()
+    assert writes.merges == 4

@@ -11,6 +11,7 @@ from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.event_log import count_rows, events_of
 from tests.support.locks import until_blocked
+from tests.support.sessions import open_transaction
 
 NULLABLE = ("description", "due_at", "assignee_id")
 
@@ -100,7 +101,7 @@ class TestCreate:
 
     async def test_into_a_project_deleted_meanwhile_is_404(self, alice: Person, database: Database) -> None:
         project_id = await alice.new_project()
-        async with database.transaction() as session:
+        async with open_transaction(database) as session:
             await session.execute(text("DELETE FROM project_members WHERE project_id = :id"), {"id": project_id})
             await session.execute(text("DELETE FROM projects WHERE id = :id"), {"id": project_id})
             creation = asyncio.create_task(alice.post("/tasks", {"title": "Late", "project_id": project_id}, None))

@@ -7,12 +7,16 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from taskmanager.accounts.dependencies import AppWrites
 from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.database.database import SHARED_CONNECTIONS, Database
+from taskmanager.database.statements import Statement
+from taskmanager.database.writes import Writes
 from taskmanager.main import create_app
 from tests.conftest import METRICS_TOKEN, Person, make_settings
 from tests.support.applications import started
 from tests.support.metrics_pages import Samples, scrape, value
+from tests.support.sessions import open_transaction
 
 
 class TestDatabase:
@@ -20,11 +24,9 @@ class TestDatabase:
 
     async def test_statements_and_their_time_are_counted(self, observer: httpx.AsyncClient, observed: FastAPI) -> None:
         before = await scrape(observer)
-        database: Database = observed.state.database
-        async with database.reader() as reader:
-            await reader.execute(text("SELECT pg_sleep(0.1)"))
-        async with database.transaction() as session:
-            await session.execute(text("SELECT 1"))
+        await observed.state.writes.one(Statement("sleep", "SELECT pg_sleep(0.1)"))
+        async with observed.state.writes.transaction() as run:
+            await run.one(Statement("work", "SELECT 1"))
         after = await scrape(observer)
         assert value(after, "database_statements_total") - value(before, "database_statements_total") == 3
         name = "database_statement_seconds_total"
@@ -58,10 +60,8 @@ class TestDatabase:
     ) -> None:
         idle = await scrape(observer)
         assert [value(idle, f"database_pool_{name}") for name in ("size", "in_use", "waiting")] == [2, 0, 0]
-        database: Database = observed.state.database
-        async with database.reader() as one, database.reader() as other:
-            for session in (one, other):
-                await session.execute(text("SELECT 1"))
+        writes: Writes = observed.state.writes
+        async with writes.transaction(), writes.transaction():
             headers = {"Authorization": f"Bearer {alice.token}"}
             writing = observer.post("/api/v1/projects", headers=headers, json={"name": "New"})
             refused = asyncio.create_task(writing)
@@ -79,9 +79,8 @@ class TestDatabase:
         )
         app = create_app(settings)
 
-        async def sleep() -> None:
-            async with app.state.database.reader() as reader:
-                await reader.execute(text("SELECT pg_sleep(10)"))
+        async def sleep(writes: AppWrites) -> None:
+            await writes.one(Statement("sleep", "SELECT pg_sleep(10)"))
 
         app.add_api_route("/sleep", sleep, include_in_schema=False)
         async with started(app) as client:
@@ -115,7 +114,7 @@ class TestCausesInSharedStatements:
 
     async def test_a_statement_that_took_too_long(self, database_url: str, alice: Person, database: Database) -> None:
         app = self.app(database_url)
-        async with started(app) as client, database.transaction() as session:
+        async with started(app) as client, open_transaction(database) as session:
             await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
             assert value(await self.refused(client, alice), "unavailable_total", cause="statement_timeout") == 1
 

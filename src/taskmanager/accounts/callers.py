@@ -11,9 +11,9 @@ from taskmanager.accounts.repository import Account
 from taskmanager.accounts.scopes import Scope, includes
 from taskmanager.accounts.statements import good_session
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.database.database import Database, statement
 from taskmanager.database.reads import Begun, Reads
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner
 from taskmanager.errors import InvalidTokenError, UnauthenticatedError
 
 _LAST_USE_PRECISION_SECONDS = 60
@@ -35,11 +35,16 @@ WHERE k.id = :key_id AND k.secret_hash = :secret_hash AND NOT u.disabled
     {"secret_hash": "bytea"},
     shared=True,
 )
-_NOTE_USE = statement(f"""
-UPDATE api_keys SET last_used_at = now()
-WHERE id = :key_id
-  AND (last_used_at IS NULL OR last_used_at < now() - make_interval(secs => {_LAST_USE_PRECISION_SECONDS}))
-""")
+_NOTE_USE = Write(
+    "note use of API key",
+    f"""
+noted AS (
+    UPDATE api_keys SET last_used_at = now()
+    WHERE id = :key_id
+      AND (last_used_at IS NULL OR last_used_at < now() - make_interval(secs => {_LAST_USE_PRECISION_SECONDS}))
+)""",
+    "SELECT true AS done",
+)
 
 
 class Credential(NamedTuple):
@@ -154,9 +159,9 @@ class _BegunWithLogin(Begun):
 class Callers:
     """Looks callers up on every request, so that a revocation holds from the next one on."""
 
-    def __init__(self, database: Database, reads: Reads) -> None:
-        self._database = database
+    def __init__(self, reads: Reads, writes: Runner) -> None:
         self._reads = reads
+        self._writes = writes
         self._noting = set[int]()
 
     async def find(self, credential: Credential) -> AccountCaller:
@@ -177,8 +182,7 @@ class Callers:
             return
         self._noting.add(key_id)
         try:
-            async with self._database.reader() as session:
-                await session.execute(_NOTE_USE, {"key_id": key_id})
+            await self._writes.one(_NOTE_USE, key_id=key_id)
         finally:
             self._noting.discard(key_id)
 

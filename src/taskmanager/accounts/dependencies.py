@@ -2,20 +2,30 @@
 
 import hmac
 import re
+from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm, SecurityScopes
 
 from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
-from taskmanager.accounts.callers import AccountCaller, Caller, Callers, Credential, read_credential
+from taskmanager.accounts.callers import AccountCaller, Caller, Callers, Credential, RequestReads, read_credential
 from taskmanager.accounts.login.attempts import PasswordAttempts
 from taskmanager.accounts.password.hashing import PasswordHasher
+from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.accounts.scopes import DESCRIPTIONS, Scope
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.errors import InvalidTokenError, ScopeMissingError, UnauthenticatedError, WrongAdminKeyError
+from taskmanager.database.writes import Writes
+from taskmanager.errors import (
+    InvalidTokenError,
+    MalformedHeaderError,
+    ScopeMissingError,
+    UnauthenticatedError,
+    WrongAdminKeyError,
+)
 from taskmanager.http.dependencies import AppSettings, RateLimitSubject, limit_requests
 from taskmanager.http.routing import refuse_unknown_query
+from taskmanager.idempotency.header import identify_request, read_idempotency_key
 from taskmanager.rate_limits.limiter import Decision
 
 _login_scopes = {scope.value: text for scope, text in DESCRIPTIONS.items() if scope is not Scope.ADMIN}
@@ -155,9 +165,45 @@ async def get_user_agent(request: Request) -> str | None:
     return value or None
 
 
+async def get_writes(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="Sent again with this key, the request has one effect and answer."),
+    ] = None,
+) -> RequestWrites:
+    """Return what the request writes with; must stand behind the caller in a handler's signature.
+
+    Raises:
+        MalformedHeaderError: The Idempotency-Key cannot be read, or the caller has no account to keep the answer for.
+    """
+    key = read_idempotency_key(idempotency_key)
+    if key is not None and getattr(request.state, "user_id", None) is None:
+        raise MalformedHeaderError("Idempotency-Key")
+    identify = None if key is None else partial(identify_request, request.scope, key, await request.body())
+    state = request.app.state
+    return RequestWrites(state.writes, RequestReads(state.reads), identify)
+
+
+async def get_unkept_writes(request: Request) -> RequestWrites:
+    """Return what a request writes with whose answer is a secret, and so is not kept for a retry."""
+    state = request.app.state
+    return RequestWrites(state.writes, RequestReads(state.reads), None)
+
+
+async def get_app_writes(request: Request) -> Writes:
+    """Return what runs the writes of all requests, which checks nobody's login; no handler that is compiled has it."""
+    writes: Writes = request.app.state.writes
+    return writes
+
+
+Writing = Annotated[RequestWrites, Depends(get_writes)]
+UnkeptWriting = Annotated[RequestWrites, Depends(get_unkept_writes)]
+AppWrites = Annotated[Writes, Depends(get_app_writes)]
 Anyone = Annotated[None, Depends(allow_anyone)]
 CurrentUser = Annotated[AccountCaller, Security(authenticate_account)]
 AccountOwner = Annotated[AccountCaller, Security(authenticate_account, scopes=[Scope.ACCOUNT.value])]
+AccountUser = Annotated[Caller, Security(authenticate, scopes=[Scope.ACCOUNT.value])]
 ProjectsReader = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_READ.value])]
 ProjectsWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_WRITE.value])]
 TasksReader = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_READ.value])]

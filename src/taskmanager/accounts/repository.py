@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, TextClause
-from sqlalchemy.exc import IntegrityError
+import asyncpg
 
-from taskmanager.database.database import ReadSession, WriteSession, statement
+from taskmanager.accounts.schemas import UserRead
 from taskmanager.database.driver_errors import violated_constraint
+from taskmanager.database.json_rows import json_object
+from taskmanager.database.reads import Reads
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner, Written
 from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
+from taskmanager.events.statements import EVENT_COLUMNS
 
 _TAKEN = {"users_lower_username_idx": "username", "users_email_idx": "email"}
 
@@ -34,8 +38,18 @@ class StoredLogin:
     password_hash: str
 
 
-_CREATE = statement("""
-WITH new_user AS (
+@dataclass(frozen=True)
+class NewUser:
+    """A user who was just stored: the id, and the account as the bytes of its JSON object."""
+
+    id: int
+    body: bytes
+
+
+_CREATE = Write(
+    "create user",
+    f"""
+new_user AS (
     INSERT INTO users (username, email, password_hash, is_admin)
     VALUES (:username, :email, :password_hash, :is_admin)
     RETURNING id, username, email, disabled, is_admin, created_at
@@ -45,121 +59,168 @@ WITH new_user AS (
 ), membership AS (
     INSERT INTO project_members (project_id, user_id, role) SELECT id, inbox_of, 'owner' FROM inbox
 ), logged AS (
-    INSERT INTO events (project_id, actor_id, entity, entity_id, version, action, changes)
+    INSERT INTO events ({EVENT_COLUMNS})
     SELECT id, inbox_of, 'project', id, 1, 'created',
            jsonb_build_object('name', jsonb_build_object('old', NULL, 'new', name))
     FROM inbox
+)""",
+    f"SELECT id, convert_to({json_object(UserRead, 'new_user')}, 'UTF8') AS body FROM new_user",
+    {"username": "text", "email": "text", "password_hash": "text", "is_admin": "boolean"},
 )
-SELECT * FROM new_user
-""")
 
-_FIND_LOGIN = statement("""
+_FIND_LOGIN = Statement(
+    "find login",
+    """
 SELECT id AS user_id, password_hash FROM users
 WHERE lower(username) = lower(:username) AND deleted_at IS NULL AND NOT disabled
-""")
+""",
+    {"username": "text"},
+    shared=True,
+)
 
-_FIND_LOGIN_OF = statement("""
-SELECT id AS user_id, password_hash FROM users WHERE id = :user_id AND deleted_at IS NULL AND NOT disabled
-""")
+_FIND_LOGIN_OF = Statement(
+    "find login of user",
+    "SELECT id AS user_id, password_hash FROM users WHERE id = :user_id AND deleted_at IS NULL AND NOT disabled",
+    shared=True,
+)
 
-_FIND_BY_NAME = statement("""
+_FIND_BY_NAME = Statement(
+    "find user by name",
+    """
 SELECT id, username, email, disabled, is_admin, created_at FROM users WHERE lower(username) = lower(:username)
-""")
+""",
+    {"username": "text"},
+)
 
-_UPDATE = statement("""
-UPDATE users
-SET username = COALESCE(CAST(:username AS text), username), email = COALESCE(CAST(:email AS text), email)
-WHERE id = :user_id AND deleted_at IS NULL
-RETURNING id, username, email, disabled, is_admin, created_at
-""")
+_UPDATE = Write(
+    "update user",
+    """
+changed AS (
+    UPDATE users SET username = COALESCE(:username, username), email = COALESCE(:email, email)
+    WHERE id = :user_id AND deleted_at IS NULL
+    RETURNING id, username, email, disabled, is_admin, created_at
+)""",
+    f"""
+SELECT true AS done, id, CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,
+       convert_to({json_object(UserRead, "changed")}, 'UTF8') AS body
+FROM changed
+""",
+    {"username": "text", "email": "text"},
+)
 
 # The lock waits for a change of the password, which then does not match any more.
-_START_SESSION = statement("""
-INSERT INTO sessions (user_id, user_agent)
-SELECT id, :user_agent FROM users
-WHERE id = :user_id AND password_hash = :password_hash AND NOT disabled
-FOR SHARE
-RETURNING id
-""")
+_CHECKED = """
+checked AS MATERIALIZED (
+    SELECT id FROM users WHERE id = :user_id AND password_hash = :password_hash AND NOT disabled {lock}
+), started AS (
+    INSERT INTO sessions (user_id, user_agent) SELECT id, :user_agent FROM checked RETURNING id
+)"""
+_LOGIN_TYPES = {"password_hash": "text", "user_agent": "text"}
+_START_SESSION = Write("start session", _CHECKED.format(lock="FOR SHARE"), "SELECT id FROM started", _LOGIN_TYPES)
 
-_REPLACE_HASH = statement("""
-UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash RETURNING id
-""")
+# Two of these with FOR SHARE would wait for each other.
+_START_SESSION_AND_REPLACE_HASH = Write(
+    "start session and replace hash",
+    f"""
+{_CHECKED.format(lock="FOR NO KEY UPDATE")}, replaced AS (
+    UPDATE users u SET password_hash = :new_hash FROM checked WHERE u.id = checked.id
+)""",
+    "SELECT id FROM started",
+    {**_LOGIN_TYPES, "new_hash": "text"},
+)
+
+_REPLACE_HASH = Write(
+    "replace hash",
+    """
+replaced AS (
+    UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND password_hash = :old_hash RETURNING id
+)""",
+    "SELECT id FROM replaced",
+    {"new_hash": "text", "old_hash": "text"},
+)
 
 
 class AccountReader:
     """Reads users and logins."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reads: Reads | Runner) -> None:
+        self._reads = reads
 
     async def find_login(self, username: str) -> StoredLogin | None:
         """Return what to check a user's password against, or None if there is no such active user."""
-        row = (await self._session.execute(_FIND_LOGIN, {"username": username})).mappings().one_or_none()
-        return StoredLogin(**row) if row else None
+        row = await self._reads.one(_FIND_LOGIN, username=username)
+        return None if row is None else StoredLogin(row["user_id"], row["password_hash"])
 
     async def find_login_of(self, user_id: int) -> StoredLogin | None:
         """Return what to check the password of a known user against, or None if they are gone."""
-        row = (await self._session.execute(_FIND_LOGIN_OF, {"user_id": user_id})).mappings().one_or_none()
-        return StoredLogin(**row) if row else None
+        row = await self._reads.one(_FIND_LOGIN_OF, user_id=user_id)
+        return None if row is None else StoredLogin(row["user_id"], row["password_hash"])
 
     async def find_by_name(self, username: str) -> Account | None:
         """Return the user of this name, in any case, or None."""
-        row = (await self._session.execute(_FIND_BY_NAME, {"username": username})).mappings().one_or_none()
-        return Account(**row) if row else None
+        row = await self._reads.one(_FIND_BY_NAME, username=username)
+        return None if row is None else Account(**row)
 
 
 class AccountWriter:
     """Writes users and logins."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: Runner) -> None:
+        self._writes = writes
 
-    async def create(self, *, username: str, email: str, password_hash: str, is_admin: bool = False) -> Account:
+    async def create(self, *, username: str, email: str, password_hash: str, is_admin: bool = False) -> NewUser:
         """Store a new user with their personal project.
 
         Raises:
             AlreadyTakenError: Another account has the user name or the address.
         """
-        parameters = {"username": username, "email": email, "password_hash": password_hash, "is_admin": is_admin}
-        row = await self._execute_unique(_CREATE, parameters)
+        row = await self._write_unique(
+            _CREATE, username=username, email=email, password_hash=password_hash, is_admin=is_admin
+        )
         assert row is not None  # the statement always answers with the new user
-        return Account(**row)
+        return NewUser(row["id"], row["body"])
 
-    async def update(self, user_id: int, *, username: str | None, email: str | None) -> Account:
+    async def update(self, *, user_id: int, username: str | None, email: str | None) -> Written:
         """Change the given fields of a user.
 
         Raises:
             AlreadyTakenError: Another account has the user name or the address.
             InvalidTokenError: The user is being deleted.
         """
-        parameters = {"user_id": user_id, "username": username, "email": email}
-        row = await self._execute_unique(_UPDATE, parameters)
+        row = await self._write_unique(_UPDATE, user_id=user_id, username=username, email=email)
         if row is None:
             raise InvalidTokenError
-        return Account(**row)
+        return Written(row["id"], None, row["body"])
 
-    async def start_session(self, login: StoredLogin, user_agent: str | None) -> int:
+    async def start_session(self, login: StoredLogin, user_agent: str | None, *, new_hash: str | None = None) -> int:
         """Store a login and return its id, provided that the password is still the one that was checked.
+
+        A `new_hash` of that password takes the place of the stored one.
 
         Raises:
             WrongLoginError: Meanwhile the password changed or the user was disabled.
         """
-        parameters = {"user_id": login.user_id, "password_hash": login.password_hash, "user_agent": user_agent}
-        session_id: int | None = (await self._session.execute(_START_SESSION, parameters)).scalar()
-        if session_id is None:
+        values = {"user_id": login.user_id, "password_hash": login.password_hash, "user_agent": user_agent}
+        if new_hash is None:
+            row = await self._writes.one(_START_SESSION, **values)
+        else:
+            row = await self._writes.one(_START_SESSION_AND_REPLACE_HASH, **values, new_hash=new_hash)
+        if row is None:
             raise WrongLoginError
+        session_id: int = row["id"]
         return session_id
 
     async def replace_hash(self, login: StoredLogin, new_hash: str) -> bool:
         """Store another hash; false if the password changed meanwhile."""
-        parameters = {"user_id": login.user_id, "old_hash": login.password_hash, "new_hash": new_hash}
-        return (await self._session.execute(_REPLACE_HASH, parameters)).one_or_none() is not None
+        row = await self._writes.one(
+            _REPLACE_HASH, user_id=login.user_id, old_hash=login.password_hash, new_hash=new_hash
+        )
+        return row is not None
 
-    async def _execute_unique(self, statement: TextClause, parameters: dict[str, Any]) -> RowMapping | None:
+    async def _write_unique(self, write: Write, **values: Any) -> asyncpg.Record | None:
         try:
-            return (await self._session.execute(statement, parameters)).mappings().one_or_none()
-        except IntegrityError as error:
+            return await self._writes.one(write, **values)
+        except asyncpg.UniqueViolationError as error:
             if field := _TAKEN.get(violated_constraint(error) or ""):
                 raise AlreadyTakenError(field) from None
             raise

@@ -10,13 +10,17 @@ from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, new_s
 from taskmanager.accounts.callers import AccountCaller
 from taskmanager.accounts.dependencies import (
     AccountOwner,
+    AccountUser,
     Anyone,
     AppPasswordHasher,
     AppTokenSigner,
+    AppWrites,
     Attempts,
     CurrentUser,
     LoginForm,
+    UnkeptWriting,
     UserAgent,
+    Writing,
 )
 from taskmanager.accounts.login import credentials, login
 from taskmanager.accounts.password.rules import check_password
@@ -25,7 +29,6 @@ from taskmanager.accounts.schemas import (
     ApiKeyCreate,
     ApiKeyCreated,
     ApiKeyList,
-    ApiKeyRead,
     PasswordChange,
     PasswordConfirmation,
     RefreshToken,
@@ -39,8 +42,8 @@ from taskmanager.accounts.scopes import Scope
 from taskmanager.accounts.sessions.repository import SessionReader, SessionWriter
 from taskmanager.errors import AdministratorOnlyError, ScopeMissingError
 from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer, json_answer
-from taskmanager.http.dependencies import AppDatabase, AppReads, AppSettings, PageOf, Paging, Transaction
+from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write, json_answer
+from taskmanager.http.dependencies import AppReads, AppSettings, PageOf, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import StrictRoute, api_router
 
@@ -48,15 +51,15 @@ SessionId = Annotated[WrittenId, Path()]
 KeyId = Annotated[WrittenId, Path()]
 
 _READ = problems(400, 401, 403, 422, 429, 503)
-_DELETE = problems(401, 403, 404, 422, 429, 503)
+_DELETE = problems(400, 401, 403, 404, 409, 422, 429, 503)
 
 router = api_router("", tag="accounts")
 
 
-@router.post("/users", status_code=201, responses=problems(400, 409, 413, 415, 422, 429, 503))
+@router.post("/users", status_code=201, response_model=UserRead, responses=problems(400, 409, 413, 415, 422, 429, 503))
 async def register(
-    _: Anyone, new: UserCreate, settings: AppSettings, hasher: AppPasswordHasher, transaction: Transaction
-) -> UserRead:
+    _: Anyone, new: UserCreate, settings: AppSettings, hasher: AppPasswordHasher, writes: AppWrites
+) -> JsonAnswer:
     """Create an account, with a personal project called Inbox."""
     password = new.password.get_secret_value()
     check_password(
@@ -68,10 +71,8 @@ async def register(
     )
     async with hasher.turn():
         password_hash = await hasher.hash(password)
-    account = await AccountWriter(transaction).create(
-        username=new.username, email=new.email, password_hash=password_hash
-    )
-    return UserRead.model_validate(account, from_attributes=True)
+    user = await AccountWriter(writes).create(username=new.username, email=new.email, password_hash=password_hash)
+    return JsonAnswer(user.body, status=201)
 
 
 class LoginRoute(StrictRoute):
@@ -93,7 +94,8 @@ async def create_token(
     form: LoginForm,
     attempts: Attempts,
     user_agent: UserAgent,
-    database: AppDatabase,
+    reads: AppReads,
+    writes: AppWrites,
     hasher: AppPasswordHasher,
     signer: AppTokenSigner,
 ) -> Token:
@@ -103,7 +105,8 @@ async def create_token(
             username=form.username,
             password=form.password,
             user_agent=user_agent,
-            database=database,
+            reads=reads,
+            writes=writes,
             hasher=hasher,
             signer=signer,
         )
@@ -120,18 +123,16 @@ router.add_api_route(
 
 @router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 429, 503))
 async def refresh_token(
-    _: Anyone, given: RefreshToken, database: AppDatabase, signer: AppTokenSigner, settings: AppSettings
+    _: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner, settings: AppSettings
 ) -> Token:
     """Exchange a refresh token for new tokens; a token that was spent before ends its login."""
-    return await login.refresh(
-        given.refresh_token, database=database, signer=signer, idle_days=settings.refresh_token_days
-    )
+    return await login.refresh(given.refresh_token, writes=writes, signer=signer, idle_days=settings.refresh_token_days)
 
 
 @router.post("/token/revoke", status_code=204, responses=problems(400, 413, 415, 422, 429, 503))
-async def revoke_token(_: Anyone, given: RefreshToken, database: AppDatabase, signer: AppTokenSigner) -> None:
+async def revoke_token(_: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner) -> None:
     """Log out; the answer is the same whether or not the token was good."""
-    await login.log_out(given.refresh_token, database=database, signer=signer)
+    await login.log_out(given.refresh_token, writes=writes, signer=signer)
 
 
 @router.get("/users/me", response_model=UserRead, responses=problems(401, 422, 429, 503))
@@ -140,11 +141,11 @@ async def read_me(caller: CurrentUser) -> JsonAnswer:
     return json_answer(UserRead.model_validate(caller.account, from_attributes=True))
 
 
-@router.patch("/users/me", responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503))
-async def update_me(caller: AccountOwner, changes: UserUpdate, transaction: Transaction) -> UserRead:
+@router.patch("/users/me", response_model=UserRead, responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503))
+async def update_me(caller: AccountUser, changes: UserUpdate, write: Writing) -> JsonAnswer:
     """Change the caller's user name or e-mail address."""
-    account = await AccountWriter(transaction).update(caller.user_id, username=changes.username, email=changes.email)
-    return UserRead.model_validate(account, from_attributes=True)
+    work = AccountWriter(write).update(user_id=caller.user_id, username=changes.username, email=changes.email)
+    return await answer_write(write, work)
 
 
 @router.post("/users/me/password", status_code=204, responses=problems(400, 401, 403, 413, 415, 422, 429, 503))
@@ -153,7 +154,8 @@ async def change_password(
     change: PasswordChange,
     attempts: Attempts,
     settings: AppSettings,
-    database: AppDatabase,
+    reads: AppReads,
+    writes: AppWrites,
     hasher: AppPasswordHasher,
 ) -> None:
     """Change the caller's password and end all their other logins."""
@@ -163,7 +165,8 @@ async def change_password(
             change,
             session_id=caller.session_id,
             min_characters=settings.password_min_characters,
-            database=database,
+            reads=reads,
+            writes=writes,
             hasher=hasher,
         )
 
@@ -173,17 +176,20 @@ async def delete_me(
     caller: AccountOwner,
     confirmation: PasswordConfirmation,
     attempts: Attempts,
-    database: AppDatabase,
+    reads: AppReads,
+    writes: AppWrites,
     hasher: AppPasswordHasher,
 ) -> None:
     """Delete the caller's account for good; projects shared with others must have another owner before."""
     async with attempts.confirm(caller.user_id):
-        await credentials.delete_account(caller.user_id, confirmation.password, database=database, hasher=hasher)
+        await credentials.delete_account(
+            caller.user_id, confirmation.password, reads=reads, writes=writes, hasher=hasher
+        )
 
 
 @router.get("/users/me/sessions", response_model=SessionList, responses=_READ)
 async def list_sessions(
-    caller: AccountOwner, query: PageOf, reads: AppReads, paging: Paging, settings: AppSettings
+    caller: AccountUser, query: PageOf, reads: AppReads, paging: Paging, settings: AppSettings
 ) -> JsonAnswer:
     """Return the caller's logins, newest first."""
     binding = f"sessions {caller.user_id}"
@@ -195,13 +201,13 @@ async def list_sessions(
 
 
 @router.delete("/users/me/sessions/{session_id}", status_code=204, responses=_DELETE)
-async def revoke_session(caller: AccountOwner, session_id: SessionId, transaction: Transaction) -> None:
+async def revoke_session(caller: AccountUser, session_id: SessionId, write: Writing) -> NoContent:
     """End one of the caller's logins."""
-    await SessionWriter(transaction).revoke(session_id, user_id=caller.user_id)
+    return await answer_removal(write, SessionWriter(write).revoke(session_id, user_id=caller.user_id))
 
 
-def _api_key(key: StoredApiKey) -> ApiKeyRead:
-    return ApiKeyRead(
+def _answer_created(key: StoredApiKey, written: str) -> JsonAnswer:
+    created = ApiKeyCreated(
         id=key.id,
         name=key.name,
         prefix=f"{PREFIX}{key.id}_",
@@ -209,7 +215,9 @@ def _api_key(key: StoredApiKey) -> ApiKeyRead:
         expires_at=key.expires_at,
         created_at=key.created_at,
         last_used_at=key.last_used_at,
+        key=written,
     )
+    return JsonAnswer(created.model_dump_json().encode(), status=201)
 
 
 def _require_grantable(caller: AccountCaller, scopes: list[Scope]) -> None:
@@ -222,7 +230,7 @@ def _require_grantable(caller: AccountCaller, scopes: list[Scope]) -> None:
 
 
 @router.get("/users/me/api-keys", response_model=ApiKeyList, responses=_READ)
-async def list_api_keys(caller: AccountOwner, query: PageOf, reads: AppReads, paging: Paging) -> JsonAnswer:
+async def list_api_keys(caller: AccountUser, query: PageOf, reads: AppReads, paging: Paging) -> JsonAnswer:
     """Return the caller's API keys, newest first, without their secrets."""
     binding = f"api-keys {caller.user_id}"
     page = paging.start(query, binding)
@@ -230,23 +238,28 @@ async def list_api_keys(caller: AccountOwner, query: PageOf, reads: AppReads, pa
     return paging.answer("api_keys", found, query.limit, binding)
 
 
-@router.post("/users/me/api-keys", status_code=201, responses=problems(400, 401, 403, 413, 415, 422, 429, 503))
-async def create_api_key(caller: AccountOwner, new: ApiKeyCreate, transaction: Transaction) -> ApiKeyCreated:
+@router.post(
+    "/users/me/api-keys",
+    status_code=201,
+    response_model=ApiKeyCreated,
+    responses=problems(400, 401, 403, 413, 415, 422, 429, 503),
+)
+async def create_api_key(caller: AccountOwner, new: ApiKeyCreate, write: UnkeptWriting) -> JsonAnswer:
     """Create an API key; it is shown in this answer and never again."""
     scopes = sorted(set(new.scopes))
     _require_grantable(caller, scopes)
     secret = new_secret()
-    stored = await ApiKeyWriter(transaction).create(
+    stored = await ApiKeyWriter(write).create(
         user_id=caller.user_id,
         name=new.name,
         secret_hash=hash_secret(secret),
         scopes=scopes,
         expires_at=new.expires_at,
     )
-    return ApiKeyCreated(**_api_key(stored).model_dump(), key=write_key(stored.id, secret))
+    return _answer_created(stored, write_key(stored.id, secret))
 
 
 @router.delete("/users/me/api-keys/{key_id}", status_code=204, responses=_DELETE)
-async def delete_api_key(caller: AccountOwner, key_id: KeyId, transaction: Transaction) -> None:
+async def delete_api_key(caller: AccountUser, key_id: KeyId, write: Writing) -> NoContent:
     """Revoke an API key."""
-    await ApiKeyWriter(transaction).delete(key_id, user_id=caller.user_id)
+    return await answer_removal(write, ApiKeyWriter(write).delete(key_id, user_id=caller.user_id))

@@ -1,4 +1,4 @@
-"""The piece of SQL by which every request's login is checked."""
+"""The pieces of SQL by which every request's login is checked."""
 
 
 def good_session(session_id: str, user_id: str) -> str:
@@ -7,3 +7,7 @@ def good_session(session_id: str, user_id: str) -> str:
         f"FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = {session_id} AND s.user_id = {user_id}"
         " AND s.revoked_at IS NULL AND NOT u.disabled"
     )
+
+
+# Whether the login of a row `k` of a shared write holds, or its caller has been looked up already.
+GOOD_LOGIN_OF_KEY = f"(k.session_id IS NULL OR (SELECT true {good_session('k.session_id', 'k.user_id')}))"

@@ -1,10 +1,11 @@
 """Every statement of administration."""
 
 from taskmanager.accounts.schemas import UserRead
-from taskmanager.database.database import WriteSession, statement
+from taskmanager.administration.schemas import Done
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import WriteRunner, Written
 from taskmanager.errors import NotFoundError
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.pagination import Page
@@ -18,19 +19,41 @@ ORDER BY created_at, id LIMIT :limit
 """
 _LIST = Statement("list users", json_page(_NEXT, json_object(UserRead, "row")), shared=True, most_shared=32)
 
-_SET_DISABLED = statement(f"""
-UPDATE users SET disabled = :disabled WHERE id = :user_id AND deleted_at IS NULL RETURNING {_COLUMNS}
-""")
+# The key of the settings has no user.
+_IS_ADMITTED = "(:user_id IS NOT NULL OR NOT :has_user)"
+_NO_PROJECT = "CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version"
 
-_CLEAR_TASKS = statement(f"""
-WITH gone AS (
-    DELETE FROM tasks RETURNING project_id, id, version, title
+_SET_DISABLED = Write(
+    "set user disabled",
+    f"""
+changed AS (
+    UPDATE users SET disabled = :disabled WHERE id = :account_id AND deleted_at IS NULL AND {_IS_ADMITTED}
+    RETURNING {_COLUMNS}
+)""",
+    f"""
+SELECT true AS done, id, {_NO_PROJECT}, convert_to({json_object(UserRead, "changed")}, 'UTF8') AS body FROM changed
+""",
+    {"disabled": "boolean", "has_user": "boolean"},
 )
-INSERT INTO events ({EVENT_COLUMNS})
-SELECT project_id, :actor_id, 'task', id, version + 1, 'deleted',
-       jsonb_build_object('title', jsonb_build_object('old', title, 'new', NULL))
-FROM gone
-""")
+
+_CLEAR_TASKS = Write(
+    "clear tasks",
+    f"""
+gone AS (
+    DELETE FROM tasks WHERE {_IS_ADMITTED} RETURNING project_id, id, version, title
+), logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, :user_id, 'task', id, version + 1, 'deleted',
+           jsonb_build_object('title', jsonb_build_object('old', title, 'new', NULL))
+    FROM gone
+)""",
+    f"""
+SELECT true AS done, CAST(NULL AS bigint) AS id, {_NO_PROJECT},
+       convert_to({json_object(Done, "answer")}, 'UTF8') AS body
+FROM (VALUES ('All tasks deleted')) AS answer (message) WHERE {_IS_ADMITTED}
+""",
+    {"has_user": "boolean"},
+)
 
 
 class AdministrationReader:
@@ -49,20 +72,25 @@ class AdministrationReader:
 class AdministrationWriter:
     """Writes what belongs to everybody."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: WriteRunner) -> None:
+        self._writes = writes
 
-    async def set_disabled(self, user_id: int, *, disabled: bool) -> UserRead:
+    async def set_disabled(self, account_id: int, *, disabled: bool, user_id: int | None) -> Written:
         """Shut an account out, or let it in again; holds for every request from now on.
 
         Raises:
             NotFoundError: There is no such account.
         """
-        row = (await self._session.execute(_SET_DISABLED, {"user_id": user_id, "disabled": disabled})).one_or_none()
+        row = await self._writes.one(
+            _SET_DISABLED, account_id=account_id, disabled=disabled, user_id=user_id, has_user=user_id is not None
+        )
         if row is None:
             raise NotFoundError("user")
-        return UserRead.model_validate(row, from_attributes=True)
+        return Written(row["id"], None, row["body"])
 
-    async def clear_tasks(self, *, actor_id: int | None) -> None:
+    async def clear_tasks(self, *, user_id: int | None) -> Written:
         """Delete all tasks of all projects, with their comments."""
-        await self._session.execute(_CLEAR_TASKS, {"actor_id": actor_id})
+        async with self._writes.transaction(long=True) as run:
+            row = await run.last(_CLEAR_TASKS, user_id=user_id, has_user=user_id is not None)
+        assert row is not None  # nothing is looked for
+        return Written(None, None, row["body"])

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from pydantic import SecretStr, ValidationError
-from sqlalchemy.exc import DBAPIError
 
 from taskmanager.accounts.api_key.repository import ApiKeyWriter
 from taskmanager.accounts.api_key.written_keys import hash_secret, new_secret, write_key
@@ -17,8 +16,9 @@ from taskmanager.accounts.repository import AccountReader, AccountWriter
 from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
 from taskmanager.commands.refusals import describe_errors, read_settings, refuse, require_database
-from taskmanager.database.database import Database
+from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
+from taskmanager.database.writes import open_writes
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
 from taskmanager.settings import DatabaseSettings
 
@@ -47,7 +47,7 @@ def create_user(
         user_id = asyncio.run(_create_user(settings, new, is_admin=admin))
     except AlreadyTakenError as error:
         refuse(f"this {error.field} is already taken", code=1)
-    except (DBAPIError, OSError) as error:
+    except DATABASE_ERRORS as error:
         refuse(describe_failure(error))
     typer.echo(f"Created {'administrator' if admin else 'user'} {new.username} with id {user_id}.")
 
@@ -72,7 +72,7 @@ def create_key(
         refuse(f"there is no user {username}", code=1)
     except AdministratorOnlyError:
         refuse(f"{username} is not an administrator, so no key of theirs can have the scope admin", code=1)
-    except (DBAPIError, OSError) as error:
+    except DATABASE_ERRORS as error:
         refuse(describe_failure(error))
 
 
@@ -80,35 +80,26 @@ async def _create_user(settings: DatabaseSettings, new: UserCreate, *, is_admin:
     hasher = PasswordHasher(threads=1, queue=1)
     password_hash = await hasher.hash(new.password.get_secret_value())
     hasher.close()
-    database = Database(settings)
-    try:
-        async with database.transaction() as session:
-            account = await AccountWriter(session).create(
-                username=new.username, email=new.email, password_hash=password_hash, is_admin=is_admin
-            )
-            return account.id
-    finally:
-        await database.dispose()
+    async with open_writes(settings) as writes:
+        user = await AccountWriter(writes).create(
+            username=new.username, email=new.email, password_hash=password_hash, is_admin=is_admin
+        )
+    return user.id
 
 
 async def _create_key(settings: DatabaseSettings, username: str, new: ApiKeyCreate) -> str:
-    database = Database(settings)
     secret = new_secret()
-    try:
-        async with database.reader() as reader:
-            account = await AccountReader(reader).find_by_name(username)
+    async with open_writes(settings) as writes:
+        account = await AccountReader(writes).find_by_name(username)
         if account is None:
             raise NotFoundError("user")
         if Scope.ADMIN in new.scopes and not account.is_admin:
             raise AdministratorOnlyError
-        async with database.transaction() as session:
-            stored = await ApiKeyWriter(session).create(
-                user_id=account.id,
-                name=new.name,
-                secret_hash=hash_secret(secret),
-                scopes=sorted(set(new.scopes)),
-                expires_at=new.expires_at,
-            )
-    finally:
-        await database.dispose()
+        stored = await ApiKeyWriter(writes).create(
+            user_id=account.id,
+            name=new.name,
+            secret_hash=hash_secret(secret),
+            scopes=sorted(set(new.scopes)),
+            expires_at=new.expires_at,
+        )
     return write_key(stored.id, secret)

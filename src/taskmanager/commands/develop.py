@@ -12,7 +12,7 @@ import typer
 from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.commands.migrate import migrate_or_refuse
 from taskmanager.commands.refusals import read_settings, refuse, require_free_port
-from taskmanager.database.database import Database
+from taskmanager.database.writes import open_writes
 from taskmanager.embedded import demo
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.errors import EmbeddedPostgresError
@@ -70,13 +70,12 @@ def _development_secret(data_dir: Path) -> str:
 
 
 async def _seed(settings: Settings) -> None:
-    database = Database(settings)
     hasher = PasswordHasher(threads=1, queue=1)
     try:
-        await demo.seed_demo(database, hasher)
+        async with open_writes(settings) as writes:
+            await demo.seed_demo(writes, hasher)
     finally:
         hasher.close()
-        await database.dispose()
 
 
 def _serve(settings: Settings, *, reload: bool, with_demo: bool) -> None:

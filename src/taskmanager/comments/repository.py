@@ -1,29 +1,25 @@
 """Every statement on comments; membership is part of each WHERE clause."""
 
 import re
-from typing import Any
+from functools import partial
 
-from sqlalchemy import RowMapping, TextClause
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.types import Integer, Text
+import asyncpg
 
 from taskmanager.comments.schemas import Author, CommentRead
-from taskmanager.database.database import WriteSession, statement
+from taskmanager.comments.shared_writes import CREATE, NewComment
+from taskmanager.comments.statements import AS_BYTES, COMMENT, WITH_AUTHOR, create_steps, mention_steps
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import Document, FoundPage, Reads
-from taskmanager.database.statements import Statement
-from taskmanager.errors import NotAuthorError, NotFoundError, StaleVersionError
-from taskmanager.events.repository import name_changes
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import WriteRunner, Written
+from taskmanager.errors import NotAuthorError, NotFoundError
+from taskmanager.events.repository import check_version
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.pagination import Page
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
-
-_COLUMNS = "c.id, c.task_id, c.project_id, c.body, c.author_id, u.username, c.created_at, c.updated_at, c.version"
-_WITH_AUTHOR = "LEFT JOIN users u ON u.id = c.author_id"
-
+from taskmanager.roles import may_write
 
 _ACCESS = """
 access AS (
@@ -42,42 +38,21 @@ target AS (
     FROM access a JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id
     WHERE c.id = :comment_id
 )"""
-_ALLOWED = "target.may_change AND target.role IN ('owner', 'editor') AND NOT target.archived"
+_ALLOWED = f"target.may_change AND {may_write('target.role', 'target.archived')}"
 
-_MENTIONED = """
-mentioned AS (
-    INSERT INTO notifications (user_id, kind, task_id, comment_id, actor_id)
-    SELECT u.id, 'mentioned', (said.c).task_id, (said.c).id, :user_id
-    FROM (SELECT c FROM {source}) AS said
-    CROSS JOIN users u
-    JOIN project_members m ON m.project_id = (said.c).project_id AND m.user_id = u.id
-    WHERE lower(u.username) = ANY(:mentions) AND u.id <> :user_id AND NOT EXISTS (
-        SELECT FROM notifications n
-        WHERE n.task_id = (said.c).task_id AND n.comment_id = (said.c).id AND n.user_id = u.id
-    )
-)"""
-
-_CREATE = statement(
+_CREATE = Write(
+    "create comment",
+    create_steps(
+        "SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :body AS body, :mentions AS mentions", mentions=True
+    ),
     f"""
-WITH {_ACCESS}, created AS (
-    INSERT INTO comments AS c (project_id, task_id, author_id, body)
-    SELECT project_id, task_id, :user_id, :body FROM access WHERE role IN ('owner', 'editor') AND NOT archived
-    RETURNING c
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT (c).project_id, :user_id, 'comment', (c).id, (c).version, 'created',
-           jsonb_build_object('body', jsonb_build_object('old', NULL, 'new', (c).body),
-                              'task_id', jsonb_build_object('old', NULL, 'new', (c).task_id))
-    FROM created
-), {_MENTIONED.format(source="created")}
-SELECT a.role, a.archived, {_COLUMNS}
-FROM access a LEFT JOIN created ON true CROSS JOIN LATERAL (SELECT (created.c).*) AS c {_WITH_AUTHOR}
+SELECT a.role, a.archived, c.id IS NOT NULL AS done, c.id, a.project_id, c.version,
+       CASE WHEN c.id IS NOT NULL THEN {AS_BYTES} END AS body
+FROM access a LEFT JOIN created ON true CROSS JOIN LATERAL (SELECT (created.c).*) AS c {WITH_AUTHOR}
 """,
-    body=Text(),
-    mentions=ARRAY(Text),
+    {"body": "text", "mentions": "text[]"},
 )
 
-_COMMENT = json_object(CommentRead, "c", author=f"CASE WHEN u.username IS NOT NULL THEN {json_object(Author, 'u')} END")
 _AUTHOR_OF_ROW = json_object(Author, "row", id="row.author_id")
 _ROW = json_object(CommentRead, "row", author=f"CASE WHEN row.username IS NOT NULL THEN {_AUTHOR_OF_ROW} END")
 _VISIBLE_TASK = """(
@@ -89,8 +64,8 @@ _VISIBLE_TASK = """(
 _FIND = Statement(
     "find comment",
     f"""
-SELECT c.version, convert_to({_COMMENT}, 'UTF8') AS body
-FROM {_VISIBLE_TASK} JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {_WITH_AUTHOR}
+SELECT c.version, convert_to({COMMENT}, 'UTF8') AS body
+FROM {_VISIBLE_TASK} JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {WITH_AUTHOR}
 WHERE c.id = :comment_id
 """,
     shared=True,
@@ -107,7 +82,7 @@ WHERE c.id = :comment_id
 
 _NEXT = f"""
 SELECT c.*, u.username, c.created_at AS key_time, c.id AS key_id
-FROM comments c {_WITH_AUTHOR}
+FROM comments c {WITH_AUTHOR}
 WHERE c.project_id = a.project_id AND c.task_id = a.task_id AND {after_key("c.created_at", "c.id")}
 ORDER BY c.created_at, c.id LIMIT :limit
 """
@@ -120,50 +95,56 @@ _LIST = Statement(
     most_shared=32,
 )
 
-_UPDATE = statement(
+_IS_WANTED = "(:versions IS NULL OR {version} = ANY(:versions))"
+_UPDATE = Write(
+    "update comment",
     f"""
-WITH {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
+{_ACCESS}, {_TARGET}, found AS MATERIALIZED (
     SELECT c AS old FROM comments c JOIN target ON target.project_id = c.project_id AND target.id = c.id
     WHERE {_ALLOWED} FOR UPDATE OF c
 ), changed AS (
     UPDATE comments c SET body = :body, version = c.version + 1, updated_at = now()
     FROM found
     WHERE c.project_id = (found.old).project_id AND c.id = (found.old).id AND (found.old).body <> :body
-      AND (:versions IS NULL OR c.version = ANY(:versions))
+      AND {_IS_WANTED.format(version="c.version")}
     RETURNING c, (found.old).body AS old_body
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT (c).project_id, :user_id, 'comment', (c).id, (c).version, 'updated',
            jsonb_build_object('body', jsonb_build_object('old', old_body, 'new', (c).body))
     FROM changed
-), {_MENTIONED.format(source="changed")}
-SELECT target.role, target.archived, target.may_change, (found.old).version AS found_version, {_COLUMNS}
+), {mention_steps("changed", "(SELECT :user_id AS user_id, :mentions AS mentions)")}""",
+    f"""
+SELECT target.role, target.archived, target.may_change, (found.old).version AS found_version,
+       (found.old).id IS NOT NULL AND {_IS_WANTED.format(version="(found.old).version")} AS done,
+       target.id, target.project_id, c.version, {AS_BYTES} AS body
 FROM target LEFT JOIN found ON true LEFT JOIN changed ON true
-CROSS JOIN LATERAL (SELECT (COALESCE(changed.c, found.old)).*) AS c {_WITH_AUTHOR}
+CROSS JOIN LATERAL (SELECT (COALESCE(changed.c, found.old)).*) AS c {WITH_AUTHOR}
 """,
-    body=Text(),
-    mentions=ARRAY(Text),
-    versions=ARRAY(Integer),
+    {"body": "text", "mentions": "text[]", "versions": "integer[]"},
 )
 
-_DELETE = statement(
+_DELETE = Write(
+    "delete comment",
     f"""
-WITH {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
+{_ACCESS}, {_TARGET}, found AS MATERIALIZED (
     SELECT c.project_id, c.id, c.version
     FROM comments c JOIN target ON target.project_id = c.project_id AND target.id = c.id
     WHERE {_ALLOWED} FOR UPDATE OF c
 ), gone AS (
     DELETE FROM comments c USING found
-    WHERE c.project_id = found.project_id AND c.id = found.id AND (:versions IS NULL OR c.version = ANY(:versions))
+    WHERE c.project_id = found.project_id AND c.id = found.id AND {_IS_WANTED.format(version="c.version")}
     RETURNING c.project_id, c.id, c.version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, :user_id, 'comment', id, version + 1, 'deleted', '{{}}' FROM gone
-)
-SELECT target.role, target.archived, target.may_change, target.project_id, found.id, found.version AS found_version
-FROM target LEFT JOIN found ON true
+)""",
+    """
+SELECT target.role, target.archived, target.may_change, found.version AS found_version, gone.id IS NOT NULL AS done,
+       target.id, target.project_id, CAST(NULL AS integer) AS version, CAST(NULL AS bytea) AS body
+FROM target LEFT JOIN found ON true LEFT JOIN gone ON true
 """,
-    versions=ARRAY(Integer),
+    {"versions": "integer[]"},
 )
 
 # Letters of any script stand before the @ of an e-mail address, or go on with a word that is no user name.
@@ -173,11 +154,6 @@ _MENTION = re.compile(r"(?<![\w@./+-])@([A-Za-z0-9_]{3,50})(?![\w@])")
 def mentioned_names(body: str) -> list[str]:
     """Return the user names that a text mentions as @name, in lower case."""
     return sorted({name.lower() for name in _MENTION.findall(body)})
-
-
-def _comment(row: RowMapping) -> CommentRead:
-    author = Author(id=row["author_id"], username=row["username"]) if row["username"] else None
-    return CommentRead.model_validate({**row, "author": author})
 
 
 class CommentReader:
@@ -224,10 +200,10 @@ class CommentReader:
 class CommentWriter:
     """Writes comments."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: WriteRunner) -> None:
+        self._writes = writes
 
-    async def create(self, task_id: int, body: str, *, user_id: int) -> CommentRead:
+    async def create(self, task_id: int, body: str, *, user_id: int) -> Written:
         """Store a comment on a task.
 
         Raises:
@@ -235,17 +211,27 @@ class CommentWriter:
             RoleTooLowError: The caller may only read it.
             ProjectArchivedError: Its project is archived.
         """
-        row = await self._one(
-            _CREATE, {"task_id": task_id, "user_id": user_id, "body": body, "mentions": mentioned_names(body)}
-        )
+        mentions = mentioned_names(body)
+        alone = partial(self._create_alone, task_id, body, user_id=user_id, mentions=mentions)
+        if mentions:
+            return await alone()
+        return await self._writes.share(CREATE, NewComment(self._writes.session_id, user_id, task_id, body), alone)
+
+    async def _create_alone(self, task_id: int, body: str, *, user_id: int, mentions: list[str]) -> Written:
+        try:
+            row = await self._writes.one(_CREATE, task_id=task_id, user_id=user_id, body=body, mentions=mentions)
+        except asyncpg.ForeignKeyViolationError as error:
+            if violated_constraint(error) == "comments_task_fkey":  # deleted between the look-up and the insert
+                raise NotFoundError("task") from None
+            raise
         if row is None:
             raise NotFoundError("task")
         require_writer(row["role"], archived=row["archived"])
-        return _comment(row)
+        return Written(row["id"], row["version"], row["body"])
 
     async def update(
         self, comment_id: int, body: str, *, task_id: int, user_id: int, condition: IfMatch = NO_CONDITION
-    ) -> CommentRead:
+    ) -> Written:
         """Change a comment's text and return it; the same text writes nothing.
 
         Raises:
@@ -256,15 +242,17 @@ class CommentWriter:
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
         """
-        parameters = {
-            "comment_id": comment_id,
-            "task_id": task_id,
-            "user_id": user_id,
-            "body": body,
-            "mentions": mentioned_names(body),
-            "versions": condition.versions,
-        }
-        return _comment(await self._require_written(await self._one(_UPDATE, parameters), condition))
+        row = await self._writes.one(
+            _UPDATE,
+            comment_id=comment_id,
+            task_id=task_id,
+            user_id=user_id,
+            body=body,
+            mentions=mentioned_names(body),
+            versions=condition.versions,
+        )
+        row = await self._require_written(row, condition)
+        return Written(row["id"], row["version"], row["body"])
 
     async def delete(self, comment_id: int, *, task_id: int, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
         """Delete a comment.
@@ -277,35 +265,28 @@ class CommentWriter:
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
         """
-        parameters = {
-            "comment_id": comment_id,
-            "task_id": task_id,
-            "user_id": user_id,
-            "versions": condition.versions,
-        }
-        await self._require_written(await self._one(_DELETE, parameters), condition)
+        row = await self._writes.one(
+            _DELETE, comment_id=comment_id, task_id=task_id, user_id=user_id, versions=condition.versions
+        )
+        await self._require_written(row, condition)
 
-    async def _require_written(self, row: RowMapping | None, condition: IfMatch) -> RowMapping:
+    async def _require_written(self, row: asyncpg.Record | None, condition: IfMatch) -> asyncpg.Record:
         if row is None:
             raise NotFoundError("comment")
-        require_writer(row["role"], archived=False)
-        if not row["may_change"]:
-            raise NotAuthorError
-        require_writer(row["role"], archived=row["archived"])
-        if row["id"] is None:  # deleted by somebody else between the look-up and the lock
+        if not row["done"]:
+            require_writer(row["role"], archived=False)
+            if not row["may_change"]:
+                raise NotAuthorError
+            require_writer(row["role"], archived=row["archived"])
+            if (version := row["found_version"]) is not None:
+                await check_version(
+                    self._writes,
+                    condition,
+                    version,
+                    project_id=row["project_id"],
+                    entity="comment",
+                    entity_id=row["id"],
+                )
+            # Deleted by somebody else between the look-up and the lock.
             raise NotFoundError("comment")
-        try:
-            condition.check(row["found_version"])
-        except StaleVersionError as stale:
-            raise await name_changes(
-                self._session, stale, project_id=row["project_id"], entity="comment", entity_id=row["id"]
-            ) from None
         return row
-
-    async def _one(self, statement: TextClause, parameters: dict[str, Any]) -> RowMapping | None:
-        try:
-            return (await self._session.execute(statement, parameters)).mappings().one_or_none()
-        except IntegrityError as error:
-            if violated_constraint(error) == "comments_task_fkey":  # deleted between the look-up and the insert
-                raise NotFoundError("task") from None
-            raise

@@ -5,20 +5,20 @@ from typing import Annotated
 
 from fastapi import Path, Response
 
-from taskmanager.accounts.dependencies import TasksReader, TasksWriter
+from taskmanager.accounts.dependencies import TasksReader, TasksWriter, Writing
 from taskmanager.comments.repository import CommentReader, CommentWriter
 from taskmanager.comments.schemas import CommentList, CommentRead, CommentText
 from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer
-from taskmanager.http.dependencies import AppReads, Condition, IdempotentTransaction, Known, PageOf, Paging, Transaction
-from taskmanager.http.preconditions import etag
+from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write
+from taskmanager.http.dependencies import AppReads, Condition, Known, PageOf, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import API_PREFIX, api_router
-from taskmanager.projects.roles import Role
+from taskmanager.roles import Role
 from taskmanager.tasks.routes import TaskId
 
 CommentId = Annotated[WrittenId, Path()]
 
+_CREATE = problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
 _UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 
 router = api_router("/tasks/{task_id}/comments", tag="comments")
@@ -35,16 +35,18 @@ async def list_comments(
     return paging.answer("comments", found, query.limit, binding)
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
-async def create_comment(
-    caller: TasksWriter, task_id: TaskId, new: CommentText, write: IdempotentTransaction, response: Response
-) -> CommentRead:
+@router.post(
+    "",
+    status_code=201,
+    response_model=CommentRead,
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+)
+async def create_comment(caller: TasksWriter, task_id: TaskId, new: CommentText, write: Writing) -> JsonAnswer:
     """Comment on a task; @username tells that member of it."""
-    comment = await CommentWriter(write.session).create(task_id, new.body, user_id=caller.user_id)
-    write.allow_replay(comment.project_id, Role.EDITOR)
-    response.headers["ETag"] = etag(comment.version)
-    response.headers["Location"] = f"{API_PREFIX}/tasks/{task_id}/comments/{comment.id}"
-    return comment
+    work = CommentWriter(write).create(task_id, new.body, user_id=caller.user_id)
+    return await answer_write(
+        write, work, status=201, location=f"{API_PREFIX}/tasks/{task_id}/comments/", role=Role.EDITOR
+    )
 
 
 @router.get("/{comment_id}", response_model=CommentRead, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
@@ -59,28 +61,27 @@ async def read_comment(
     )
 
 
-@router.put("/{comment_id}", responses=_UPDATE)
-@router.patch("/{comment_id}", responses=_UPDATE)
+@router.put("/{comment_id}", response_model=CommentRead, responses=_UPDATE)
+@router.patch("/{comment_id}", response_model=CommentRead, responses=_UPDATE)
 async def update_comment(
     caller: TasksWriter,
     task_id: TaskId,
     comment_id: CommentId,
     changed: CommentText,
-    transaction: Transaction,
+    write: Writing,
     condition: Condition,
-    response: Response,
-) -> CommentRead:
+) -> JsonAnswer:
     """Change a comment's text; its author and the project's owners may."""
-    comment = await CommentWriter(transaction).update(
+    work = CommentWriter(write).update(
         comment_id, changed.body, task_id=task_id, user_id=caller.user_id, condition=condition
     )
-    response.headers["ETag"] = etag(comment.version)
-    return comment
+    return await answer_write(write, work, role=Role.EDITOR)
 
 
 @router.delete("/{comment_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 429, 503))
 async def delete_comment(
-    caller: TasksWriter, task_id: TaskId, comment_id: CommentId, transaction: Transaction, condition: Condition
-) -> None:
+    caller: TasksWriter, task_id: TaskId, comment_id: CommentId, write: Writing, condition: Condition
+) -> NoContent:
     """Delete a comment; its author and the project's owners may."""
-    await CommentWriter(transaction).delete(comment_id, task_id=task_id, user_id=caller.user_id, condition=condition)
+    work = CommentWriter(write).delete(comment_id, task_id=task_id, user_id=caller.user_id, condition=condition)
+    return await answer_removal(write, work)

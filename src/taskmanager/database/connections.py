@@ -61,15 +61,17 @@ class EngineMaker:
         self._engines.append(engine)
         return engine
 
-    def new_held(self, size: int, server_settings: dict[str, str]) -> AsyncEngine:
+    def new_held(
+        self, size: int, server_settings: dict[str, str], *, statement_timeout_ms: int | None = None
+    ) -> AsyncEngine:
         """Return an engine of connections in AUTOCOMMIT that are held for long, past SQLAlchemy's own layers."""
-        timeout = self._settings.database_statement_timeout_ms
+        timeout = statement_timeout_ms or self._settings.database_statement_timeout_ms
         connect_args = {
             "server_settings": {**_connect_args(self._settings, timeout)["server_settings"], **server_settings},
             "statement_cache_size": _HELD_STATEMENTS,
             "max_cached_statement_lifetime": 0,
         }
-        return self.new(size, isolation_level="AUTOCOMMIT", connect_args=connect_args)
+        return self.new(size, statement_timeout_ms=timeout, isolation_level="AUTOCOMMIT", connect_args=connect_args)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,6 +1,5 @@
-"""The connection pool, its two kinds of session, and what the schema must look like."""
+"""The connections of a process, and what the schema must look like."""
 
-import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,18 +7,16 @@ from functools import cached_property
 from typing import Any, cast
 
 import asyncpg
-from sqlalchemy import BigInteger, MetaData, TextClause, bindparam, event, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import MetaData, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import AsyncAdaptedQueuePool
-from sqlalchemy.types import TypeEngine
 
 from taskmanager.database.checks import Fault, read_state
 from taskmanager.database.connections import EngineMaker
 from taskmanager.database.driver_errors import sqlstate_of
-from taskmanager.database.measuring import MeasuredPool, StatementMeter
+from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.schema_version import read_schema_version
 from taskmanager.settings import DatabaseSettings
 
@@ -27,13 +24,14 @@ from taskmanager.settings import DatabaseSettings
 SCHEMA_REVISION = "0004"
 # The longest that a request waits for a new connection, which may take longer: the next one finds it open.
 REQUEST_CONNECT_SECONDS = 1.0
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # For statements that requests share, and for reads that run alone; see `sharing` and `reads`.
 SHARED_CONNECTIONS = 2
 ALONE_CONNECTIONS = 2
 # Longer than a migration asks for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
 _READ_ONLY = "25006"
+# A plan that is made while a table is small has to be right for it when it has grown.
+_PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
 class Base(DeclarativeBase):
@@ -48,14 +46,6 @@ class Base(DeclarativeBase):
             "ck": "%(table_name)s_%(constraint_name)s_check",
         }
     )
-
-
-class ReadSession(AsyncSession):
-    """A session in AUTOCOMMIT: each statement sees what was committed before it, none can be rolled back."""
-
-
-class WriteSession(AsyncSession):
-    """A session in a transaction, which its owner commits or rolls back as a whole."""
 
 
 class SharedConnection:
@@ -92,6 +82,20 @@ class SharedConnection:
         self.used_at = time.monotonic()
         return rows
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit what is fetched in the block when it ends, and roll it back when it raises.
+
+        Raises:
+            asyncpg.PostgresError: The COMMIT failed; nothing was stored.
+            OSError: The connection was lost, or the server did not answer in time.
+        """
+        async with self._driver_connection.transaction():
+            yield
+            started = time.perf_counter()
+        self._meter.add(started)
+        self.used_at = time.monotonic()
+
     @property
     def is_lost(self) -> bool:
         """Whether the server is known to have closed the connection."""
@@ -118,7 +122,7 @@ class SchemaError(Exception):
 
 
 class Database:
-    """The connections of a process: one pool for writes, and those that are held for statements of their own.
+    """The connections of a process, a few for each kind of statement.
 
     `wait_seconds` is how long anybody waits for a connection, `connect_wait_seconds` for a new one to be opened: as
     long as the settings allow, if it is None. No engine is made before it is used.
@@ -126,32 +130,25 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, *, connect_wait_seconds: float | None = None) -> None:
         self.wait_seconds = settings.database_pool_wait_seconds
+        self.write_connections = settings.database_pool_size
         self.meter = StatementMeter()
         self._settings = settings
         self._engines = EngineMaker(settings, connect_wait_seconds)
 
     @cached_property
     def engine(self) -> AsyncEngine:
-        """The pool of requests that run in a transaction of their own."""
-        # Outside AUTOCOMMIT the ping of each checkout would be three round trips: BEGIN, ping, ROLLBACK.
-        return self._watched(
-            self._engines.new(self._settings.database_pool_size, isolation_level="AUTOCOMMIT", poolclass=MeasuredPool)
-        )
-
-    @cached_property
-    def _long_engine(self) -> AsyncEngine:
-        # Deleting a whole project takes longer than any request may make the others wait: such work has one connection
-        # of its own.
-        timeout = self._settings.database_long_statement_timeout_ms
-        return self._watched(
-            self._engines.new(1, statement_timeout_ms=timeout, poolclass=MeasuredPool, pool_recycle=30)
-        )
+        """The connections for writes, all of them in AUTOCOMMIT."""
+        # Writes find their rows by keys, so that one plan is right for all values.
+        engine = self._engines.new_held(self.write_connections, _PLANNED_ONCE)
+        self.meter.watch(engine)
+        event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
+        return engine
 
     @cached_property
     def _shared_engine(self) -> AsyncEngine:
         # Only a table that is locked as a whole is waited for: rows that are locked are passed over.
         lock_timeout = str(min(_SHARED_LOCK_TIMEOUT_MS, self._settings.database_lock_timeout_ms))
-        settings = {"plan_cache_mode": "force_generic_plan", "lock_timeout": lock_timeout}
+        settings = {**_PLANNED_ONCE, "lock_timeout": lock_timeout}
         return self._engines.new_held(SHARED_CONNECTIONS, settings)
 
     @cached_property
@@ -160,61 +157,21 @@ class Database:
         return self._engines.new_held(ALONE_CONNECTIONS, {"plan_cache_mode": "force_custom_plan"})
 
     @cached_property
-    def _new_read_session(self) -> async_sessionmaker[ReadSession]:
-        return async_sessionmaker(self.engine, class_=ReadSession, expire_on_commit=False)
-
-    @cached_property
-    def _new_write_session(self) -> async_sessionmaker[WriteSession]:
-        engine = self.engine.execution_options(isolation_level="READ COMMITTED")
-        return async_sessionmaker(engine, class_=WriteSession, expire_on_commit=False)
-
-    @cached_property
-    def _new_long_session(self) -> async_sessionmaker[WriteSession]:
-        return async_sessionmaker(self._long_engine, class_=WriteSession, expire_on_commit=False)
-
-    def _watched(self, engine: AsyncEngine) -> AsyncEngine:
-        self.meter.watch(engine)
-        event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
-        return engine
+    def _long_engine(self) -> AsyncEngine:
+        # Deleting a whole project takes longer than any request may make the others wait: such work has one connection
+        # of its own.
+        return self._engines.new_held(1, {}, statement_timeout_ms=self._settings.database_long_statement_timeout_ms)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[WriteSession]:
-        """Yield a session that commits when the block ends and rolls back when it raises.
+    async def reader(self) -> AsyncIterator[AsyncSession]:
+        """Yield a session in AUTOCOMMIT on one of the connections for writes, which must not all be held.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
+            sqlalchemy.exc.TimeoutError: All of them are held.
+            sqlalchemy.exc.DBAPIError: The server refused the connection.
+            OSError: The server cannot be reached.
         """
-        async with self._committing(self._new_write_session) as session:
-            yield session
-
-    @asynccontextmanager
-    async def long_transaction(self) -> AsyncIterator[WriteSession]:
-        """Yield a session like `transaction`, for the rare statement that touches very many rows.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: Another one is running.
-            sqlalchemy.exc.DBAPIError: The COMMIT itself failed; nothing was stored, or the connection was lost.
-        """
-        async with self._committing(self._new_long_session) as session:
-            yield session
-
-    @asynccontextmanager
-    async def _committing(self, new_session: async_sessionmaker[WriteSession]) -> AsyncIterator[WriteSession]:
-        async with new_session() as session:
-            async with session.begin():
-                yield session
-                started = time.perf_counter()
-            self.meter.add(started)
-
-    @property
-    def pool(self) -> MeasuredPool:
-        """The pool of the connections that requests use."""
-        return cast("MeasuredPool", self.engine.pool)
-
-    @asynccontextmanager
-    async def reader(self) -> AsyncIterator[ReadSession]:
-        """Yield a session for reads, without the round trips of a transaction."""
-        async with self._new_read_session() as session:
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
             yield session
 
     @property
@@ -232,6 +189,26 @@ class Database:
             OSError: The server cannot be reached.
         """
         return await self._connect_held(self._shared_engine)
+
+    async def connect_writing(self) -> SharedConnection:
+        """Return a connection for writes; its owner closes or discards it.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: All of them are taken.
+            sqlalchemy.exc.DBAPIError: The server refused the connection.
+            OSError: The server cannot be reached.
+        """
+        return await self._connect_held(self.engine)
+
+    async def connect_long(self) -> SharedConnection:
+        """Return the connection for writes that take long; its owner closes or discards it.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: It is taken.
+            sqlalchemy.exc.DBAPIError: The server refused the connection.
+            OSError: The server cannot be reached.
+        """
+        return await self._connect_held(self._long_engine)
 
     async def connect_alone(self) -> SharedConnection:
         """Return a connection for reads that run alone, planned for their values; its owner closes or discards it.
@@ -291,19 +268,6 @@ def _leave_read_only_server(failure: ExceptionContext) -> None:
     if sqlstate_of(failure.original_exception) == _READ_ONLY:
         failure.is_disconnect = True
         failure.invalidate_pool_on_disconnect = False
-
-
-def statement(sql: str, **types: TypeEngine[Any]) -> TextClause:
-    """Return SQL whose parameters have types: bigint for `..._id`, bigint[] for `..._ids`, as given for others.
-
-    Without a type PostgreSQL guesses one from the place where a parameter first stands, often wrongly.
-    """
-    for name in _PARAMETER.findall(sql):
-        if name.endswith("_id"):
-            types.setdefault(name, BigInteger())
-        elif name.endswith("_ids"):
-            types.setdefault(name, ARRAY(BigInteger))
-    return text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in types.items()))
 
 
 def is_known_revision(revision: str) -> bool:

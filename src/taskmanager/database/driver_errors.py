@@ -7,6 +7,15 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+# All that asking a database may raise.
+DATABASE_ERRORS = (
+    DBAPIError,
+    PoolTimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
 # 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
@@ -28,8 +37,8 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError))
 
 
-def violated_constraint(error: DBAPIError) -> str | None:
+def violated_constraint(error: DBAPIError | asyncpg.PostgresError) -> str | None:
     """Return the name of the violated constraint, without the shard number that Citus appends."""
-    cause: Any = getattr(error.orig, "__cause__", None)
+    cause: Any = getattr(error.orig, "__cause__", None) if isinstance(error, DBAPIError) else error
     name: str | None = getattr(cause, "constraint_name", None)
     return re.sub(r"_\d+$", "", name) if name else None

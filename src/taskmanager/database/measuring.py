@@ -1,4 +1,4 @@
-"""What connections and statements cost: the pool's and the request's share."""
+"""What statements cost, and a request's share of it."""
 
 import time
 from typing import Any
@@ -6,41 +6,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from taskmanager.telemetry.request_context import current_timings
-
-
-class MeasuredPool(AsyncAdaptedQueuePool):
-    """A pool that tells how many are asking it for a connection, and the request how long that took."""
-
-    waiting = 0
-
-    @property
-    def limit(self) -> int:
-        """How many connections there may be."""
-        return self.size()
-
-    @property
-    def in_use(self) -> int:
-        """How many of them somebody holds."""
-        return self.checkedout()
-
-    def connect(self) -> PoolProxiedConnection:
-        """Return a connection, which may have to be waited for, opened or tested.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: None was free in time.
-            OSError: A new one could not be opened.
-        """
-        started = time.perf_counter()
-        self.waiting += 1
-        try:
-            return super().connect()
-        finally:
-            self.waiting -= 1
-            if (timings := current_timings()) is not None:
-                timings.pool += time.perf_counter() - started
 
 
 class StatementMeter:

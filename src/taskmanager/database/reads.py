@@ -5,6 +5,7 @@ once more on another.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from taskmanager.database.database import ALONE_CONNECTIONS, Database, SharedConnection
-from taskmanager.database.shared_connections import CONNECTION_LOST, SharedConnections, is_harmless
+from taskmanager.database.shared_connections import CONNECTION_LOST, SharedConnections
 from taskmanager.database.sharing import Coalescer, Ticket
 from taskmanager.database.statements import Arguments, Statement
 from taskmanager.telemetry.request_context import current_timings
@@ -180,29 +181,14 @@ class Reads:
             OSError: The server cannot be reached.
         """
         try:
-            return await self._fetch_once(statement.lone, arguments)
+            return await self._fetch_once(statement.lone, arguments, trusted_seconds=math.inf)
         except CONNECTION_LOST:
-            return await self._fetch_once(statement.lone, arguments)
+            # The others may be lost as well.
+            return await self._fetch_once(statement.lone, arguments, trusted_seconds=0)
 
-    async def _fetch_once(self, sql: str, arguments: Arguments) -> Sequence[asyncpg.Record]:
-        asked = time.perf_counter()
-        await self._alone.take_turn()
-        try:
-            connection = await self._alone.connect(tested=False)
-            if (timings := current_timings()) is not None:
-                timings.pool += time.perf_counter() - asked
-            try:
-                rows = await connection.fetch(sql, *arguments)
-            except BaseException as error:
-                if is_harmless(error):
-                    self._alone.put_back(connection)
-                else:
-                    await connection.discard()
-                raise
-            self._alone.put_back(connection)
-            return rows
-        finally:
-            self._alone.give_turn_back()
+    async def _fetch_once(self, sql: str, arguments: Arguments, *, trusted_seconds: float) -> Sequence[asyncpg.Record]:
+        async with self._alone.lend(trusted_seconds) as connection:
+            return await connection.fetch(sql, *arguments)
 
 
 async def _run(statement: Statement, connection: SharedConnection, requests: Sequence[Arguments]) -> Sequence[Row]:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection
 from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.telemetry.request_context import current_timings
 
 # Data exception, violated constraint, rollback (deadlock).
 CAUSED_BY_ONE = ("22", "23", "40")
@@ -24,6 +25,7 @@ CONNECTION_LOST = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
+_OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # A connection that was idle for longer is looked at before it is used.
 _TRUSTED_SECONDS = 1.0
 
@@ -54,6 +56,8 @@ class SharedConnections:
         open_connection: Callable[[], Awaitable[SharedConnection]] | None = None,
     ) -> None:
         self.kinds: list[Kind] = []
+        self.limit = limit
+        self.in_use = 0
         self.waiting = 0
         self._database = database
         self._open_connection = open_connection or database.connect_shared
@@ -73,6 +77,7 @@ class SharedConnections:
         """
         if not self._turns.locked():
             await self._turns.acquire()
+            self.in_use += 1
             return
         self.waiting += 1
         try:
@@ -82,25 +87,28 @@ class SharedConnections:
             raise PoolTimeoutError("no turn at the shared connections") from None
         finally:
             self.waiting -= 1
+        self.in_use += 1
 
     def give_turn_back(self) -> None:
         """Let the next one have the turn."""
+        self.in_use -= 1
         self._turns.release()
 
-    async def connect(self, *, tested: bool = True) -> SharedConnection:
+    async def connect(self, trusted_seconds: float | None = None) -> SharedConnection:
         """Return a connection that is not known to be lost, to be given to `put_back` or discarded.
 
-        One that has been idle for a while is `tested`, unless what is sent can be sent again.
+        One that has been idle for longer than `trusted_seconds`, a second without them, is tested before.
 
         Raises:
             sqlalchemy.exc.DBAPIError: The server refused a new connection.
             OSError: The server cannot be reached.
         """
+        trusted_seconds = _TRUSTED_SECONDS if trusted_seconds is None else trusted_seconds
         while self._idle:
             connection = self._idle.pop()
             if connection.is_lost:
                 await connection.discard()
-            elif not tested or time.monotonic() - connection.used_at <= _TRUSTED_SECONDS:
+            elif time.monotonic() - connection.used_at <= trusted_seconds:
                 return connection
             else:
                 # The pool looks at what it lends.
@@ -108,17 +116,26 @@ class SharedConnections:
         return await self._open_connection()
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[SharedConnection]:
-        """Yield a connection for one statement, which is closed if that leaves it in an unknown state.
+    async def lend(self, trusted_seconds: float | None = None) -> AsyncIterator[SharedConnection]:
+        """Yield a connection for the time of the block, which is closed if that leaves it in an unknown state.
+
+        One that has been idle for longer than `trusted_seconds`, a second without them, is tested before. The request
+        learns how long it waited.
 
         Raises:
             sqlalchemy.exc.TimeoutError: The others did not end in time.
             sqlalchemy.exc.DBAPIError: The server refused a new connection.
             OSError: The server cannot be reached.
         """
-        await self.take_turn()
+        asked = time.perf_counter()
         try:
-            connection = await self.connect()
+            await self.take_turn()
+        except PoolTimeoutError:
+            _add_waiting(asked)
+            raise
+        try:
+            connection = await self.connect(trusted_seconds)
+            _add_waiting(asked)
             try:
                 yield connection
             except BaseException as error:
@@ -147,5 +164,12 @@ def is_harmless(failure: BaseException | None) -> bool:
     """Tell whether the connection is as good as before a failure."""
     if failure is None:
         return True
+    if isinstance(failure, Exception) and not isinstance(failure, _OF_THE_DRIVER):
+        return True  # the request's own, whose transaction has been rolled back
     state = sqlstate_of(failure) or ""
     return state in TIMED_OUT_ON_THE_SERVER or state.startswith(CAUSED_BY_ONE)
+
+
+def _add_waiting(asked: float) -> None:
+    if (timings := current_timings()) is not None:
+        timings.pool += time.perf_counter() - asked

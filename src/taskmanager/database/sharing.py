@@ -19,6 +19,7 @@ again, each request alone, when its connection turns out to be lost: a server th
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
@@ -109,13 +110,14 @@ class Coalescer(Generic[_Item, _Result]):
         return ticket
 
     @property
-    def is_idle(self) -> bool:
-        """Whether a request may `run_now`: no statement is under way, and the last ones were for one request each.
+    def is_quiet(self) -> bool:
+        """Whether no request waits or is under way, and the last statements were for one request each."""
+        return self._worker is None and not self._waiting and self._lone_statements >= _LONE_STATEMENTS
 
-        Never where requests conflict: what `run_now` runs takes no keys.
-        """
-        is_lone = self._conflict_key is None and self._lone_statements >= _LONE_STATEMENTS
-        return is_lone and self._worker is None and not self._waiting and self._connections.has_turn
+    @property
+    def is_idle(self) -> bool:
+        """Whether a request may `run_now`; never where requests conflict, since what that runs takes no keys."""
+        return self._conflict_key is None and self.is_quiet and self._connections.has_turn
 
     async def run_now(self, item: _Item) -> _Result | None:
         """Return the result of a request that found the kind idle, or None if it must be run alone.
@@ -225,7 +227,7 @@ class Coalescer(Generic[_Item, _Result]):
         connection: SharedConnection | None = None
         failure: BaseException | None = None
         try:
-            connection = await self._connections.connect(tested=not self._reads)
+            connection = await self._connections.connect(math.inf if self._reads else None)
             sent = time.perf_counter()
             for ticket in batch:
                 ticket.waited = sent - ticket.arrived

@@ -68,6 +68,21 @@ class Statement:
         ]
 
 
+class Write(Statement):
+    """A write that is one statement: its common table expressions, `steps`, and the SELECT from them, `answer`.
+
+    It names the caller as `:user_id` and nowhere else, so that a caller who is nobody changes nothing: that is how a
+    request's login and Idempotency-Key are checked in the statement itself. What `answer` gives is for its repository
+    to read; a write whose answer may be stored for a retry gives `done`, whether the effect stands, `id`, `project_id`,
+    `version` and `body`, the bytes of the answer (NULL if it has none).
+    """
+
+    def __init__(self, name: str, steps: str, answer: str, types: Mapping[str, str] | None = None) -> None:
+        super().__init__(name, f"WITH {steps} {answer}", types)
+        self.steps: Final = steps
+        self.answer: Final = answer
+
+
 def _type_by_name(name: str) -> str:
     for ending, kind in _TYPES_BY_ENDING.items():
         if name.endswith(ending):

@@ -10,7 +10,9 @@ FastAPI's.
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
+from types import NoneType
 from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
@@ -19,7 +21,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.responses import Response
 from starlette.types import Scope
 
+from taskmanager.errors import TaskManagerError
 from taskmanager.http.dispatch import Endpoint
+from taskmanager.http.json_bodies import is_json, parse_json
+from taskmanager.http.retries import retry_lost
 from taskmanager.short_key_cache import cache_short_keys
 
 # Headers that may change the meaning of a request.
@@ -37,7 +42,9 @@ MEANINGFUL_HEADERS: Final = frozenset(
         b"x-api-key",
     }
 )
-_ALWAYS_READ: Final = frozenset({b"authorization", b"x-api-key"})
+# The type of a body that is not there says nothing.
+_ALWAYS_READ: Final = frozenset({b"authorization", b"content-type", b"x-api-key"})
+_OF_A_BODY: Final = frozenset({b"content-length", b"content-type"})
 _ID: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
 
@@ -47,15 +54,18 @@ class NotPlainError(Exception):
 
 @dataclass(slots=True)
 class PlainRequest:
-    """A request with its meaningful headers, each given once, and the parameters of its path."""
+    """A request with its meaningful headers, each given once, the parameters of its path, and its body once read."""
 
     scope: Scope
     headers: Mapping[bytes, bytes]
     path_values: Sequence[str]
+    read_body: Callable[[], Awaitable[bytes]]
+    body: bytes = b""
     reads: Any = None  # what the handler reads with; an authentication may have it check the caller
 
 
-Parse = Callable[[PlainRequest], Any]  # does no I/O; raises NotPlainError or ValidationError
+# Does no I/O; raises NotPlainError, or what FastAPI's way would answer 400 or 422 for.
+Parse = Callable[[PlainRequest], Any]
 # Checks, once the handler has run beside it, that the caller is who they say; raises if not.
 Confirm = Callable[[], Awaitable[None]]
 
@@ -84,7 +94,7 @@ class Authentication(Protocol):
 class BoundRoute:
     """A handler that is called without FastAPI."""
 
-    __slots__ = ("_authentication", "_caller", "_endpoint", "_parse", "_scopes", "headers", "takes_query")
+    __slots__ = ("_authentication", "_caller", "_endpoint", "_parse", "_scopes", "headers", "takes_body", "takes_query")
 
     def __init__(
         self,
@@ -96,6 +106,7 @@ class BoundRoute:
         headers: frozenset[bytes],
         *,
         takes_query: bool,
+        takes_body: bool,
     ) -> None:
         self._endpoint = endpoint
         self._parse = parse
@@ -104,6 +115,7 @@ class BoundRoute:
         self._scopes = scopes
         self.headers = headers
         self.takes_query = takes_query
+        self.takes_body = takes_body
 
     async def answer(self, request: PlainRequest) -> Response:
         """Return the handler's answer.
@@ -113,15 +125,18 @@ class BoundRoute:
         """
         if not self.headers.issuperset(request.headers) or (request.scope["query_string"] and not self.takes_query):
             raise NotPlainError
+        if self.takes_body:
+            request.body = await request.read_body()
         try:
             values = {name: parse(request) for name, parse in self._parse}
-        except ValidationError:
+        except (ValidationError, TaskManagerError):
             raise NotPlainError from None
         values[self._caller], confirm = await self._authentication.admit(request, self._scopes)
+        work = partial(self._endpoint, **values)
         if confirm is None:
-            return await self._endpoint(**values)
+            return await retry_lost(work)
         try:
-            answer = await self._endpoint(**values)
+            answer = await retry_lost(work)
         except Exception:
             # Of a caller who is refused nothing else is said.
             await confirm()
@@ -140,7 +155,7 @@ def bind(
     parse: list[tuple[str, Parse]] = []
     headers = _ALWAYS_READ
     caller: tuple[str, Authentication, Sequence[str]] | None = None
-    takes_query = False
+    takes_query = takes_body = False
     if not _answers_itself(hints.get("return")):
         return f"returns {hints.get('return')}"
     for name in signature(endpoint.call).parameters:
@@ -151,6 +166,10 @@ def bind(
             case params.Query() if (model := _model(hints[name])) is not None:
                 parse.append((name, _query(model)))
                 takes_query = True
+            case params.Body() | None if type(marker) in {params.Body, NoneType} and (model := _model(hints[name])):
+                parse.append((name, _body(model)))
+                headers |= _OF_A_BODY
+                takes_body = True
             case params.Depends(dependency=call) if call is not None and call in authentications and caller is None:
                 scopes = marker.scopes if isinstance(marker, params.Security) else None
                 caller = name, authentications[call], scopes or ()
@@ -161,7 +180,7 @@ def bind(
                 return f"{name}: {hints[name]}"
     if caller is None:
         return "no caller"
-    return BoundRoute(endpoint.call, parse, *caller, headers, takes_query=takes_query)
+    return BoundRoute(endpoint.call, parse, *caller, headers, takes_query=takes_query, takes_body=takes_body)
 
 
 def _answers_itself(hint: Any) -> bool:
@@ -175,7 +194,7 @@ def _marker(hint: Any) -> Any:
 
 
 def _model(hint: Any) -> type[BaseModel] | None:
-    kind = getattr(hint, "__origin__", None)
+    kind = getattr(hint, "__origin__", hint)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
@@ -185,6 +204,17 @@ def _path(position: int) -> Parse:
         if not _ID.fullmatch(text):
             raise NotPlainError
         return int(text)
+
+    return parse
+
+
+def _body(model: type[BaseModel]) -> Parse:
+    validate = TypeAdapter(model).validate_python
+
+    def parse(request: PlainRequest) -> BaseModel:
+        if not is_json(request.headers.get(b"content-type", b"")):
+            raise NotPlainError
+        return validate(parse_json(request.body))
 
     return parse
 

@@ -1,29 +1,19 @@
 """What handlers of every feature ask for, as annotated aliases."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request, Response
 from starlette.types import Scope
 
-from taskmanager.database.database import Database, WriteSession
 from taskmanager.database.reads import Document, FoundPage, Reads
 from taskmanager.errors import RateLimitedError
 from taskmanager.http.answers import JsonAnswer, NotModified
 from taskmanager.http.client_addresses import ClientAddresses, rate_limit_subject
 from taskmanager.http.pagination import CursorSigner, Page, PageQuery, kept_parameters, next_link, read_page
 from taskmanager.http.preconditions import IfMatch, matches_known, read_if_match
-from taskmanager.idempotency.store import (
-    PENDING_ANSWER,
-    IdempotencyStore,
-    PendingAnswer,
-    ReplayError,
-    RequestIdentity,
-    read_idempotency_key,
-)
 from taskmanager.rate_limits.limiter import Key, RateLimiter
 from taskmanager.settings import Settings
 
@@ -34,14 +24,7 @@ async def get_settings(request: Request) -> Settings:
     return settings
 
 
-async def get_database(request: Request) -> Database:
-    """Return the application's database."""
-    database: Database = request.app.state.database
-    return database
-
-
 AppSettings = Annotated[Settings, Depends(get_settings)]
-AppDatabase = Annotated[Database, Depends(get_database)]
 
 
 async def get_rate_limit_subject(request: Request) -> str:
@@ -65,12 +48,6 @@ async def limit_requests(request: Request, key: Key) -> None:
     request.state.rate_limit = decision = limiter.try_take(key) or await limiter.take(key)
     if not decision.admitted:
         raise RateLimitedError("requests", decision.reset_seconds)
-
-
-async def open_transaction(database: AppDatabase) -> AsyncIterator[WriteSession]:
-    """Yield the request's transaction; it is committed before the first byte of the answer."""
-    async with database.transaction() as session:
-        yield session
 
 
 async def get_reads(request: Request) -> Reads:
@@ -153,57 +130,6 @@ async def get_pager(request: Request) -> Pager:
     return Pager(request.app.state.cursor_signer, request.scope)
 
 
-@dataclass(frozen=True)
-class IdempotentWrite:
-    """The transaction of a POST, whose answer may be stored for a retry."""
-
-    session: WriteSession
-    pending: PendingAnswer | None
-
-    def allow_replay(self, project_id: int, role: str) -> None:
-        """Replay the answer only to the caller while they have at least this role in the project."""
-        if self.pending is not None:
-            self.pending.allow_replay(project_id, role)
-
-
-# Function scope ends the block before the response is sent. With the default scope the client
-# would have its 201 before COMMIT ran, and a failed commit would never be told.
-Transaction = Annotated[WriteSession, Depends(open_transaction, scope="function")]
-
-
-async def open_idempotent_transaction(
-    request: Request,
-    session: Transaction,
-    idempotency_key: Annotated[
-        str | None,
-        Header(alias="Idempotency-Key", description="Sent again with this key, the request has one effect and answer."),
-    ] = None,
-) -> IdempotentWrite:
-    """Return the request's transaction; a request that was answered before ends here.
-
-    Must stand behind the caller in a handler's signature.
-
-    Raises:
-        ReplayError: The answer is stored.
-        IdempotencyKeyInUseError: The same request is running now.
-        IdempotencyKeyReusedError: The key was used for another body.
-        NotFoundError: The caller may not see what was made any more.
-        RoleTooLowError: The caller may not make it any more.
-    """
-    key = read_idempotency_key(idempotency_key)
-    if key is None:
-        return IdempotentWrite(session, None)
-    fingerprint = sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
-    identity = RequestIdentity(request.state.user_id, request.method, request.url.path, key, fingerprint)
-    store = IdempotencyStore(session)
-    if answer := await store.find(identity):
-        raise ReplayError(answer)
-    pending = PendingAnswer(store, identity)
-    setattr(request.state, PENDING_ANSWER, pending)
-    return IdempotentWrite(session, pending)
-
-
-IdempotentTransaction = Annotated[IdempotentWrite, Depends(open_idempotent_transaction, scope="function")]
 Condition = Annotated[IfMatch, Depends(get_if_match)]
 Known = Annotated[KnownVersions, Depends(get_known_versions)]
 Paging = Annotated[Pager, Depends(get_pager)]

@@ -4,34 +4,27 @@ A request gets an id, its times, a place among those in flight, and an answer: f
 else from FastAPI. Then the headers that every answer has, a line in the log and its place in the metrics.
 """
 
-import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.errors import ContentTooLargeError, OverloadedError
 from taskmanager.http.binding import MEANINGFUL_HEADERS, BoundRoute, NotPlainError, PlainRequest
 from taskmanager.http.cors import Cors, HeaderPairs
 from taskmanager.http.dispatch import FOUND, Endpoint, RouteTable
 from taskmanager.http.draining import Drain
 from taskmanager.http.failures import error_response
+from taskmanager.http.retries import retry_lost
 from taskmanager.telemetry.logs import log_request
 from taskmanager.telemetry.metrics import Metrics
 from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
 from taskmanager.telemetry.tracing import join_span, name_span
 
-# Serialisation failure, deadlock.
-_LOST_TO_OTHERS: Final = frozenset({"40001", "40P01"})
-_TRIES: Final = 3
 # Probes and metrics are answered even when the process is overloaded.
 _ALWAYS_ADMITTED: Final = frozenset({"/", "/health", "/livez", "/readyz", "/metrics"})
 _SECURITY_HEADERS: Final = (
@@ -97,6 +90,7 @@ class _Exchange:
         "_head",
         "_origin",
         "_receive",
+        "_received",
         "_request",
         "_scope",
         "_send",
@@ -112,6 +106,7 @@ class _Exchange:
         self._front = front
         self._scope = scope
         self._receive = receive
+        self._received: list[Message] = []
         self._send = send
         self._status = 0
         self._body_bytes = 0
@@ -216,6 +211,8 @@ class _Exchange:
                     limit = self._front.around.max_body_bytes
                     if len(value) > 18 or int(value) > limit:
                         raise ContentTooLargeError(limit)
+                    if value == b"0":
+                        continue  # as good as no body
                 if found is not None:
                     found = None if name in found else {**found, name: value} if found else {name: value}
         return found
@@ -228,7 +225,7 @@ class _Exchange:
             return None
         self._scope["route"] = endpoint.route
         try:
-            return await bound.answer(PlainRequest(self._scope, headers, self._values))
+            return await bound.answer(PlainRequest(self._scope, headers, self._values, self._read_body))
         except NotPlainError:
             return None
 
@@ -238,47 +235,47 @@ class _Exchange:
         )
 
     async def _ask_fastapi(self, method: str) -> None:
-        """Have FastAPI answer, again if its transaction lost against others.
+        """Have FastAPI answer, again if its transaction lost against others; a read can lose too, against a migration.
 
-        PostgreSQL has rolled it back as a whole, so nothing is done twice; the body is kept to be read again. A read
-        can lose too, against a migration that wants the tables that it reads.
+        What has been received is kept to be read again.
         """
         found = self._endpoint, self._values
-        received: list[Message] = []
-        for attempt in range(1, _TRIES + 1):
+
+        async def ask() -> None:
             inner = {**self._scope, "method": method, "state": dict(self._state), FOUND: found}
-            replayed = iter(list(received))
+            replayed = iter(list(self._received))
 
-            async def receive(replayed: Any = replayed) -> Message:
-                if (message := next(replayed, None)) is not None:
-                    kept: Message = message
-                    return kept
-                received.append(message := await self._receive_counted())
-                return message
+            async def receive() -> Message:
+                return next(replayed, None) or await self._receive_kept()
 
-            async def send(message: Message, inner: Scope = inner) -> None:
+            async def send(message: Message) -> None:
                 # The headers of the answer tell what has been found out about the caller.
                 self._state.update(inner["state"])
                 await self.send(message)
 
             try:
                 await self._front.inner(inner, receive, send)
-            except (DBAPIError, asyncpg.PostgresError) as error:
-                if self._status or attempt == _TRIES or sqlstate_of(error) not in _LOST_TO_OTHERS:
-                    raise
-                await asyncio.sleep(random.uniform(0.005, 0.02) * 4**attempt)  # noqa: S311  # no secret
-            else:
-                return
             finally:
                 self._state.update(inner["state"])
 
-    async def _receive_counted(self) -> Message:
+        await retry_lost(ask, may_retry=lambda: not self._status)
+
+    async def _receive_kept(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._body_bytes += len(message.get("body", b""))
             if self._body_bytes > self._front.around.max_body_bytes:
                 raise ContentTooLargeError(self._front.around.max_body_bytes)
+        self._received.append(message)
         return message
+
+    async def _read_body(self) -> bytes:
+        body: bytes = b""
+        while (message := await self._receive_kept())["type"] == "http.request":
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                return body
+        raise ClientDisconnect
 
     def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:
         # A new list: the one that was given may be kept for other answers.

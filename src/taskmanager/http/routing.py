@@ -1,10 +1,9 @@
 """The route class of the whole API, strict about bodies and queries, and its routers."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from functools import cached_property
-from typing import Any, Final, NoReturn, get_origin
+from typing import Any, Final, get_origin
 
 from fastapi import APIRouter, params
 from fastapi.dependencies.models import Dependant
@@ -16,46 +15,17 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from taskmanager.errors import (
-    MalformedBodyError,
     RepeatedQueryParameterError,
     UnknownQueryParameterError,
     UnsupportedContentTypeError,
 )
+from taskmanager.http.json_bodies import JSON, parse_json
 from taskmanager.http.preconditions import read_if_match
-from taskmanager.idempotency.store import (
-    PENDING_ANSWER,
-    PendingAnswer,
-    ReplayError,
-    StoredAnswer,
-    read_idempotency_key,
-)
+from taskmanager.idempotency.header import read_idempotency_key
 
 API_PREFIX: Final = "/api/v1"
 _RESERVED = frozenset({"bulk"})
-_JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def parse_json(body: bytes) -> Any:
-    """Read a JSON document strictly: UTF-8 only, no NaN or Infinity (RFC 8259).
-
-    Raises:
-        MalformedBodyError: The bytes are not such a document, or nest too deeply to be read.
-    """
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise MalformedBodyError("the body is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise MalformedBodyError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
-    except ValueError as error:
-        raise MalformedBodyError(str(error)) from None
-    except RecursionError:
-        raise MalformedBodyError("the document nests too deeply") from None
 
 
 class StrictRequest(Request):
@@ -75,8 +45,7 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """A route that answers a wrong content type (415) and a malformed body or header (400) before anything else.
 
-    Headers are read where the route documents a 400. It also stores the answer to a request with an Idempotency-Key,
-    and gives the stored one.
+    Headers are read where the route documents a 400.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -84,7 +53,7 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
         accepted: tuple[str, ...] = ()
         if self.body_field is not None:
-            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (_JSON,)
+            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (JSON,)
         reads_headers = 400 in self.responses
 
         async def handle_strictly(request: Request) -> Response:
@@ -94,15 +63,7 @@ class StrictRoute(APIRoute):
             if reads_headers:
                 read_if_match(strict.headers.get("if-match"))
                 read_idempotency_key(strict.headers.get("idempotency-key"))
-            try:
-                response = await handle(strict)
-            except ReplayError as replay:
-                return _replayed(replay.answer)
-            pending: PendingAnswer | None = getattr(strict.state, PENDING_ANSWER, None)
-            if pending is not None:
-                # The transaction is still open: FastAPI commits it after this function has returned.
-                await pending.store(StoredAnswer(response.status_code, dict(response.headers), bytes(response.body)))
-            return response
+            return await handle(strict)
 
         return handle_strictly
 
@@ -140,15 +101,10 @@ async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if content_type in accepted:
-        if body and accepted == (_JSON,):
+        if body and accepted == (JSON,):
             await request.json()
     elif body:
         raise UnsupportedContentTypeError(" or ".join(accepted))
-
-
-def _replayed(answer: StoredAnswer) -> Response:
-    headers = {**answer.headers, "Idempotency-Replayed": "true"}
-    return Response(answer.body, status_code=answer.status, headers=headers)
 
 
 def _query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:

@@ -1,9 +1,9 @@
 """Every statement on notifications but those that make them; these are part of the change that is told."""
 
-from taskmanager.database.database import WriteSession, statement
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads, found_page
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import WriteRunner
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
 from taskmanager.http.pagination import Page
@@ -42,17 +42,26 @@ _LISTS = {
     for unread, condition in _CONDITIONS.items()
 }
 
-_MARK_ONE = statement(f"""
-WITH found AS (
+_NO_ANSWER = """
+CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version, CAST(NULL AS bytea) AS body
+"""
+_MARK_ONE = Write(
+    "mark notification",
+    f"""
+found AS (
     SELECT n.user_id, n.id FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.id = :notification_id
 ), marked AS (
     UPDATE notifications n SET read_at = now() FROM found
     WHERE n.user_id = found.user_id AND n.id = found.id AND n.read_at IS NULL
+)""",
+    f"SELECT true AS done, id, {_NO_ANSWER} FROM found",
 )
-SELECT id FROM found
-""")
 
-_MARK_ALL = statement("UPDATE notifications SET read_at = now() WHERE user_id = :user_id AND read_at IS NULL")
+_MARK_ALL = Write(
+    "mark all notifications",
+    "marked AS (UPDATE notifications SET read_at = now() WHERE user_id = :user_id AND read_at IS NULL)",
+    f"SELECT true AS done, CAST(NULL AS bigint) AS id, {_NO_ANSWER}",
+)
 
 
 class NotificationReader:
@@ -71,8 +80,8 @@ class NotificationReader:
 class NotificationWriter:
     """Marks a user's notifications."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: WriteRunner) -> None:
+        self._writes = writes
 
     async def mark_read(self, notification_id: int, *, user_id: int) -> None:
         """Mark one notification as read; again changes nothing.
@@ -80,10 +89,9 @@ class NotificationWriter:
         Raises:
             NotFoundError: There is none that the user may see.
         """
-        parameters = {"notification_id": notification_id, "user_id": user_id}
-        if (await self._session.execute(_MARK_ONE, parameters)).one_or_none() is None:
+        if await self._writes.one(_MARK_ONE, notification_id=notification_id, user_id=user_id) is None:
             raise NotFoundError("notification")
 
     async def mark_all_read(self, *, user_id: int) -> None:
         """Mark all notifications as read."""
-        await self._session.execute(_MARK_ALL, {"user_id": user_id})
+        await self._writes.one(_MARK_ALL, user_id=user_id)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
-from taskmanager.accounts.dependencies import TasksReader, TasksWriter
+from taskmanager.accounts.dependencies import TasksReader, TasksWriter, Writing
 from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer
-from taskmanager.http.dependencies import AppReads, IdempotentTransaction, Paging
+from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal
+from taskmanager.http.dependencies import AppReads, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import api_router
 from taskmanager.notifications.repository import NotificationReader, NotificationWriter
@@ -30,12 +30,13 @@ async def list_notifications(
 
 
 @router.post("/read", status_code=204, responses=problems(400, 401, 403, 409, 422, 429, 503))
-async def mark_all_read(caller: TasksWriter, write: IdempotentTransaction) -> None:
+async def mark_all_read(caller: TasksWriter, write: Writing) -> NoContent:
     """Mark all of the caller's notifications as read."""
-    await NotificationWriter(write.session).mark_all_read(user_id=caller.user_id)
+    return await answer_removal(write, NotificationWriter(write).mark_all_read(user_id=caller.user_id))
 
 
 @router.post("/{notification_id}/read", status_code=204, responses=problems(400, 401, 403, 404, 409, 422, 429, 503))
-async def mark_read(caller: TasksWriter, notification_id: NotificationId, write: IdempotentTransaction) -> None:
+async def mark_read(caller: TasksWriter, notification_id: NotificationId, write: Writing) -> NoContent:
     """Mark one of the caller's notifications as read."""
-    await NotificationWriter(write.session).mark_read(notification_id, user_id=caller.user_id)
+    work = NotificationWriter(write).mark_read(notification_id, user_id=caller.user_id)
+    return await answer_removal(write, work)

@@ -1,7 +1,7 @@
 """Pure rules of access to a project, as every writing statement reports it."""
 
 from taskmanager.errors import ProjectArchivedError, RoleTooLowError
-from taskmanager.projects.roles import WRITERS, Role
+from taskmanager.roles import Role
 
 
 def require_writer(role: str, *, archived: bool) -> None:
@@ -11,7 +11,7 @@ def require_writer(role: str, *, archived: bool) -> None:
         RoleTooLowError: The member is a viewer.
         ProjectArchivedError: The project is archived.
     """
-    if role not in WRITERS:
+    if not Role(role).includes(Role.EDITOR):
         raise RoleTooLowError(Role.EDITOR)
     if archived:
         raise ProjectArchivedError

@@ -1,29 +1,23 @@
 """Every statement on projects; membership is part of each WHERE clause."""
 
-from typing import Any
-
-from sqlalchemy import Row
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.types import Integer
-
-from taskmanager.database.database import WriteSession, statement
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import Document, FoundPage, Reads
-from taskmanager.database.statements import Statement
-from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError, StaleVersionError
-from taskmanager.events.repository import name_changes
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner, WriteRunner, Written
+from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError
+from taskmanager.events.repository import check_version
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.http.pagination import Page
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.schemas import ProjectCreate, ProjectRead, ProjectUpdate
 
-_COLUMNS = """p.id, p.name, p.description, p.archived, p.inbox_of IS NOT NULL AS personal,
-    p.created_at, p.updated_at, p.version"""
-
-_CREATE = statement(f"""
-WITH p AS (
-    INSERT INTO projects (name, description) VALUES (:name, :description) RETURNING *
+_OWN_PROJECT = json_object(ProjectRead, "p", personal="p.inbox_of IS NOT NULL", role="'owner'")
+_CREATE = Write(
+    "create project",
+    f"""
+p AS (
+    INSERT INTO projects (name, description) SELECT :name, :description WHERE :user_id IS NOT NULL RETURNING *
 ), membership AS (
     INSERT INTO project_members (project_id, user_id, role) SELECT id, :user_id, 'owner' FROM p
 ), logged AS (
@@ -31,9 +25,10 @@ WITH p AS (
     SELECT id, :user_id, 'project', id, version, 'created',
            jsonb_build_object('name', jsonb_build_object('old', NULL, 'new', name))
     FROM p
+)""",
+    f"SELECT true AS done, id, id AS project_id, version, convert_to({_OWN_PROJECT}, 'UTF8') AS body FROM p",
+    {"name": "text", "description": "text"},
 )
-SELECT {_COLUMNS}, 'owner' AS role FROM p
-""")
 
 _VISIBLE = """
 projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id WHERE p.id = :project_id
@@ -53,17 +48,18 @@ ORDER BY p.created_at, p.id LIMIT :limit
 _LIST = Statement("list projects", json_page(_NEXT, json_object(ProjectRead, "row")), shared=True, most_shared=32)
 
 # The row is locked before it is compared, so that old and new values in the log are those of this very change.
-_UPDATE = statement(
+_UPDATE = Write(
+    "update project",
     f"""
-WITH access AS (
+access AS (
     SELECT project_id, role FROM project_members WHERE project_id = :project_id AND user_id = :user_id
 ), found AS MATERIALIZED (
     SELECT p AS old FROM projects p JOIN access a ON a.project_id = p.id
     WHERE a.role = 'owner' FOR UPDATE OF p
 ), wanted AS MATERIALIZED (
     SELECT old, jsonb_populate_record(old, :patch) AS new FROM found
-    WHERE (NOT (old).archived OR CAST(:patch AS jsonb) -> 'archived' = 'false')
-      AND ((old).inbox_of IS NULL OR CAST(:patch AS jsonb) -> 'archived' IS DISTINCT FROM 'true')
+    WHERE (NOT (old).archived OR :patch -> 'archived' = 'false')
+      AND ((old).inbox_of IS NULL OR :patch -> 'archived' IS DISTINCT FROM 'true')
 ), compared AS MATERIALIZED (
     SELECT old, new, {changed_fields("wanted", ("name", "description", "archived"))} AS changes FROM wanted
 ), changed AS (
@@ -76,26 +72,34 @@ WITH access AS (
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT (p).id, :user_id, 'project', (p).id, (p).version, 'updated', changes FROM changed
-)
-SELECT {_COLUMNS}, a.role, (SELECT count(*) FROM wanted) AS allowed, (f.old).version AS found_version
-FROM access a JOIN found f ON true LEFT JOIN changed c ON true
+)""",
+    f"""
+SELECT a.role, EXISTS (SELECT FROM wanted) AS is_allowed, (f.old).version AS found_version,
+       p.inbox_of IS NOT NULL AS is_personal,
+       EXISTS (SELECT FROM wanted) AND (:versions IS NULL OR (f.old).version = ANY(:versions)) AS done,
+       p.id, a.project_id, p.version, convert_to({_OWN_PROJECT}, 'UTF8') AS body
+FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
 CROSS JOIN LATERAL (SELECT (COALESCE(c.p, f.old)).*) AS p
 """,
-    patch=JSONB(),
-    versions=ARRAY(Integer),
+    {"patch": "jsonb", "versions": "integer[]"},
 )
 
-_FIND_ROLE = statement("SELECT role FROM project_members WHERE project_id = :project_id AND user_id = :user_id")
-
-_LOCK = statement("""
-SELECT p.id, p.inbox_of, p.version, m.role
-FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
-WHERE p.id = :project_id FOR UPDATE OF p
-""")
+_LOCK = Write(
+    "lock project",
+    """
+found AS MATERIALIZED (
+    SELECT p.id, p.inbox_of, p.version, m.role
+    FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
+    WHERE p.id = :project_id FOR UPDATE OF p
+)""",
+    "SELECT * FROM found",
+)
 
 # The whole log of the project goes, but for the last line: followers have to learn that it is gone.
-_DELETE = statement(f"""
-WITH gone_events AS (
+_DELETE = Write(
+    "delete project",
+    f"""
+gone_events AS (
     DELETE FROM events WHERE project_id = :project_id
 ), gone_tasks AS (
     DELETE FROM tasks WHERE project_id = :project_id
@@ -103,14 +107,14 @@ WITH gone_events AS (
     DELETE FROM project_members WHERE project_id = :project_id
 ), gone AS (
     DELETE FROM projects WHERE id = :project_id RETURNING id, version
+), logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT id, :user_id, 'project', id, version + 1, 'deleted', '{{}}' FROM gone
+)""",
+    """
+    SELECT true AS done, id, id AS project_id, CAST(NULL AS integer) AS version, CAST(NULL AS bytea) AS body FROM gone
+    """,
 )
-INSERT INTO events ({EVENT_COLUMNS})
-SELECT id, :user_id, 'project', id, version + 1, 'deleted', '{{}}' FROM gone
-""")
-
-
-def _project(row: Row[Any]) -> ProjectRead:
-    return ProjectRead.model_validate(row, from_attributes=True)
 
 
 class ProjectReader:
@@ -152,16 +156,18 @@ class ProjectReader:
 class ProjectWriter:
     """Writes projects."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: WriteRunner) -> None:
+        self._writes = writes
 
-    async def create(self, new: ProjectCreate, *, user_id: int) -> ProjectRead:
+    async def create(self, new: ProjectCreate, *, user_id: int) -> Written:
         """Store a project with the caller as its owner."""
-        return _project((await self._session.execute(_CREATE, {**new.model_dump(), "user_id": user_id})).one())
+        row = await self._writes.one(_CREATE, **new.model_dump(), user_id=user_id)
+        assert row is not None  # nothing is looked for
+        return Written(row["id"], row["version"], row["body"])
 
     async def update(
         self, project_id: int, changes: ProjectUpdate, *, user_id: int, condition: IfMatch = NO_CONDITION
-    ) -> ProjectRead:
+    ) -> Written:
         """Change the given fields and return the project; without any difference nothing is written.
 
         Raises:
@@ -172,22 +178,23 @@ class ProjectWriter:
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
         """
-        patch = changes.model_dump(exclude_unset=True)
-        parameters = {"project_id": project_id, "user_id": user_id, "patch": patch, "versions": condition.versions}
-        row = (await self._session.execute(_UPDATE, parameters)).one_or_none()
+        patch = changes.model_dump_json(exclude_unset=True)
+        row = await self._writes.one(
+            _UPDATE, project_id=project_id, user_id=user_id, patch=patch, versions=condition.versions
+        )
         if row is None:
-            role = (await self._session.execute(_FIND_ROLE, {"project_id": project_id, "user_id": user_id})).scalar()
-            if role is None:
-                raise NotFoundError("project")
-            require_owner(role)
             raise NotFoundError("project")
-        if not row.allowed:
-            raise PersonalProjectError("archived") if row.personal else ProjectArchivedError
-        await self._check(project_id, row.found_version, condition)
-        return _project(row)
+        if not row["done"]:
+            require_owner(row["role"])
+            if row["found_version"] is None:  # deleted by somebody else between the look-up and the lock
+                raise NotFoundError("project")
+            if not row["is_allowed"]:
+                raise PersonalProjectError("archived") if row["is_personal"] else ProjectArchivedError
+            await self._check(self._writes, project_id, row["found_version"], condition)
+        return Written(row["id"], row["version"], row["body"])
 
-    async def lock_for_deletion(self, project_id: int, *, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
-        """Lock a project against all other writers.
+    async def delete(self, project_id: int, *, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
+        """Delete a project with everything in it.
 
         Raises:
             NotFoundError: There is no such project that the caller may see.
@@ -196,22 +203,15 @@ class ProjectWriter:
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
         """
-        row = (await self._session.execute(_LOCK, {"project_id": project_id, "user_id": user_id})).one_or_none()
-        if row is None:
-            raise NotFoundError("project")
-        require_owner(row.role)
-        if row.inbox_of is not None:
-            raise PersonalProjectError("deleted")
-        await self._check(project_id, row.version, condition)
+        async with self._writes.transaction(long=True) as run:
+            row = await run.one(_LOCK, project_id=project_id, user_id=user_id)
+            if row is None:
+                raise NotFoundError("project")
+            require_owner(row["role"])
+            if row["inbox_of"] is not None:
+                raise PersonalProjectError("deleted")
+            await self._check(run, project_id, row["version"], condition)
+            await run.last(_DELETE, project_id=project_id, user_id=user_id)
 
-    async def delete(self, project_id: int, *, user_id: int) -> None:
-        """Delete a locked project with everything in it."""
-        await self._session.execute(_DELETE, {"project_id": project_id, "user_id": user_id})
-
-    async def _check(self, project_id: int, version: int, condition: IfMatch) -> None:
-        try:
-            condition.check(version)
-        except StaleVersionError as stale:
-            raise await name_changes(
-                self._session, stale, project_id=project_id, entity="project", entity_id=project_id
-            ) from None
+    async def _check(self, run: Runner, project_id: int, version: int, condition: IfMatch) -> None:
+        await check_version(run, condition, version, project_id=project_id, entity="project", entity_id=project_id)

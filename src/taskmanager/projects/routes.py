@@ -5,28 +5,19 @@ from typing import Annotated
 
 from fastapi import Path, Response
 
-from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter
+from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter, Writing
 from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer
-from taskmanager.http.dependencies import (
-    AppDatabase,
-    AppReads,
-    Condition,
-    IdempotentTransaction,
-    Known,
-    PageOf,
-    Paging,
-    Transaction,
-)
-from taskmanager.http.preconditions import etag
+from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write
+from taskmanager.http.dependencies import AppReads, Condition, Known, PageOf, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import API_PREFIX, api_router
 from taskmanager.projects.repository import ProjectReader, ProjectWriter
-from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import ProjectCreate, ProjectList, ProjectRead, ProjectUpdate
+from taskmanager.roles import Role
 
 ProjectId = Annotated[WrittenId, Path()]
 
+_CREATE = problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
 _UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 
 router = api_router("/projects", tag="projects")
@@ -42,16 +33,16 @@ async def list_projects(caller: ProjectsReader, query: PageOf, reads: AppReads, 
 
 
 # 404: the answer to a key that was used before, whose project the caller may not see any more.
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503))
-async def create_project(
-    caller: ProjectsWriter, new: ProjectCreate, write: IdempotentTransaction, response: Response
-) -> ProjectRead:
+@router.post(
+    "",
+    status_code=201,
+    response_model=ProjectRead,
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+)
+async def create_project(caller: ProjectsWriter, new: ProjectCreate, write: Writing) -> JsonAnswer:
     """Create a project with the caller as its owner."""
-    project = await ProjectWriter(write.session).create(new, user_id=caller.user_id)
-    write.allow_replay(project.id, Role.VIEWER)
-    response.headers["Location"] = f"{API_PREFIX}/projects/{project.id}"
-    response.headers["ETag"] = etag(project.version)
-    return project
+    work = ProjectWriter(write).create(new, user_id=caller.user_id)
+    return await answer_write(write, work, status=201, location=f"{API_PREFIX}/projects/", role=Role.VIEWER)
 
 
 @router.get("/{project_id}", response_model=ProjectRead, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
@@ -64,28 +55,20 @@ async def read_project(caller: ProjectsReader, project_id: ProjectId, reads: App
     )
 
 
-@router.put("/{project_id}", responses=_UPDATE)
-@router.patch("/{project_id}", responses=_UPDATE)
+@router.put("/{project_id}", response_model=ProjectRead, responses=_UPDATE)
+@router.patch("/{project_id}", response_model=ProjectRead, responses=_UPDATE)
 async def update_project(
-    caller: ProjectsWriter,
-    project_id: ProjectId,
-    changes: ProjectUpdate,
-    transaction: Transaction,
-    condition: Condition,
-    response: Response,
-) -> ProjectRead:
+    caller: ProjectsWriter, project_id: ProjectId, changes: ProjectUpdate, write: Writing, condition: Condition
+) -> JsonAnswer:
     """Rename, describe, archive or bring back a project; owners only."""
-    project = await ProjectWriter(transaction).update(project_id, changes, user_id=caller.user_id, condition=condition)
-    response.headers["ETag"] = etag(project.version)
-    return project
+    work = ProjectWriter(write).update(project_id, changes, user_id=caller.user_id, condition=condition)
+    return await answer_write(write, work, role=Role.OWNER)
 
 
 @router.delete("/{project_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 412, 422, 428, 429, 503))
 async def delete_project(
-    caller: ProjectsWriter, project_id: ProjectId, database: AppDatabase, condition: Condition
-) -> None:
+    caller: ProjectsWriter, project_id: ProjectId, write: Writing, condition: Condition
+) -> NoContent:
     """Delete a project with its tasks, comments and history; owners only."""
-    async with database.long_transaction() as transaction:
-        projects = ProjectWriter(transaction)
-        await projects.lock_for_deletion(project_id, user_id=caller.user_id, condition=condition)
-        await projects.delete(project_id, user_id=caller.user_id)
+    work = ProjectWriter(write).delete(project_id, user_id=caller.user_id, condition=condition)
+    return await answer_removal(write, work)

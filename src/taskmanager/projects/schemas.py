@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from taskmanager.field_types import UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
-from taskmanager.projects.roles import Role
+from taskmanager.roles import Role
 
 ProjectName = Annotated[Line, StringConstraints(max_length=100)]
 ProjectDescription = Annotated[FreeText, StringConstraints(max_length=2000)]

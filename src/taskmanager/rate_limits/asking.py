@@ -12,12 +12,10 @@ from contextvars import Context
 from datetime import datetime
 from itertools import chain, islice
 
-import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
+from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.rate_limits.leases import Leases
 from taskmanager.rate_limits.policies import Decision, Key, Kind, Policy
@@ -32,10 +30,6 @@ _BACK_OFF_SECONDS = 1.0
 _KEYS_PER_STATEMENT = 500
 _PURGE_SECONDS = 10.0
 _PURGED_ROWS = 5_000
-_UNAVAILABLE = (
-    *(DBAPIError, PoolTimeoutError, OSError),
-    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
-)
 _SILENT = "the database does not answer what is left of the rate limits"
 
 _Waiting = asyncio.Future[Decision | None]
@@ -81,7 +75,7 @@ class PermitSource:
             await self._purge()
             async with self._connections.lend() as connection:
                 await PermitRepository(connection).take([], window_seconds=self._window_seconds)
-        except _UNAVAILABLE as error:
+        except DATABASE_ERRORS as error:
             self._back_off(error)
 
     async def ask(self, key: Key) -> Decision:
@@ -116,7 +110,7 @@ class PermitSource:
         try:
             async with self._connections.lend() as connection:
                 await PermitRepository(connection).give_back(permits)
-        except _UNAVAILABLE as error:
+        except DATABASE_ERRORS as error:
             self._back_off(error)
 
     async def close(self) -> None:
@@ -134,7 +128,7 @@ class PermitSource:
             while self._waiting:
                 batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, _KEYS_PER_STATEMENT))}
                 await self._answer(batch)
-        except _UNAVAILABLE as error:
+        except DATABASE_ERRORS as error:
             self._back_off(error)
         finally:
             # All have their answers, unless this ends by an error.

@@ -13,15 +13,12 @@ from socket import socket
 from types import FrameType
 from typing import NoReturn
 
-import asyncpg
 import structlog
 import typer
 import uvicorn
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import Database, SchemaError
-from taskmanager.database.driver_errors import is_transient, sqlstate_of
+from taskmanager.database.driver_errors import DATABASE_ERRORS, is_transient, sqlstate_of
 from taskmanager.database.failures import describe_failure
 from taskmanager.settings import Settings
 from taskmanager.telemetry.logs import log_writer
@@ -29,7 +26,6 @@ from taskmanager.telemetry.logs import log_writer
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BEAT_SECONDS = 0.5
 _PAUSE_SECONDS = 0.5
-_UNREACHABLE = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 # A wrong password or a role that may not log in, and a database that does not exist: nothing that passes by itself.
 # Elsewhere both count as passing, for a service that has started already.
 _PERMANENT_SQLSTATES = ("28", "3D000")
@@ -54,7 +50,7 @@ async def wait_for_database(settings: Settings) -> None:
                 await database.check_schema()
             except SchemaError as error:
                 raise CannotStartError(str(error)) from error
-            except _UNREACHABLE as error:
+            except DATABASE_ERRORS as error:
                 if not _may_pass(error) or time.monotonic() + _PAUSE_SECONDS >= deadline:
                     raise CannotStartError(describe_failure(error)) from error
                 if not is_waiting:

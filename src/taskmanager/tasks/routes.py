@@ -4,26 +4,18 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Path, Query, Response
+from pydantic import Field
 
-from taskmanager.accounts.dependencies import TasksReader, TasksWriter
-from taskmanager.field_types import WrittenId
-from taskmanager.http.answers import JsonAnswer
-from taskmanager.http.dependencies import (
-    AppReads,
-    Condition,
-    IdempotentTransaction,
-    IdempotentWrite,
-    Known,
-    KnownVersions,
-    Paging,
-    Transaction,
-)
-from taskmanager.http.preconditions import IfMatch, etag
+from taskmanager.accounts.dependencies import TasksReader, TasksWriter, Writing
+from taskmanager.accounts.request_writes import RequestWrites
+from taskmanager.field_types import RequestModel, WrittenId
+from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write
+from taskmanager.http.dependencies import AppReads, Condition, Known, KnownVersions, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import API_PREFIX, api_router
 from taskmanager.projects.repository import ProjectReader
-from taskmanager.projects.roles import Role
 from taskmanager.projects.routes import ProjectId
+from taskmanager.roles import Role
 from taskmanager.tasks.listing.repository import TaskListReader
 from taskmanager.tasks.repository import TaskReader, TaskWriter
 from taskmanager.tasks.schemas import (
@@ -37,7 +29,6 @@ from taskmanager.tasks.schemas import (
 )
 
 TaskId = Annotated[WrittenId, Path()]
-Notify = Annotated[bool, Query(description="Tell creator, assignee and commenters of the change.")]
 
 _LIST = problems(400, 401, 403, 404, 422, 429, 503)
 _READ = problems(304, 400, 401, 403, 404, 422, 429, 503)
@@ -49,18 +40,18 @@ router = api_router("/tasks", tag="tasks")
 project_router = api_router("/projects/{project_id}/tasks", tag="tasks")
 
 
-def _tagged(task: TaskRead, response: Response) -> TaskRead:
-    response.headers["ETag"] = etag(task.version)
-    return task
+class UpdateQuery(RequestModel):
+    """What a change does beside changing."""
+
+    notify: bool = Field(default=False, description="Tell creator, assignee and commenters of the change.")
 
 
-async def _create(
-    write: IdempotentWrite, new: TaskCreate, response: Response, *, user_id: int, project_id: int | None
-) -> TaskRead:
-    task = await TaskWriter(write.session).create(new, user_id=user_id, project_id=project_id)
-    write.allow_replay(task.project_id, Role.EDITOR)
-    response.headers["Location"] = f"{API_PREFIX}/tasks/{task.id}"
-    return _tagged(task, response)
+UpdateOptions = Annotated[UpdateQuery, Query()]
+
+
+async def _create(write: RequestWrites, new: TaskCreate, *, user_id: int, project_id: int | None) -> JsonAnswer:
+    work = TaskWriter(write).create(new, user_id=user_id, project_id=project_id)
+    return await answer_write(write, work, status=201, location=f"{API_PREFIX}/tasks/", role=Role.EDITOR)
 
 
 async def _read(
@@ -69,31 +60,6 @@ async def _read(
     return await known.answer(
         partial(tasks.find, task_id, user_id=user_id, project_id=project_id),
         partial(tasks.find_version, task_id, user_id=user_id, project_id=project_id),
-    )
-
-
-async def _update(
-    tasks: TaskWriter,
-    task_id: int,
-    changes: TaskUpdate,
-    *,
-    user_id: int,
-    condition: IfMatch,
-    notify: bool,
-    project_id: int | None = None,
-) -> TaskRead:
-    target_id = changes.project_id
-    if target_id is not None:
-        source_id = await tasks.lock_for_move(
-            task_id, target_id, user_id=user_id, project_id=project_id, condition=condition
-        )
-        if source_id != target_id:
-            await tasks.move(task_id, source_id=source_id, target_id=target_id, user_id=user_id, notify=notify)
-            # Checked above, on the locked row; the move itself made a new version, and told of it.
-            condition, notify = IfMatch(None, given=True), False
-        project_id = target_id
-    return await tasks.update(
-        task_id, changes, user_id=user_id, project_id=project_id, condition=condition, notify=notify
     )
 
 
@@ -106,12 +72,10 @@ async def list_tasks(
     return JsonAnswer(page.body, link=paging.link(page.next_cursor))
 
 
-@router.post("", status_code=201, responses=_CREATE)
-async def create_task(
-    caller: TasksWriter, new: TaskCreateAnywhere, write: IdempotentTransaction, response: Response
-) -> TaskRead:
+@router.post("", status_code=201, response_model=TaskRead, responses=_CREATE)
+async def create_task(caller: TasksWriter, new: TaskCreateAnywhere, write: Writing) -> JsonAnswer:
     """Create a task in the given project, or in the caller's Inbox."""
-    return await _create(write, new, response, user_id=caller.user_id, project_id=new.project_id)
+    return await _create(write, new, user_id=caller.user_id, project_id=new.project_id)
 
 
 @router.get("/{task_id}", response_model=TaskRead, responses=_READ)
@@ -120,29 +84,27 @@ async def read_task(caller: TasksReader, task_id: TaskId, reads: AppReads, known
     return await _read(TaskReader(reads), task_id, known, user_id=caller.user_id)
 
 
-@router.put("/{task_id}", responses=_UPDATE)
-@router.patch("/{task_id}", responses=_UPDATE)
+@router.put("/{task_id}", response_model=TaskRead, responses=_UPDATE)
+@router.patch("/{task_id}", response_model=TaskRead, responses=_UPDATE)
 async def update_task(
     caller: TasksWriter,
     task_id: TaskId,
     changes: TaskUpdate,
-    transaction: Transaction,
+    options: UpdateOptions,
+    write: Writing,
     condition: Condition,
-    response: Response,
-    *,
-    notify: Notify = False,
-) -> TaskRead:
+) -> JsonAnswer:
     """Change the given fields of a task; null clears a field that may be empty, `project_id` moves it."""
-    task = await _update(
-        TaskWriter(transaction), task_id, changes, user_id=caller.user_id, condition=condition, notify=notify
+    work = TaskWriter(write).update(
+        task_id, changes, user_id=caller.user_id, condition=condition, notify=options.notify
     )
-    return _tagged(task, response)
+    return await answer_write(write, work, role=Role.EDITOR)
 
 
 @router.delete("/{task_id}", status_code=204, responses=_DELETE)
-async def delete_task(caller: TasksWriter, task_id: TaskId, transaction: Transaction, condition: Condition) -> None:
+async def delete_task(caller: TasksWriter, task_id: TaskId, write: Writing, condition: Condition) -> NoContent:
     """Delete a task with its comments."""
-    await TaskWriter(transaction).delete(task_id, user_id=caller.user_id, condition=condition)
+    return await answer_removal(write, TaskWriter(write).delete(task_id, user_id=caller.user_id, condition=condition))
 
 
 @project_router.get("", response_model=TaskList, responses=_LIST)
@@ -160,12 +122,12 @@ async def list_project_tasks(
     return JsonAnswer(page.body, link=paging.link(page.next_cursor))
 
 
-@project_router.post("", status_code=201, responses=_CREATE)
+@project_router.post("", status_code=201, response_model=TaskRead, responses=_CREATE)
 async def create_project_task(
-    caller: TasksWriter, project_id: ProjectId, new: TaskCreate, write: IdempotentTransaction, response: Response
-) -> TaskRead:
+    caller: TasksWriter, project_id: ProjectId, new: TaskCreate, write: Writing
+) -> JsonAnswer:
     """Create a task in a project."""
-    return await _create(write, new, response, user_id=caller.user_id, project_id=project_id)
+    return await _create(write, new, user_id=caller.user_id, project_id=project_id)
 
 
 @project_router.get("/{task_id}", response_model=TaskRead, responses=_READ)
@@ -176,35 +138,33 @@ async def read_project_task(
     return await _read(TaskReader(reads), task_id, known, user_id=caller.user_id, project_id=project_id)
 
 
-@project_router.put("/{task_id}", responses=_UPDATE)
-@project_router.patch("/{task_id}", responses=_UPDATE)
+@project_router.put("/{task_id}", response_model=TaskRead, responses=_UPDATE)
+@project_router.patch("/{task_id}", response_model=TaskRead, responses=_UPDATE)
 async def update_project_task(
     caller: TasksWriter,
     project_id: ProjectId,
     task_id: TaskId,
     changes: TaskUpdate,
-    transaction: Transaction,
+    options: UpdateOptions,
+    write: Writing,
     condition: Condition,
-    response: Response,
-    *,
-    notify: Notify = False,
-) -> TaskRead:
+) -> JsonAnswer:
     """Change the given fields of a task of a project."""
-    task = await _update(
-        TaskWriter(transaction),
+    work = TaskWriter(write).update(
         task_id,
         changes,
         user_id=caller.user_id,
-        condition=condition,
-        notify=notify,
         project_id=project_id,
+        condition=condition,
+        notify=options.notify,
     )
-    return _tagged(task, response)
+    return await answer_write(write, work, role=Role.EDITOR)
 
 
 @project_router.delete("/{task_id}", status_code=204, responses=_DELETE)
 async def delete_project_task(
-    caller: TasksWriter, project_id: ProjectId, task_id: TaskId, transaction: Transaction, condition: Condition
-) -> None:
+    caller: TasksWriter, project_id: ProjectId, task_id: TaskId, write: Writing, condition: Condition
+) -> NoContent:
     """Delete a task of a project with its comments."""
-    await TaskWriter(transaction).delete(task_id, user_id=caller.user_id, project_id=project_id, condition=condition)
+    work = TaskWriter(write).delete(task_id, user_id=caller.user_id, project_id=project_id, condition=condition)
+    return await answer_removal(write, work)

@@ -6,17 +6,36 @@ request and many requests at once.
 
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
+from taskmanager.roles import may_write
 from taskmanager.tasks.schemas import TaskCreate, TaskRead
 
-TASK_FIELDS = tuple(TaskRead.model_fields)
-_GIVEN = ", ".join(TaskCreate.model_fields)
-_TELL_ASSIGNEE = """
+# The task of `:task_id`, in the project of `:project_id` if there is one, for `:user_id`.
+TASK_ACCESS = """
+access AS (
+    SELECT t.project_id, t.id, p.archived, m.role
+    FROM tasks t
+    JOIN projects p ON p.id = t.project_id
+    JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+    WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
+)"""
+GIVEN = ", ".join(TaskCreate.model_fields)
+GIVEN_COLUMNS = (
+    "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint"
+)
+_STRANGERS = """
+strangers AS MATERIALIZED (
+    SELECT k.n FROM keys k JOIN access a ON {is_theirs}
+    WHERE k.assignee_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM project_members m WHERE m.project_id = a.project_id AND m.user_id = k.assignee_id
+    )
+)"""
+_NOTIFY_ASSIGNEE = """
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
     SELECT assignee_id, 'assigned', id, created_by FROM t WHERE assignee_id <> created_by
 """
-_TELL_PEOPLE = """
+_NOTIFY_PEOPLE = """
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
-    SELECT DISTINCT ON (told.task_id, told.user_id) told.user_id, told.kind, told.task_id, told.actor_id
+    SELECT DISTINCT ON (news.task_id, news.user_id) news.user_id, news.kind, news.task_id, news.actor_id
     FROM (
         SELECT (t).project_id, (t).id AS task_id, (t).assignee_id AS user_id, 'assigned' AS kind, user_id AS actor_id
         FROM changed WHERE jsonb_exists(changes, 'assignee_id')
@@ -26,16 +45,11 @@ _TELL_PEOPLE = """
             VALUES ((t).created_by), ((t).assignee_id)
             UNION SELECT author_id FROM comments WHERE project_id = (t).project_id AND task_id = (t).id
         ) AS person (user_id) WHERE notify
-    ) AS told
-    JOIN project_members m ON m.project_id = told.project_id AND m.user_id = told.user_id
-    WHERE told.user_id <> told.actor_id
-    ORDER BY told.task_id, told.user_id, told.kind
+    ) AS news
+    JOIN project_members m ON m.project_id = news.project_id AND m.user_id = news.user_id
+    WHERE news.user_id <> news.actor_id
+    ORDER BY news.task_id, news.user_id, news.kind
 """
-
-
-def task_columns(alias: str) -> str:
-    """Return the columns of a task, as every answer has them."""
-    return ", ".join(f"{alias}.{name}" for name in TASK_FIELDS)
 
 
 def task_as_json(alias: str) -> str:
@@ -43,33 +57,46 @@ def task_as_json(alias: str) -> str:
     return json_object(TaskRead, alias)
 
 
-def create_statement(keys: str, result: str, *, lock: str = "", notifies: bool = True) -> str:
-    """Return SQL that creates a task for each of the `keys`: (n, user_id, project_id and the fields of a new task).
+def task_as_bytes(alias: str) -> str:
+    """Return SQL for a task as the bytes of its JSON object."""
+    return f"convert_to({task_as_json(alias)}, 'UTF8')"
 
-    Without a project the task goes to the user's Inbox. `result` selects from `access` (n, project_id, archived, role)
-    and `created` (n, t), which has only those that were allowed. `lock` may be SKIP LOCKED. Unless it `notifies`, no
-    assignee is told: for tasks that have none.
+
+def create_steps(keys: str, *, lock: str = "", notifies: bool = True, all_or_nothing: bool = False) -> str:
+    """Return the steps that create a task for each of the `keys`: (n, user_id, project_id, fields of a new task).
+
+    Without a project the task goes to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
+    role), `strangers` (n), whose assignee is no member, and `created` (n, t), which has only those that were allowed.
+    With `all_or_nothing` the keys are of one user and project, `access` is one row, and none is created if there are
+    strangers. `lock` may be SKIP LOCKED. Unless it `notifies`, nobody looks at
+    assignees: for tasks that have none.
     """
-    notified = f", notified AS ({_TELL_ASSIGNEE})" if notifies else ""
+    # Those of one project are looked up once.
+    asking, is_theirs = ("(SELECT * FROM keys LIMIT 1)", "true") if all_or_nothing else ("keys", "k.n = a.n")
+    notified = strangers = is_allowed = ""
+    if notifies:
+        notified = f", notified AS ({_NOTIFY_ASSIGNEE})"
+        strangers = f"{_STRANGERS.format(is_theirs=is_theirs)}, "
+        is_allowed = f"AND NOT EXISTS (SELECT FROM strangers s {'' if all_or_nothing else 'WHERE s.n = k.n'})"
     return f"""
-WITH keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
+keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT k.n, p.id AS project_id, p.archived, m.role
-    FROM keys k
+    FROM {asking} AS k
     JOIN projects p ON p.id = COALESCE(k.project_id, (SELECT id FROM projects WHERE inbox_of = k.user_id))
     JOIN project_members m ON m.project_id = p.id AND m.user_id = k.user_id
     JOIN users u ON u.id = k.user_id
     -- The membership stays until the task is there: who is being removed or deleted leaves no task behind.
-    -- The project is locked before it and the user last, in the order of whoever deletes them.
+    -- The project is locked before it and the user last, in the order in which a deletion locks them.
     FOR KEY SHARE OF p {lock} FOR KEY SHARE OF m {lock} FOR KEY SHARE OF u {lock}
-), allowed AS MATERIALIZED (
-    SELECT k.*, a.project_id AS target_id, nextval('tasks_id_seq') AS id
-    FROM access a JOIN keys k ON k.n = a.n
-    WHERE a.role IN ('owner', 'editor') AND NOT a.archived AND (k.assignee_id IS NULL OR EXISTS (
-        SELECT FROM project_members s WHERE s.project_id = a.project_id AND s.user_id = k.assignee_id
-    ))
+), {strangers}allowed AS MATERIALIZED (
+    SELECT ordered.*, nextval('tasks_id_seq') AS id FROM (
+        SELECT k.*, a.project_id AS target_id FROM access a JOIN keys k ON {is_theirs}
+        WHERE {may_write("a.role", "a.archived")} {is_allowed}
+        ORDER BY k.n
+    ) AS ordered
 ), t AS (
-    INSERT INTO tasks (project_id, id, created_by, completed_at, {_GIVEN})
-    SELECT target_id, id, user_id, CASE WHEN status = 'completed' THEN now() END, {_GIVEN} FROM allowed
+    INSERT INTO tasks (project_id, id, created_by, completed_at, {GIVEN})
+    SELECT target_id, id, user_id, CASE WHEN status = 'completed' THEN now() END, {GIVEN} FROM allowed
     RETURNING *
 ), created AS (
     SELECT allowed.n, t FROM t JOIN allowed ON allowed.id = t.id
@@ -77,25 +104,25 @@ WITH keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, created_by, 'task', id, version, 'created',
            jsonb_build_object('title', jsonb_build_object('old', NULL, 'new', title))
-    FROM t
+    FROM t ORDER BY id
 ){notified}
-{result}
 """
 
 
 # The row is locked before it is compared: fields that are not given keep what another writer has just
 # committed, and the log gets the values that this very change replaced.
-def update_statement(keys: str, result: str, *, lock: str = "", notifies: bool = True) -> str:
-    """Return SQL that changes the task of each of `keys` (n, user_id, task_id, project_id, patch, versions, notify).
+def update_steps(keys: str, *, lock: str = "", notifies: bool = True) -> str:
+    """Return the steps that change the task of each of `keys`.
 
-    Only at one of the `versions`, unless they are NULL. `result` selects from `access` (n, project_id, id, archived,
-    role), `found` (n, old), which has only those that the user may write, and `changed` (n, t), which has those that
-    differ now. `lock` may be SKIP LOCKED. Unless it `notifies`, nobody is told, whatever `notify` says: for changes
-    that assign nobody.
+    These are (n, user_id, task_id, project_id, patch, versions, notify); a task is changed only at one of the
+    `versions`, unless they are NULL. The steps to select from are `access` (n, project_id, id, archived, role), `found`
+    (n, old), which has only those that the user may write, and `changed` (n, t), which has those that differ now.
+    `lock` may be SKIP LOCKED. Unless it `notifies`, nobody learns of it, whatever `notify` says: for changes that
+    assign nobody.
     """
-    notified = f", notified AS ({_TELL_PEOPLE})" if notifies else ""
+    notified = f", notified AS ({_NOTIFY_PEOPLE})" if notifies else ""
     return f"""
-WITH keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
+keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT k.n, t.project_id, t.id, p.archived, m.role
     FROM keys k
     JOIN tasks t ON t.id = k.task_id AND (k.project_id IS NULL OR t.project_id = k.project_id)
@@ -103,7 +130,7 @@ WITH keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     JOIN project_members m ON m.project_id = t.project_id AND m.user_id = k.user_id
 ), found AS MATERIALIZED (
     SELECT a.n, t AS old FROM access a JOIN tasks t ON t.project_id = a.project_id AND t.id = a.id
-    WHERE a.role IN ('owner', 'editor') AND NOT a.archived
+    WHERE {may_write("a.role", "a.archived")}
     ORDER BY t.id FOR UPDATE OF t {lock}
 ), wanted AS MATERIALIZED (
     SELECT f.n, f.old, jsonb_populate_record(f.old, k.patch) AS new, k.user_id, k.versions, k.notify
@@ -128,5 +155,4 @@ WITH keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT (t).project_id, user_id, 'task', (t).id, (t).version, 'updated', changes FROM changed ORDER BY (t).id
 ){notified}
-{result}
 """

@@ -160,8 +160,6 @@ def configure_logging(*, readable: bool) -> None:
         logger.addFilter(_is_not_told_elsewhere)
         # Without any handler to reach, uvicorn does not even put its line of each request together.
         logger.propagate = name != "uvicorn.access"
-    # SQLAlchemy tells of every pool that ends, and takes a pool's name for that of its logger.
-    logging.getLogger("taskmanager.database.measuring.MeasuredPool").setLevel(logging.WARNING)
     log_request.write = None if readable else log_writer.write
 
     def describe_gap(lines: int) -> bytes:

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
-from sqlalchemy.types import Text
-
 from taskmanager.accounts.api_key.written_keys import PREFIX
 from taskmanager.accounts.schemas import ApiKeyRead
-from taskmanager.database.database import WriteSession, statement
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner
 from taskmanager.errors import NotFoundError
 from taskmanager.http.pagination import Page
 
@@ -31,13 +28,16 @@ class StoredApiKey:
 
 _COLUMNS = "id, name, scopes, expires_at, created_at, last_used_at"
 
-_CREATE = statement(
+_CREATE = Write(
+    "create API key",
     f"""
-INSERT INTO api_keys (user_id, name, secret_hash, scopes, expires_at)
-VALUES (:user_id, :name, :secret_hash, :scopes, :expires_at) RETURNING {_COLUMNS}
-""",
-    scopes=ARRAY(Text),
-    expires_at=TIMESTAMP(timezone=True),
+created AS (
+    INSERT INTO api_keys (user_id, name, secret_hash, scopes, expires_at)
+    SELECT :user_id, :name, :secret_hash, :scopes, :expires_time WHERE :user_id IS NOT NULL
+    RETURNING {_COLUMNS}
+)""",
+    f"SELECT {_COLUMNS} FROM created",
+    {"name": "text", "secret_hash": "bytea", "scopes": "text[]"},
 )
 
 _NEXT = f"""
@@ -52,7 +52,15 @@ _LIST = Statement(
     most_shared=32,
 )
 
-_DELETE = statement("DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id")
+_DELETE = Write(
+    "delete API key",
+    "deleted AS (DELETE FROM api_keys WHERE id = :key_id AND user_id = :user_id RETURNING id)",
+    """
+SELECT true AS done, id, CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,
+       CAST(NULL AS bytea) AS body
+FROM deleted
+""",
+)
 
 
 class ApiKeyReader:
@@ -71,21 +79,18 @@ class ApiKeyReader:
 class ApiKeyWriter:
     """Writes API keys."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: Runner) -> None:
+        self._writes = writes
 
     async def create(
         self, *, user_id: int, name: str, secret_hash: bytes, scopes: Sequence[str], expires_at: datetime | None
     ) -> StoredApiKey:
         """Store a key."""
-        parameters = {
-            "user_id": user_id,
-            "name": name,
-            "secret_hash": secret_hash,
-            "scopes": list(scopes),
-            "expires_at": expires_at,
-        }
-        return StoredApiKey(**(await self._session.execute(_CREATE, parameters)).mappings().one())
+        row = await self._writes.one(
+            _CREATE, user_id=user_id, name=name, secret_hash=secret_hash, scopes=scopes, expires_time=expires_at
+        )
+        assert row is not None  # nothing is looked for
+        return StoredApiKey(**row)
 
     async def delete(self, key_id: int, *, user_id: int) -> None:
         """Delete one of a user's keys.
@@ -93,5 +98,5 @@ class ApiKeyWriter:
         Raises:
             NotFoundError: They have no such key.
         """
-        if (await self._session.execute(_DELETE, {"key_id": key_id, "user_id": user_id})).one_or_none() is None:
+        if await self._writes.one(_DELETE, key_id=key_id, user_id=user_id) is None:
             raise NotFoundError("API key")

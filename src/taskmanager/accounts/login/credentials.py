@@ -8,7 +8,8 @@ from taskmanager.accounts.password.rules import MAX_CHARACTERS, check_password
 from taskmanager.accounts.repository import Account, AccountReader, AccountWriter, StoredLogin
 from taskmanager.accounts.schemas import PasswordChange
 from taskmanager.accounts.sessions.repository import SessionWriter
-from taskmanager.database.database import Database
+from taskmanager.database.reads import Reads
+from taskmanager.database.writes import WriteRunner
 from taskmanager.errors import InvalidValueError, OwnsSharedProjectsError, WrongPasswordError
 
 
@@ -18,7 +19,8 @@ async def change_password(
     *,
     session_id: int | None,
     min_characters: int,
-    database: Database,
+    reads: Reads,
+    writes: WriteRunner,
     hasher: PasswordHasher,
 ) -> None:
     """Store a new password and end all other logins of the account.
@@ -41,15 +43,18 @@ async def change_password(
         email=account.email,
     )
     async with hasher.turn():
-        login = await _confirm(account.id, change.current_password, database=database, hasher=hasher)
+        login = await _confirm(account.id, change.current_password, reads=reads, hasher=hasher)
         new_hash = await hasher.hash(new)
-    async with database.transaction() as transaction:
-        if not await AccountWriter(transaction).replace_hash(login, new_hash):
+    # A login that began before the hash was replaced is there to be ended only for the next statement.
+    async with writes.transaction() as run:
+        if not await AccountWriter(run).replace_hash(login, new_hash):
             raise WrongPasswordError
-        await SessionWriter(transaction).revoke_others(user_id=account.id, kept_id=session_id)
+        await SessionWriter(run).revoke_others(user_id=account.id, kept_id=session_id)
 
 
-async def delete_account(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> None:
+async def delete_account(
+    user_id: int, password: SecretStr, *, reads: Reads, writes: WriteRunner, hasher: PasswordHasher
+) -> None:
     """Delete an account with its unshared projects; elsewhere its name goes and its contributions stay.
 
     Raises:
@@ -58,9 +63,9 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
         OverloadedError: Too many passwords are being checked.
     """
     async with hasher.turn():
-        login = await _confirm(user_id, password, database=database, hasher=hasher)
-    async with database.long_transaction() as transaction:
-        deleter = AccountDeleter(transaction)
+        login = await _confirm(user_id, password, reads=reads, hasher=hasher)
+    async with writes.transaction(long=True) as run:
+        deleter = AccountDeleter(run)
         unshared, orphaned = await deleter.lock_projects(user_id=user_id)
         if orphaned:
             raise OwnsSharedProjectsError(orphaned)
@@ -71,9 +76,8 @@ async def delete_account(user_id: int, password: SecretStr, *, database: Databas
         await deleter.forget_authorship(user_id=user_id)
 
 
-async def _confirm(user_id: int, password: SecretStr, *, database: Database, hasher: PasswordHasher) -> StoredLogin:
-    async with database.reader() as reader:
-        login = await AccountReader(reader).find_login_of(user_id)
+async def _confirm(user_id: int, password: SecretStr, *, reads: Reads, hasher: PasswordHasher) -> StoredLogin:
+    login = await AccountReader(reads).find_login_of(user_id)
     given = password.get_secret_value()
     matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
     if login is None or not matches or len(given) > MAX_CHARACTERS:

@@ -4,11 +4,12 @@ import re
 
 from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.password.rules import MAX_CHARACTERS
-from taskmanager.accounts.repository import AccountReader, AccountWriter
+from taskmanager.accounts.repository import AccountReader, AccountWriter, StoredLogin
 from taskmanager.accounts.schemas import Token
 from taskmanager.accounts.sessions.repository import RefreshOutcome, SessionWriter
 from taskmanager.accounts.tokens import RefreshClaims, TokenSigner
-from taskmanager.database.database import Database
+from taskmanager.database.reads import Reads
+from taskmanager.database.writes import Runner
 from taskmanager.errors import InvalidTokenError, WrongLoginError
 
 _USERNAME = re.compile(r"[A-Za-z0-9_]{3,50}", re.ASCII)
@@ -19,7 +20,8 @@ async def log_in(
     username: str,
     password: str,
     user_agent: str | None,
-    database: Database,
+    reads: Reads,
+    writes: Runner,
     hasher: PasswordHasher,
     signer: TokenSigner,
 ) -> Token:
@@ -29,46 +31,51 @@ async def log_in(
         WrongLoginError: Unknown or disabled user, or wrong password; all take the same time.
         OverloadedError: Too many logins are waiting.
     """
+    accounts = AccountWriter(writes)
     async with hasher.turn():
-        # Asked for even where no such name can exist, so that the time tells nothing.
-        known_form = username if _USERNAME.fullmatch(username) else ""
-        async with database.reader() as reader:
-            login = await AccountReader(reader).find_login(known_form)
-        matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
-        if login is None or not matches or len(password) > MAX_CHARACTERS:
-            raise WrongLoginError
-        new_hash = await hasher.hash(password) if hasher.needs_rehash(login.password_hash) else None
-        async with database.transaction() as transaction:
-            writer = AccountWriter(transaction)
-            session_id = await writer.start_session(login, user_agent)
-            if new_hash is not None:
-                await writer.replace_hash(login, new_hash)
+        login = await _check(username, password, reads, hasher)
+        if hasher.needs_rehash(login.password_hash):
+            new_hash = await hasher.hash(password)
+            try:
+                session_id = await accounts.start_session(login, user_agent, new_hash=new_hash)
+            except WrongLoginError:  # perhaps another login has replaced the hash
+                login = await _check(username, password, reads, hasher)
+                session_id = await accounts.start_session(login, user_agent)
+        else:
+            session_id = await accounts.start_session(login, user_agent)
         return _issue_tokens(signer, login.user_id, RefreshClaims(session_id, 0))
 
 
-async def refresh(token: str, *, database: Database, signer: TokenSigner, idle_days: int) -> Token:
+async def _check(username: str, password: str, reads: Reads, hasher: PasswordHasher) -> StoredLogin:
+    # Asked for even where no such name can exist, so that the time tells nothing.
+    known_form = username if _USERNAME.fullmatch(username) else ""
+    login = await AccountReader(reads).find_login(known_form)
+    matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
+    if login is None or not matches or len(password) > MAX_CHARACTERS:
+        raise WrongLoginError
+    return login
+
+
+async def refresh(token: str, *, writes: Runner, signer: TokenSigner, idle_days: int) -> Token:
     """Exchange a refresh token for its successor and a new access token.
 
     Raises:
         InvalidTokenError: It is not ours, its login has ended, or it was spent before; then the login ends here.
     """
     claims = signer.read_refresh_token(token)
-    async with database.transaction() as transaction:
-        result = await SessionWriter(transaction).refresh(claims, idle_days=idle_days)
-    # Decided after the commit: raised inside, the error would take the revocation back.
+    result = await SessionWriter(writes).refresh(claims, idle_days=idle_days)
     if result is None or result.outcome in {RefreshOutcome.REUSED, RefreshOutcome.REFUSED}:
         raise InvalidTokenError
     return _issue_tokens(signer, result.user_id, RefreshClaims(claims.session_id, claims.generation + 1))
 
 
-async def log_out(token: str, *, database: Database, signer: TokenSigner) -> None:
+async def log_out(token: str, *, writes: Runner, signer: TokenSigner) -> None:
     """End the login of a refresh token; one that is not good changes nothing and tells nothing (RFC 7009)."""
     try:
         claims = signer.read_refresh_token(token)
     except InvalidTokenError:
         return
-    async with database.transaction() as transaction:
-        await SessionWriter(transaction).revoke_family(claims.session_id)
+    await SessionWriter(writes).revoke_family(claims.session_id)
 
 
 def _issue_tokens(signer: TokenSigner, user_id: int, refresh_claims: RefreshClaims) -> Token:

@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from taskmanager.accounts.schemas import SessionRead
 from taskmanager.accounts.tokens import RefreshClaims
-from taskmanager.database.database import WriteSession, statement
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner
 from taskmanager.errors import NotFoundError
 from taskmanager.http.pagination import Page
 
@@ -33,8 +33,10 @@ class Refresh:
 
 
 # The row is locked before anything is decided, so two refreshes at once see one after the other.
-_REFRESH = statement("""
-WITH found AS MATERIALIZED (
+_REFRESH = Write(
+    "refresh session",
+    """
+found AS MATERIALIZED (
     SELECT s.id, s.user_id, s.generation, s.revoked_at, s.last_used_at FROM sessions s
     WHERE s.id = :session_id FOR UPDATE
 ), decided AS MATERIALIZED (
@@ -52,20 +54,41 @@ WITH found AS MATERIALIZED (
         last_used_at = CASE d.outcome WHEN 'rotated' THEN now() ELSE s.last_used_at END,
         revoked_at = CASE d.outcome WHEN 'reused' THEN now() END
     FROM decided d WHERE s.id = d.id AND d.outcome IN ('rotated', 'reused')
+)""",
+    "SELECT outcome, user_id FROM decided",
+    {"generation": "integer", "idle_days": "integer", "grace_seconds": "double precision"},
 )
-SELECT outcome, user_id FROM decided
-""")
 
-_REVOKE = statement("""
-UPDATE sessions SET revoked_at = now() WHERE id = :session_id AND user_id = :user_id AND revoked_at IS NULL RETURNING id
-""")
+_REVOKE = Write(
+    "revoke session",
+    """
+revoked AS (
+    UPDATE sessions SET revoked_at = now()
+    WHERE id = :session_id AND user_id = :user_id AND revoked_at IS NULL
+    RETURNING id
+)""",
+    """
+SELECT true AS done, id, CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,
+       CAST(NULL AS bytea) AS body
+FROM revoked
+""",
+)
 
-_REVOKE_FAMILY = statement("UPDATE sessions SET revoked_at = now() WHERE id = :session_id AND revoked_at IS NULL")
+_REVOKE_FAMILY = Write(
+    "revoke session of token",
+    "revoked AS (UPDATE sessions SET revoked_at = now() WHERE id = :session_id AND revoked_at IS NULL)",
+    "SELECT true AS done",
+)
 
-_REVOKE_OTHERS = statement("""
-UPDATE sessions SET revoked_at = now()
-WHERE user_id = :user_id AND id IS DISTINCT FROM :kept_id AND revoked_at IS NULL
-""")
+_REVOKE_OTHERS = Write(
+    "revoke other sessions",
+    """
+revoked AS (
+    UPDATE sessions SET revoked_at = now()
+    WHERE user_id = :user_id AND id IS DISTINCT FROM :kept_id AND revoked_at IS NULL
+)""",
+    "SELECT true AS done",
+)
 
 _NEXT = f"""
 SELECT s.id, s.user_agent, s.created_at, s.last_used_at, s.id IS NOT DISTINCT FROM :current_id AS current,
@@ -102,8 +125,8 @@ class SessionReader:
 class SessionWriter:
     """Writes logins."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: Runner) -> None:
+        self._writes = writes
 
     async def refresh(self, claims: RefreshClaims, *, idle_days: int) -> Refresh | None:
         """Rotate a login to its next generation, or revoke it where a spent token comes back.
@@ -111,18 +134,18 @@ class SessionWriter:
         Within a few seconds of the rotation the spent token is taken as a retry whose answer got lost. Returns
         None for a login that is gone.
         """
-        parameters = {
-            "session_id": claims.session_id,
-            "generation": claims.generation,
-            "idle_days": idle_days,
-            "grace_seconds": REFRESH_GRACE_SECONDS,
-        }
-        row = (await self._session.execute(_REFRESH, parameters)).one_or_none()
-        return Refresh(RefreshOutcome(row.outcome), row.user_id) if row else None
+        row = await self._writes.one(
+            _REFRESH,
+            session_id=claims.session_id,
+            generation=claims.generation,
+            idle_days=idle_days,
+            grace_seconds=REFRESH_GRACE_SECONDS,
+        )
+        return None if row is None else Refresh(RefreshOutcome(row["outcome"]), row["user_id"])
 
     async def revoke_family(self, session_id: int) -> None:
         """End a login, if it has not ended yet."""
-        await self._session.execute(_REVOKE_FAMILY, {"session_id": session_id})
+        await self._writes.one(_REVOKE_FAMILY, session_id=session_id)
 
     async def revoke(self, session_id: int, *, user_id: int) -> None:
         """End one of a user's logins.
@@ -130,10 +153,9 @@ class SessionWriter:
         Raises:
             NotFoundError: They have no such login, or it has ended.
         """
-        row = (await self._session.execute(_REVOKE, {"session_id": session_id, "user_id": user_id})).one_or_none()
-        if row is None:
+        if await self._writes.one(_REVOKE, session_id=session_id, user_id=user_id) is None:
             raise NotFoundError("session")
 
     async def revoke_others(self, *, user_id: int, kept_id: int | None) -> None:
         """End all of a user's logins but one."""
-        await self._session.execute(_REVOKE_OTHERS, {"user_id": user_id, "kept_id": kept_id})
+        await self._writes.one(_REVOKE_OTHERS, user_id=user_id, kept_id=kept_id)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
 from taskmanager.commands.doctor.findings import Finding, is_this_machine, ok, problem, warning
@@ -15,7 +16,6 @@ from taskmanager.database.database import (
     SHARED_CONNECTIONS,
     Base,
     Database,
-    ReadSession,
     SchemaError,
 )
 from taskmanager.database.failures import describe_failure
@@ -80,7 +80,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     return findings
 
 
-async def _text(session: ReadSession, state: DatabaseState) -> list[Finding]:
+async def _text(session: AsyncSession, state: DatabaseState) -> list[Finding]:
     if state.encoding != "UTF8" or (await session.execute(_FOLDS_CASE)).scalar_one():
         return []
     return [
@@ -107,7 +107,7 @@ def _connections_of_worker(settings: DatabaseSettings) -> int:
     return settings.database_pool_size + ALONE_CONNECTIONS + _BESIDE_POOL + (SHARED_CONNECTIONS if shares else 0)
 
 
-async def _server(session: ReadSession, where: str) -> Finding:
+async def _server(session: AsyncSession, where: str) -> Finding:
     found = (await session.execute(text("SHOW server_version"))).scalar_one()
     milliseconds = []
     for _ in range(_PINGS):
@@ -121,7 +121,7 @@ async def _server(session: ReadSession, where: str) -> Finding:
     return ok(message)
 
 
-async def _connections(session: ReadSession, needed: int, workers: int) -> Finding:
+async def _connections(session: AsyncSession, needed: int, workers: int) -> Finding:
     limits = (await session.execute(_LIMITS)).one()
     room = min(limit for limit in (limits.server, limits.role, limits.database) if limit >= 0)
     message = (
@@ -134,7 +134,7 @@ async def _connections(session: ReadSession, needed: int, workers: int) -> Findi
     return ok(message)
 
 
-async def _clock(session: ReadSession) -> Finding:
+async def _clock(session: AsyncSession) -> Finding:
     before = datetime.now(UTC)
     there: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
     after = datetime.now(UTC)
@@ -145,12 +145,12 @@ async def _clock(session: ReadSession) -> Finding:
     return warning(f"{message}: run NTP on both machines") if abs(seconds) > _CLOCK_WARNING_SECONDS else ok(message)
 
 
-async def _durability(session: ReadSession) -> list[Finding]:
+async def _durability(session: AsyncSession) -> list[Finding]:
     off = (await session.execute(_OFF)).scalars().all()
     return [warning(f"{name} is off: what was answered as stored may be lost in a crash") for name in off]
 
 
-async def _encryption(session: ReadSession) -> Finding:
+async def _encryption(session: AsyncSession) -> Finding:
     encrypted = await session.execute(text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
     if encrypted.scalar_one():
         return ok("the connection to the database is encrypted")

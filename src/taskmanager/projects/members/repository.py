@@ -1,14 +1,12 @@
 """Every statement on the members of projects."""
 
-from dataclasses import dataclass
+import asyncpg
 
-from sqlalchemy.exc import IntegrityError
-
-from taskmanager.database.database import WriteSession, statement
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.errors import (
     AlreadyMemberError,
     LastOwnerError,
@@ -19,8 +17,8 @@ from taskmanager.errors import (
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.pagination import Page
 from taskmanager.projects.access import require_owner
-from taskmanager.projects.roles import Role
 from taskmanager.projects.schemas import MemberCreate, MemberRead
+from taskmanager.roles import Role
 
 _NEXT = f"""
 SELECT m.user_id, u.username, m.role, m.created_at, m.created_at AS key_time, m.user_id AS key_id
@@ -49,94 +47,105 @@ _FIND = Statement(
     f"SELECT convert_to({json_object(MemberRead, 'm', username='u.username')}, 'UTF8') AS body {_ONE}",
     shared=True,
 )
-_FIND_CHANGED = statement(f"SELECT m.user_id, u.username, m.role, m.created_at {_ONE}")
-
-_ADD = statement(f"""
-WITH access AS (
-    SELECT p.id AS project_id, p.archived, p.inbox_of IS NOT NULL AS personal, m.role
-    FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :caller_id
+_ADD = Write(
+    "add member",
+    f"""
+access AS (
+    SELECT p.id AS project_id, p.archived, p.inbox_of IS NOT NULL AS is_personal, m.role
+    FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
     WHERE p.id = :project_id
 ), person AS MATERIALIZED (
     -- Waits for a deletion of the account, and then does not find it.
     SELECT id, username FROM users
-    WHERE lower(username) = lower(CAST(:username AS text)) OR email = lower(CAST(:email AS text))
+    WHERE lower(username) = lower(:username) OR email = lower(:email)
     FOR KEY SHARE
 ), added AS (
     INSERT INTO project_members (project_id, user_id, role)
     SELECT a.project_id, person.id, :role FROM access a CROSS JOIN person
-    WHERE a.role = 'owner' AND NOT a.archived AND NOT a.personal
+    WHERE a.role = 'owner' AND NOT a.archived AND NOT a.is_personal
     ON CONFLICT ON CONSTRAINT project_members_pkey DO NOTHING
     RETURNING project_id, user_id, role, created_at
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :caller_id, 'member', user_id, 0, 'added',
+    SELECT project_id, :user_id, 'member', user_id, 0, 'added',
            jsonb_build_object('role', jsonb_build_object('old', NULL, 'new', role))
     FROM added
-)
-SELECT a.role AS caller_role, a.archived, a.personal, person.id AS user_id, person.username,
-       added.role, added.created_at
+)""",
+    f"""
+SELECT a.role, a.archived, a.is_personal, person.id, added.user_id IS NOT NULL AS done, a.project_id,
+       CAST(NULL AS integer) AS version,
+       CASE WHEN added.user_id IS NOT NULL
+            THEN convert_to({json_object(MemberRead, "added", username="person.username")}, 'UTF8') END AS body
 FROM access a LEFT JOIN person ON true LEFT JOIN added ON true
-""")
+""",
+    {"username": "text", "email": "text", "role": "text"},
+)
 
-# Owners, caller and target are locked in one order, so that of two owners who remove each other one comes first,
+# Owners, caller and member are locked in one order, so that of two owners who remove each other one comes first,
 # and so that nobody is assigned a task while they are being removed. The project comes before its members, as
 # wherever a task is created: locked the other way round, the two would wait for each other.
-_LOCK = statement("""
-SELECT m.user_id, m.role, p.archived, p.inbox_of IS NOT NULL AS personal
-FROM project_members m JOIN projects p ON p.id = m.project_id
-WHERE m.project_id = :project_id AND (m.role = 'owner' OR m.user_id IN (:caller_id, :user_id))
-  AND EXISTS (SELECT FROM project_members WHERE project_id = :project_id AND user_id = :caller_id)
-ORDER BY m.user_id FOR UPDATE OF p FOR UPDATE OF m
-""")
+_LOCK = Write(
+    "lock members",
+    """
+locked AS MATERIALIZED (
+    SELECT m.user_id, m.role, p.archived, p.inbox_of IS NOT NULL AS is_personal
+    FROM project_members m JOIN projects p ON p.id = m.project_id
+    WHERE m.project_id = :project_id AND (m.role = 'owner' OR m.user_id IN (:user_id, :member_id))
+      AND EXISTS (SELECT FROM project_members WHERE project_id = :project_id AND user_id = :user_id)
+    ORDER BY m.user_id FOR UPDATE OF p FOR UPDATE OF m
+)""",
+    "SELECT * FROM locked",
+)
 
-_CHANGE_ROLE = statement(f"""
-WITH before AS (
-    SELECT role FROM project_members WHERE project_id = :project_id AND user_id = :user_id
+_CHANGED = json_object(MemberRead, "now", username="u.username")
+_CHANGE_ROLE = Write(
+    "change role",
+    f"""
+before AS (
+    SELECT * FROM project_members WHERE project_id = :project_id AND user_id = :member_id
 ), changed AS (
     UPDATE project_members m SET role = :role FROM before
-    WHERE m.project_id = :project_id AND m.user_id = :user_id AND m.role <> :role
+    WHERE m.project_id = :project_id AND m.user_id = :member_id AND m.role <> :role
     RETURNING m.project_id, m.user_id, before.role AS old, m.role AS new
+), logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, :user_id, 'member', user_id, 0, 'updated',
+           jsonb_build_object('role', jsonb_build_object('old', old, 'new', new))
+    FROM changed
+)""",
+    f"""
+SELECT true AS done, now.user_id AS id, now.project_id, CAST(NULL AS integer) AS version,
+       convert_to({_CHANGED}, 'UTF8') AS body
+FROM (SELECT project_id, user_id, :role AS role, created_at FROM before) AS now JOIN users u ON u.id = now.user_id
+""",
+    {"role": "text"},
 )
-INSERT INTO events ({EVENT_COLUMNS})
-SELECT project_id, :caller_id, 'member', user_id, 0, 'updated',
-       jsonb_build_object('role', jsonb_build_object('old', old, 'new', new))
-FROM changed
-""")
 
-_REMOVE = statement(f"""
-WITH unassigned AS (
+_REMOVE = Write(
+    "remove member",
+    f"""
+unassigned AS (
     UPDATE tasks SET assignee_id = NULL, version = version + 1, updated_at = now()
-    WHERE project_id = :project_id AND assignee_id = :user_id
+    WHERE project_id = :project_id AND assignee_id = :member_id
     RETURNING project_id, id, version
 ), removed AS (
-    DELETE FROM project_members WHERE project_id = :project_id AND user_id = :user_id
+    DELETE FROM project_members WHERE project_id = :project_id AND user_id = :member_id
     RETURNING project_id, user_id, role
-)
-INSERT INTO events ({EVENT_COLUMNS})
-SELECT project_id, :caller_id, 'task', id, version, 'updated',
-       jsonb_build_object('assignee_id', jsonb_build_object('old', :user_id, 'new', NULL))
-FROM unassigned
-UNION ALL
-SELECT project_id, :caller_id, 'member', user_id, 0, 'removed',
-       jsonb_build_object('role', jsonb_build_object('old', role, 'new', NULL))
+), logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, :user_id, 'task', id, version, 'updated',
+           jsonb_build_object('assignee_id', jsonb_build_object('old', :member_id, 'new', NULL))
+    FROM unassigned
+    UNION ALL
+    SELECT project_id, :user_id, 'member', user_id, 0, 'removed',
+           jsonb_build_object('role', jsonb_build_object('old', role, 'new', NULL))
+    FROM removed
+)""",
+    """
+SELECT true AS done, user_id AS id, project_id, CAST(NULL AS integer) AS version, CAST(NULL AS bytea) AS body
 FROM removed
-""")
-
-
-@dataclass(frozen=True)
-class LockedMembers:
-    """The locked members of a project: its owners, the caller and the one to change."""
-
-    roles: dict[int, str]
-
-    def require_remaining_owner(self, user_id: int) -> None:
-        """Check that the project keeps an owner without this one.
-
-        Raises:
-            LastOwnerError: There is no other.
-        """
-        if not any(role == Role.OWNER for member, role in self.roles.items() if member != user_id):
-            raise LastOwnerError
+""",
+)
 
 
 class MemberReader:
@@ -172,10 +181,10 @@ class MemberReader:
 class MemberWriter:
     """Writes the members of projects."""
 
-    def __init__(self, session: WriteSession) -> None:
-        self._session = session
+    def __init__(self, writes: WriteRunner) -> None:
+        self._writes = writes
 
-    async def add(self, project_id: int, new: MemberCreate, *, caller_id: int) -> MemberRead:
+    async def add(self, project_id: int, new: MemberCreate, *, user_id: int) -> Written:
         """Make somebody a member.
 
         Raises:
@@ -185,62 +194,79 @@ class MemberWriter:
             PersonalProjectError: It is an Inbox.
             AlreadyMemberError: The person is a member.
         """
-        parameters = {**new.model_dump(), "project_id": project_id, "caller_id": caller_id}
         try:
-            row = (await self._session.execute(_ADD, parameters)).one_or_none()
-        except IntegrityError as error:
+            row = await self._writes.one(_ADD, **new.model_dump(), project_id=project_id, user_id=user_id)
+        except asyncpg.ForeignKeyViolationError as error:
             if violated_constraint(error) == "project_members_project_id_fkey":  # deleted meanwhile
                 raise NotFoundError("project") from None
             raise
         if row is None:
             raise NotFoundError("project")
-        if row.user_id is None and row.caller_role == Role.OWNER:
-            raise NotFoundError("user")
-        require_owner(row.caller_role)
-        _require_shareable(archived=row.archived, personal=row.personal)
-        if row.role is None:
+        if not row["done"]:
+            if row["id"] is None and row["role"] == Role.OWNER:
+                raise NotFoundError("user")
+            require_owner(row["role"])
+            _require_shareable(row)
             raise AlreadyMemberError
-        return MemberRead.model_validate(row, from_attributes=True)
+        return Written(row["id"], None, row["body"])
 
-    async def lock(
-        self, project_id: int, user_id: int, *, caller_id: int, may_be_oneself: bool = False
-    ) -> LockedMembers:
-        """Lock a member whose role or membership is to change, with the caller and all owners.
+    async def change_role(self, project_id: int, member_id: int, role: Role, *, user_id: int) -> Written:
+        """Give a member another role, and return the member.
 
         Raises:
             NotFoundError: There is no such project that the caller may see, or no such member.
-            RoleTooLowError: The caller is not its owner, nor that member where this is enough.
+            RoleTooLowError: The caller is not its owner.
             ProjectArchivedError: It is archived.
             PersonalProjectError: It is an Inbox.
+            LastOwnerError: The project would be left without an owner.
         """
-        parameters = {"project_id": project_id, "user_id": user_id, "caller_id": caller_id}
-        rows = (await self._session.execute(_LOCK, parameters)).all()
-        roles = {row.user_id: row.role for row in rows}
-        if caller_id not in roles:
-            raise NotFoundError("project")
-        if user_id not in roles:
-            raise NotFoundError("member")
-        if not (may_be_oneself and user_id == caller_id):
-            require_owner(roles[caller_id])
-        _require_shareable(archived=rows[0].archived, personal=rows[0].personal)
-        return LockedMembers(roles)
+        async with self._writes.transaction() as run:
+            roles = await _lock(run, project_id, member_id, user_id=user_id)
+            if role != Role.OWNER:
+                _require_remaining_owner(roles, member_id)
+            row = await run.last(_CHANGE_ROLE, project_id=project_id, member_id=member_id, user_id=user_id, role=role)
+        assert row is not None  # the member is locked
+        return Written(row["id"], None, row["body"])
 
-    async def change_role(self, project_id: int, user_id: int, role: Role, *, caller_id: int) -> MemberRead:
-        """Give a locked member another role, and return the member."""
-        parameters = {"project_id": project_id, "user_id": user_id, "caller_id": caller_id}
-        await self._session.execute(_CHANGE_ROLE, {**parameters, "role": role})
-        return MemberRead.model_validate(
-            (await self._session.execute(_FIND_CHANGED, parameters)).one(), from_attributes=True
-        )
+    async def remove(self, project_id: int, member_id: int, *, user_id: int) -> None:
+        """End a membership, somebody else's or the caller's own, and take the member's assignments back.
 
-    async def remove(self, project_id: int, user_id: int, *, caller_id: int) -> None:
-        """End a locked membership and take the member's assignments back."""
-        parameters = {"project_id": project_id, "user_id": user_id, "caller_id": caller_id}
-        await self._session.execute(_REMOVE, parameters)
+        Raises:
+            NotFoundError: There is no such project that the caller may see, or no such member.
+            RoleTooLowError: The caller is neither its owner nor that member.
+            ProjectArchivedError: It is archived.
+            PersonalProjectError: It is an Inbox.
+            LastOwnerError: The project would be left without an owner.
+        """
+        async with self._writes.transaction() as run:
+            roles = await _lock(run, project_id, member_id, user_id=user_id, may_be_oneself=True)
+            _require_remaining_owner(roles, member_id)
+            await run.last(_REMOVE, project_id=project_id, member_id=member_id, user_id=user_id)
 
 
-def _require_shareable(*, archived: bool, personal: bool) -> None:
-    if archived:
+async def _lock(
+    run: Runner, project_id: int, member_id: int, *, user_id: int, may_be_oneself: bool = False
+) -> dict[int, str]:
+    """Lock a member with the caller and all owners, and return their roles."""
+    rows = await run.all(_LOCK, project_id=project_id, member_id=member_id, user_id=user_id)
+    roles = {row["user_id"]: row["role"] for row in rows}
+    if user_id not in roles:
+        raise NotFoundError("project")
+    if member_id not in roles:
+        raise NotFoundError("member")
+    if not (may_be_oneself and member_id == user_id):
+        require_owner(roles[user_id])
+    _require_shareable(rows[0])
+    return roles
+
+
+def _require_remaining_owner(roles: dict[int, str], member_id: int) -> None:
+    if not any(role == Role.OWNER for user_id, role in roles.items() if user_id != member_id):
+        raise LastOwnerError
+
+
+def _require_shareable(row: asyncpg.Record) -> None:
+    if row["archived"]:
         raise ProjectArchivedError
-    if personal:
+    if row["is_personal"]:
         raise PersonalProjectError("shared")

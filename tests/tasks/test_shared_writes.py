@@ -1,9 +1,9 @@
-"""The shortcuts of tasks answer exactly as the ordinary routes do, and only what they are sure of."""
+"""Writes of tasks that requests share, and those that run alone beside them, answer exactly as ordinary ones do."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
@@ -13,12 +13,15 @@ from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from taskmanager.database.reads import Reads
-from taskmanager.database.sharing import Coalescer
+from taskmanager.database.sharing import _LONE_STATEMENTS, Coalescer
 from taskmanager.main import create_app
 from taskmanager.tasks.listing.statements import MOST_COUNTED, SHARED_COUNTS
 from tests.conftest import Person, SignUp, make_settings, recorded_statements
 from tests.support.applications import started
-from tests.support.rows import execute
+from tests.support.event_log import count_rows, events_of
+from tests.support.locks import until_blocked
+from tests.support.rows import digests, execute
+from tests.support.sessions import open_session, open_transaction
 
 API = "/api/v1"
 # What differs from one request to the next: of the request itself, and of the task that it made or changed.
@@ -28,7 +31,7 @@ _OWN_FIELDS = {"id", "created_at", "updated_at", "completed_at", "request_id", "
 
 @pytest.fixture(scope="module")
 async def ordinary(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application without shortcuts."""
+    """A client of an application in which FastAPI answers all requests, each by a statement of its own."""
     async with started(create_app(make_settings(database_url=database_url, share_statements=False))) as client:
         yield client
 
@@ -253,16 +256,15 @@ async def test_each_of_many_at_once_gets_their_own(sign_up: SignUp, app: FastAPI
 
     before = shared_statements(app)
     await asyncio.gather(*(work(person) for person in people))
-    # In each of the five turns of eight people: two writes of one statement, two reads of two, a list of three, and a
-    # write that is refused, for which the caller is looked up as well.
-    assert 0 < shared_statements(app) - before < 8 * 5 * (2 * 1 + 2 * 2 + 3 + 2)
+    # In each of the five turns of eight people: three writes, two reads of one statement, and a list of two.
+    assert 0 < shared_statements(app) - before < 8 * 5 * (3 + 2 + 2)
 
 
 async def test_of_many_changes_to_one_task_none_is_lost(alice: Person, database: Database) -> None:
     task = await alice.new_task()
     await asyncio.gather(*(alice.patch(f"/tasks/{task['id']}", {"title": f"Title {n}"}) for n in range(20)))
     assert (await alice.get(f"/tasks/{task['id']}")).json()["version"] == 21
-    async with database.reader() as session:
+    async with open_session(database) as session:
         versions = await session.execute(
             text("SELECT version FROM events WHERE entity = 'task' AND entity_id = :id ORDER BY xid, id"),
             {"id": task["id"]},
@@ -270,16 +272,123 @@ async def test_of_many_changes_to_one_task_none_is_lost(alice: Person, database:
         assert versions.scalars().all() == list(range(1, 22))
 
 
-async def test_a_locked_task_delays_nobody_else(alice: Person, database: Database, app: FastAPI) -> None:
-    locked, free = await alice.new_task(), await alice.new_task()
-    async with database.transaction() as session:
-        await session.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": locked["id"]})
-        waiting = asyncio.create_task(alice.patch(f"/tasks/{locked['id']}", {"title": "Later"}))
-        async with asyncio.timeout(1):
-            for number in range(5):
-                await alice.patch(f"/tasks/{free['id']}", {"title": f"Now {number}"})
-        assert not waiting.done()
-    assert (await waiting).json()["title"] == "Later"
+async def become_quiet(person: Person) -> None:
+    """Send one write after the other, whatever was shared before, until the next lone one has its own statement."""
+    for number in range(_LONE_STATEMENTS):
+        task = await person.new_task()
+        await person.patch(f"/tasks/{task['id']}", {"title": f"Quiet {number}"})
+
+
+@asynccontextmanager
+async def others_share(person: Person, database: Database) -> AsyncIterator[int]:
+    """Keep a change and a new task from ending, so that others share statements; yield the id of the changed task."""
+    await become_quiet(person)
+    task_id, project_id = (await person.new_task())["id"], await person.new_project()
+    async with open_transaction(database) as session:
+        await session.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
+        await session.execute(text("SELECT FROM projects WHERE id = :id FOR UPDATE"), {"id": project_id})
+        waiting = [
+            asyncio.create_task(person.patch(f"/tasks/{task_id}", {"title": "Later"})),
+            asyncio.create_task(person.new_task(project_id)),
+        ]
+        await until_blocked(database, waiting=2)
+        yield task_id
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+
+
+class TestBoth:
+    """A write that runs alone, and those that share a statement meanwhile."""
+
+    async def test_a_locked_task_delays_nobody_else(self, alice: Person, database: Database, app: FastAPI) -> None:
+        free = (await alice.new_task())["id"]
+        async with others_share(alice, database):
+            before = shared_statements(app)
+            async with asyncio.timeout(1):
+                for number in range(5):
+                    await alice.patch(f"/tasks/{free}", {"title": f"Now {number}"})
+                    await alice.new_task()
+            assert shared_statements(app) - before == 10
+
+    async def test_together_they_are_fewer_statements(
+        self, alice: Person, database: Database, query_recorder: list[str]
+    ) -> None:
+        ids = [(await alice.new_task())["id"] for _ in range(10)]
+        async with others_share(alice, database):
+            query_recorder.clear()
+            changed = await asyncio.gather(*(alice.patch(f"/tasks/{one}", {"title": f"{one}"}) for one in ids))
+            created = await asyncio.gather(*(alice.new_task(title=f"New {one}") for one in ids))
+            assert len(query_recorder) <= 6
+        assert [answer.json()["title"] for answer in changed] == [f"{one}" for one in ids]
+        assert [task["title"] for task in created] == [f"New {one}" for one in ids]
+
+    async def test_at_one_task_none_is_lost(self, alice: Person, database: Database) -> None:
+        async with others_share(alice, database) as task_id:
+            # What is locked is passed over by the statement they share; then each waits alone.
+            changes = [
+                asyncio.create_task(alice.patch(f"/tasks/{task_id}", {field: value}))
+                for field, value in (
+                    ("description", "New"),
+                    ("priority", 5),
+                    ("tags", ["new"]),
+                    ("status", "completed"),
+                )
+            ]
+            await until_blocked(database, waiting=3)
+        answers = await asyncio.gather(*changes)
+        assert max(answer.json()["version"] for answer in answers) == 6
+        task = (await alice.get(f"/tasks/{task_id}")).json()
+        found = [task[name] for name in ("title", "description", "priority", "tags", "status", "version")]
+        assert found == ["Later", "New", 5, ["new"], "completed", 6]
+        log = await events_of(database, "task", task_id)
+        assert [event["version"] for event in log] == list(range(1, 7))
+
+    async def test_each_is_refused_for_its_own_fault_only(
+        self, alice: Person, bob: Person, sign_up: SignUp, database: Database
+    ) -> None:
+        carol = await sign_up("carol")
+        read_only, archived = await alice.new_project(), await alice.new_project()
+        for person in (bob, carol):
+            await alice.post(f"/projects/{read_only}/members", {"username": person.username, "role": "viewer"})
+        ids = [(await alice.new_task(project))["id"] for project in (read_only, archived, alice.inbox_id)]
+        await alice.patch(f"/projects/{archived}", {"archived": True})
+        await execute(database, "UPDATE sessions SET revoked_at = now() WHERE id = :id", id=carol.session_id)
+        new, before = {"title": "New"}, (await alice.get(f"/tasks/{ids[2]}")).json()
+        stale = {"headers": {"If-Match": '"7"'}}
+        cases: list[tuple[Person, str, str, int, dict[str, Any]]] = [
+            (bob, "PATCH", f"/tasks/{ids[0]}", 403, {}),
+            (alice, "PATCH", f"/tasks/{ids[1]}", 409, {}),
+            (bob, "PATCH", f"/tasks/{ids[2]}", 404, {}),
+            (alice, "PATCH", f"/tasks/{ids[2]}", 412, stale),
+            (carol, "PATCH", f"/tasks/{ids[0]}", 401, {}),
+            (alice, "PATCH", f"/tasks/{ids[0]}", 200, {}),
+            (bob, "POST", f"/projects/{read_only}/tasks", 403, {}),
+            (alice, "POST", f"/projects/{archived}/tasks", 409, {}),
+            (bob, "POST", f"/projects/{archived}/tasks", 404, {}),
+            (carol, "POST", "/tasks", 401, {}),
+            (bob, "POST", "/tasks", 201, {}),
+        ]
+        async with others_share(alice, database):
+            count = await count_rows(database, "tasks")
+            await asyncio.gather(
+                *(who.request(method, path, status, json=new, **more) for who, method, path, status, more in cases)
+            )
+        assert (await alice.get(f"/tasks/{ids[2]}")).json() == before
+        assert await count_rows(database, "tasks") == count + 1 + 1  # with the one that `others_share` keeps
+
+    async def test_a_login_revoked_before_a_request_arrives_changes_nothing(
+        self, alice: Person, bob: Person, database: Database
+    ) -> None:
+        task_id = (await bob.new_task())["id"]
+        async with others_share(alice, database):
+            await bob.patch(f"/tasks/{task_id}", {"title": "Before"})
+            await execute(database, "UPDATE sessions SET revoked_at = now() WHERE id = :id", id=bob.session_id)
+            before = await digests(database)
+            await asyncio.gather(
+                *(bob.patch(f"/tasks/{task_id}", {"title": f"{number}"}, 401) for number in range(5)),
+                *(bob.post("/tasks", {"title": "New"}, 401) for _ in range(5)),
+            )
+            assert await digests(database) == before
 
 
 async def test_an_assignee_who_is_a_stranger_spoils_only_their_own_task(alice: Person, bob: Person) -> None:
@@ -298,7 +407,7 @@ async def test_an_assignee_who_is_a_stranger_spoils_only_their_own_task(alice: P
 
 async def test_a_login_that_has_ended_is_refused_with_the_next_request(alice: Person, app: FastAPI) -> None:
     task = await alice.new_task()
-    async with app.state.database.transaction() as session:
+    async with open_transaction(app.state.database) as session:
         await session.execute(text("UPDATE sessions SET revoked_at = now() WHERE id = :id"), {"id": alice.session_id})
     for method, path, body in (
         ("GET", f"/tasks/{task['id']}", None),
@@ -367,6 +476,7 @@ async def test_a_shared_statement_counts_no_further_than_the_longest_list_that_i
 async def test_a_short_write_or_read_asks_the_database_once_and_to_count_is_one_more(
     alice: Person, app: FastAPI
 ) -> None:
+    await become_quiet(alice)
     task = await alice.new_task()
     for method, path, body, status, expected in (
         ("GET", f"/tasks/{task['id']}", None, 200, 1),
@@ -381,12 +491,14 @@ async def test_a_short_write_or_read_asks_the_database_once_and_to_count_is_one_
         ("POST", "/tasks", {"title": "x", "tags": ["y"]}, 201, 1),
         ("POST", f"/projects/{alice.inbox_id}/tasks", {"title": "x"}, 201, 1),
         ("PATCH", f"/tasks/{task['id']}", {"title": "x"}, 200, 1),
+        ("DELETE", f"/tasks/{(await alice.new_task())['id']}", None, 204, 1),
         ("PUT", f"/projects/{alice.inbox_id}/tasks/{task['id']}", {"status": "completed"}, 200, 1),
     ):
         shared, all_statements = shared_statements(app), app.state.database.meter.statements
         await alice.request(method, path, status, json=body)
         sent = shared_statements(app) - shared, app.state.database.meter.statements - all_statements
-        assert sent == (expected, expected), path
+        # A lone write shares with nobody.
+        assert sent == (expected if method == "GET" else 0, expected), path
 
 
 async def test_a_page_of_more_projects_than_it_has_tasks(alice: Person) -> None:
@@ -394,7 +506,7 @@ async def test_a_page_of_more_projects_than_it_has_tasks(alice: Person) -> None:
     # Some projects lie wholly before others, some between them.
     for project_id in (*projects, projects[0], projects[0], projects[0], *reversed(projects), *projects[2:5] * 2):
         await alice.new_task(project_id)
-    # A filter is none of the shortcuts' business.
+    # With a filter it is another statement.
     expected = [task["id"] for task in (await alice.get("/tasks?limit=100&priority=1")).json()["tasks"]]
     for limit in (1, 2, 3, 6, 7, 20):
         found: list[int] = []

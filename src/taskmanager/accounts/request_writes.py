@@ -1,0 +1,232 @@
+"""The writes of one request: each checks the request's login and Idempotency-Key in its own statement."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
+
+import asyncpg
+
+from taskmanager.accounts.callers import RequestReads
+from taskmanager.accounts.statements import good_session
+from taskmanager.database.statements import Statement, Write
+from taskmanager.database.writes import Runner, SharedWrite, TransactionRunner, WriteRunner
+from taskmanager.errors import InvalidTokenError, TaskManagerError
+from taskmanager.idempotency.header import RequestIdentity
+from taskmanager.idempotency.kept_answers import (
+    STORE_TYPES,
+    AnswerShape,
+    is_duplicate,
+    refuse_answered,
+    refuse_running,
+    store_steps,
+)
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+# More than there are declared writes in all their forms.
+@lru_cache(maxsize=256)
+def _guarded(
+    write: Write, *, checks_login: bool, claims_key: bool, stores_answer: bool, replaces_answer: bool
+) -> Statement:
+    """Return a write that changes nothing unless the login holds and no copy of the request runs.
+
+    Its rows have `login_holds`, `is_claimed` and `is_found` beside the columns of the write: one without these last if
+    it found nothing.
+    """
+    login = "SELECT CAST(:user_id AS bigint) AS user_id"
+    if checks_login:
+        login = f"SELECT u.id AS user_id {good_session(':login_session_id', ':login_user_id')}"
+    callers = f"caller AS MATERIALIZED ({login})"
+    holds = "EXISTS (SELECT FROM caller)"
+    if claims_key:
+        callers = f"""
+            login AS MATERIALIZED ({login}),
+            caller AS MATERIALIZED (SELECT user_id FROM login WHERE pg_try_advisory_xact_lock(:lock_id))
+        """
+        holds = "EXISTS (SELECT FROM login)"
+    steps, answer = (part.replace(":user_id", "(SELECT user_id FROM caller)") for part in (write.steps, write.answer))
+    result = f"({answer}) AS result"
+    if stores_answer:
+        steps += f", result AS MATERIALIZED ({answer}), {store_steps('caller', 'result', replaces=replaces_answer)}"
+        result = "result"
+    sql = f"""
+        WITH {callers}, {steps}
+        SELECT {holds} AS login_holds, EXISTS (SELECT FROM caller) AS is_claimed, found.*
+        FROM (VALUES (true)) AS always LEFT JOIN (SELECT true AS is_found, result.* FROM {result}) AS found ON true
+    """
+    return Statement(write.name, sql, {**(write.types or {}), **(STORE_TYPES if stores_answer else {})})
+
+
+class RequestWrites(WriteRunner):
+    """The writes of one request.
+
+    With the login of its `reads` the first of them checks that. With a key, whose request `identify` returns once the
+    caller is known, each transaction claims it and stores its answer, which has the `shape`.
+    """
+
+    def __init__(
+        self, writes: WriteRunner, reads: RequestReads, identify: Callable[[], RequestIdentity] | None
+    ) -> None:
+        self.shape = AnswerShape()
+        self._writes = writes
+        self._reads = reads
+        self._identify = identify
+        self._replaces_answer = False  # an expired one
+
+    @cached_property
+    def _request(self) -> RequestIdentity | None:
+        return None if self._identify is None else self._identify()
+
+    @property
+    def session_id(self) -> int | None:
+        """The login that is yet to be checked; None without one."""
+        return None if self._reads.login is None or self._reads.has_checked else self._reads.login.session_id
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of a write that is one statement, committed when it returns.
+
+        Raises:
+            InvalidTokenError: The login has ended, or the account is disabled.
+            AlreadyAnsweredError: The request was answered before.
+            IdempotencyKeyInUseError: A copy of it runs now.
+            IdempotencyKeyReusedError: Its key was used for another body.
+        """
+        rows = await self.all(statement, **values)
+        return rows[0] if rows else None
+
+    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        """Return the rows of a write that is one statement, committed when it returns.
+
+        Raises:
+            InvalidTokenError: The login has ended, or the account is disabled.
+            AlreadyAnsweredError: The request was answered before.
+            IdempotencyKeyInUseError: A copy of it runs now.
+            IdempotencyKeyReusedError: Its key was used for another body.
+        """
+        if not isinstance(statement, Write):
+            return await self._writes.all(statement, **values)
+        request = self._request
+        if request is None:
+            return await self.run(self._writes, statement, values, claims_key=False, stores_answer=False)
+        self._replaces_answer = await refuse_answered(self._reads, request)
+        rows = await self.run(self._writes, statement, values, claims_key=True, stores_answer=True)
+        if not any(row["done"] for row in rows):
+            # A copy may have been faster, and its effect be what refuses this one.
+            await refuse_answered(self._reads, request)
+        return rows
+
+    @asynccontextmanager
+    async def transaction(self, *, long: bool = False) -> AsyncIterator[TransactionRunner]:
+        """Yield a runner whose statements are committed when the block ends, and rolled back when it raises.
+
+        Raises:
+            InvalidTokenError: The login has ended, or the account is disabled.
+            AlreadyAnsweredError: The request was answered before.
+            IdempotencyKeyInUseError: A copy of it runs now.
+            IdempotencyKeyReusedError: Its key was used for another body.
+        """
+        request = self._request
+        if request is None:
+            async with self._writes.transaction(long=long) as runner:
+                yield _RequestTransaction(self, runner, has_key=False)
+            return
+        self._replaces_answer = await refuse_answered(self._reads, request)
+        try:
+            async with self._writes.transaction(long=long) as runner:
+                yield _RequestTransaction(self, runner, has_key=True)
+        except TaskManagerError:
+            # A copy may have been faster, and its effect be what refuses this one.
+            await refuse_answered(self._reads, request)
+            raise
+
+    async def share(
+        self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
+    ) -> _Result:
+        """Return the result of a write that others may share, which checks the login itself, or of `alone`.
+
+        A request with a key never shares.
+
+        Raises:
+            InvalidTokenError: The login has ended, or the account is disabled.
+        """
+        if self._request is not None:
+            return await alone()
+        result = await self._writes.share(write, item, alone)
+        self._reads.has_checked = True
+        return result
+
+    async def run(
+        self, runner: Runner, write: Write, values: dict[str, Any], *, claims_key: bool, stores_answer: bool
+    ) -> Sequence[asyncpg.Record]:
+        """Run a write with what it has to check and to store.
+
+        Raises:
+            InvalidTokenError: The login has ended, or the account is disabled.
+            AlreadyAnsweredError: The request was answered before.
+            IdempotencyKeyInUseError: A copy of it runs now.
+        """
+        login = None if self._reads.has_checked else self._reads.login
+        if login is None and not claims_key and not stores_answer:
+            return await runner.all(write, **values)
+        values["login_session_id"], values["login_user_id"] = login[:2] if login is not None else (None, None)
+        if (request := self._request) is not None:
+            values |= request.name
+            values["lock_id"], values["fingerprint"] = request.lock_id, request.fingerprint
+            values |= self.shape.parameters
+        statement = _guarded(
+            write,
+            checks_login=login is not None,
+            claims_key=claims_key,
+            stores_answer=stores_answer,
+            replaces_answer=stores_answer and self._replaces_answer,
+        )
+        try:
+            rows = await runner.all(statement, **values)
+        except asyncpg.UniqueViolationError as error:
+            if request is None or not is_duplicate(error):
+                raise
+            await refuse_running(self._reads, request)
+            raise
+        if not rows[0]["login_holds"]:
+            raise InvalidTokenError
+        self._reads.has_checked = True
+        if request is not None and not rows[0]["is_claimed"]:
+            await refuse_running(self._reads, request)
+        return [row for row in rows if row["is_found"]]
+
+
+class _RequestTransaction(TransactionRunner):
+    """A transaction of a request: its first write checks the login and claims the key, its last stores the answer."""
+
+    def __init__(self, request: RequestWrites, runner: TransactionRunner, *, has_key: bool) -> None:
+        self._request = request
+        self._runner = runner
+        self._has_key = has_key
+        self._is_claimed = not has_key
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of a statement that gives one at most."""
+        rows = await self.all(statement, **values)
+        return rows[0] if rows else None
+
+    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        """Return the rows of a statement."""
+        return await self._run(statement, values, stores_answer=False)
+
+    async def last(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of the last statement, whose answer is kept."""
+        rows = await self._run(statement, values, stores_answer=self._has_key)
+        return rows[0] if rows else None
+
+    async def _run(
+        self, statement: Statement, values: dict[str, Any], *, stores_answer: bool
+    ) -> Sequence[asyncpg.Record]:
+        if not isinstance(statement, Write):
+            return await self._runner.all(statement, **values)
+        claims_key, self._is_claimed = not self._is_claimed, True
+        return await self._request.run(
+            self._runner, statement, values, claims_key=claims_key, stores_answer=stores_answer
+        )

@@ -1,0 +1,256 @@
+"""Writes: each a declared statement, alone on a connection that is held, several in a transaction, or many as one.
+
+A statement that runs alone is a transaction of its own, committed when it returns, so there is no message around it.
+None is sent twice: the connection is looked at before, and one that is lost while a statement runs may have committed
+it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import asyncpg
+
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.shared_connections import SharedConnections
+from taskmanager.database.sharing import Coalescer
+from taskmanager.database.statements import Statement
+from taskmanager.settings import DatabaseSettings
+from taskmanager.telemetry.request_context import current_timings
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Written(NamedTuple):
+    """What a write left, as the bytes of its JSON object, if there is something to show."""
+
+    id: int | None
+    version: int | None
+    body: bytes | None
+
+
+class Runner(Protocol):
+    """Runs declared statements."""
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of a statement that gives one at most."""
+        ...
+
+    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        """Return the rows of a statement."""
+        ...
+
+
+class TransactionRunner(Runner, Protocol):
+    """Runs declared statements that are committed together."""
+
+    async def last(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of the last statement, whose answer is the one that is kept for a retry."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SharedWrite(Generic[_Item, _Result]):
+    """A write that is run for many requests by one statement.
+
+    `run` returns a result for each item, None for one that must be run alone. Items with the same `conflict_key` never
+    run at the same time.
+    """
+
+    name: str
+    run: Callable[[SharedConnection, Sequence[_Item]], Awaitable[Sequence[_Result | None]]]
+    conflict_key: Callable[[_Item], Hashable] | None = None
+
+
+async def run_shared(
+    sql: str, connection: SharedConnection, items: Sequence[tuple[Any, ...]]
+) -> Sequence[Written | None]:
+    """Return what a shared write left for each item; its rows are the item's number, from 1, and the fields of that.
+
+    It takes an array for each field of the items.
+    """
+    written: list[Written | None] = [None] * len(items)
+    for n, *left in await connection.fetch(sql, *zip(*items, strict=True)):
+        written[n - 1] = Written(*left)
+    return written
+
+
+class WriteRunner(Runner, Protocol):
+    """What repositories write with."""
+
+    @property
+    def session_id(self) -> int | None:
+        """The login that the writes check, None if the caller has been looked up already."""
+        ...
+
+    def transaction(self, *, long: bool = False) -> AbstractAsyncContextManager[TransactionRunner]:
+        """Yield a runner whose statements are committed when the block ends, and rolled back when it raises."""
+        ...
+
+    async def share(
+        self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
+    ) -> _Result:
+        """Return the result of a write that others may share, or of `alone`."""
+        ...
+
+
+class Transaction(TransactionRunner, WriteRunner):
+    """Statements of one transaction; one that is begun inside of it is a part of it."""
+
+    session_id = None
+
+    def __init__(self, connection: SharedConnection) -> None:
+        self._connection = connection
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of a statement that gives one at most."""
+        rows = await self.all(statement, **values)
+        return rows[0] if rows else None
+
+    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        """Return the rows of a statement."""
+        return await self._connection.fetch(statement.lone, *statement.arguments(values))
+
+    async def last(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of the last statement."""
+        return await self.one(statement, **values)
+
+    @asynccontextmanager
+    async def transaction(self, *, long: bool = False) -> AsyncIterator["Transaction"]:  # noqa: ARG002
+        """Yield this one."""
+        yield self
+
+    async def share(
+        self,
+        write: SharedWrite[_Item, _Result],  # noqa: ARG002
+        item: _Item,  # noqa: ARG002
+        alone: Callable[[], Awaitable[_Result]],
+    ) -> _Result:
+        """Return the result of `alone`."""
+        return await alone()
+
+
+class _Kind(Generic[_Item, _Result]):
+    """The requests of one shared write: those that share statements, and whether one runs alone."""
+
+    def __init__(self, coalescer: Coalescer[_Item, _Result]) -> None:
+        self.coalescer = coalescer
+        self.alone = 0
+
+
+class Writes(WriteRunner):
+    """Runs the writes of all requests; one per application, `shared` are the connections for those that are shared.
+
+    Without `shared` no write is.
+    """
+
+    session_id = None
+
+    def __init__(self, database: Database, shared: SharedConnections | None) -> None:
+        self.connections = SharedConnections(database, database.write_connections, database.connect_writing)
+        self._long = SharedConnections(database, 1, database.connect_long)
+        self._shared = shared
+        self._kinds: dict[SharedWrite[Any, Any], _Kind[Any, Any]] = {}
+        self._alone = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests wrote, since the start."""
+        return self._alone + sum(kind.coalescer.requests for kind in self._kinds.values())
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Return the row of a statement that gives one at most and is committed when it returns.
+
+        Raises:
+            asyncpg.PostgresError: The server refused the statement and rolled it back.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The connection was lost; the statement may have been committed.
+        """
+        rows = await self.all(statement, **values)
+        return rows[0] if rows else None
+
+    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        """Return the rows of a statement that is committed when it returns.
+
+        Raises:
+            asyncpg.PostgresError: The server refused the statement and rolled it back.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The connection was lost; the statement may have been committed.
+        """
+        arguments = statement.arguments(values)
+        self._alone += 1
+        async with self.connections.lend() as connection:
+            return await connection.fetch(statement.lone, *arguments)
+
+    @asynccontextmanager
+    async def transaction(self, *, long: bool = False) -> AsyncIterator[Transaction]:
+        """Yield a runner whose statements are committed when the block ends, and rolled back when it raises.
+
+        A `long` one may take longer than any other request may be kept waiting; there is one at a time.
+
+        Raises:
+            asyncpg.PostgresError: The COMMIT failed; nothing was stored.
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+            OSError: The connection was lost; the transaction may have been committed.
+        """
+        self._alone += 1
+        connections = self._long if long else self.connections
+        async with connections.lend() as connection, connection.transaction():
+            yield Transaction(connection)
+
+    async def share(
+        self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
+    ) -> _Result:
+        """Return the result of a write that others may share, or of `alone`.
+
+        A request that finds no other of its kind under way, and the last ones without company, runs alone: a statement
+        made for many costs more than that.
+
+        Raises:
+            DatabaseUnavailableError: The database went away, so that the write may or may not have been committed.
+            asyncpg.PostgresError: The server refused the statement.
+        """
+        if self._shared is None:
+            return await alone()
+        kind: _Kind[_Item, _Result] = self._kind(write)
+        if not kind.alone and kind.coalescer.is_quiet:
+            kind.alone += 1
+            try:
+                return await alone()
+            finally:
+                kind.alone -= 1
+        ticket = kind.coalescer.enqueue(item)
+        try:
+            result = await ticket.answer
+        finally:
+            if (timings := current_timings()) is not None:
+                timings.pool += ticket.waited
+                timings.database += ticket.took
+        return await alone() if result is None else result
+
+    async def close(self) -> None:
+        """Close the connections of its own; those for sharing are closed by their owner."""
+        await self.connections.close()
+        await self._long.close()
+
+    def _kind(self, write: SharedWrite[Any, Any]) -> _Kind[Any, Any]:
+        kind = self._kinds.get(write)
+        if kind is None:
+            assert self._shared is not None
+            coalescer = Coalescer(write.name, self._shared, write.run, conflict_key=write.conflict_key)
+            kind = self._kinds[write] = _Kind(coalescer)
+        return kind
+
+
+@asynccontextmanager
+async def open_writes(settings: DatabaseSettings) -> AsyncIterator[Writes]:
+    """Yield what writes to the database of the settings, outside of an application."""
+    database = Database(settings)
+    writes = Writes(database, None)
+    try:
+        yield writes
+    finally:
+        await writes.close()
+        await database.dispose()

@@ -1,0 +1,35 @@
+"""The strict reader of JSON bodies."""
+
+import json
+from typing import Any, NoReturn
+
+from taskmanager.errors import MalformedBodyError
+
+JSON = "application/json"
+
+
+def is_json(content_type: bytes) -> bool:
+    """Tell whether a Content-Type is that of JSON; its parameters are ignored."""
+    return content_type.partition(b";")[0].strip().lower() == JSON.encode()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(body: bytes) -> Any:
+    """Read a JSON document strictly: UTF-8 only, no NaN or Infinity (RFC 8259).
+
+    Raises:
+        MalformedBodyError: The bytes are not such a document, or nest too deeply to be read.
+    """
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedBodyError("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBodyError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except ValueError as error:
+        raise MalformedBodyError(str(error)) from None
+    except RecursionError:
+        raise MalformedBodyError("the document nests too deeply") from None

@@ -1,0 +1,180 @@
+"""Answers that are kept, so that a request which is sent again has one effect and one answer.
+
+An answer is stored in the statement or the transaction of its effect, so there is never one without the other. That
+statement first tries an advisory lock: an insert alone would wait for a copy that still runs instead of saying so. It
+inserts without ON CONFLICT, since its snapshot is older than the lock: a copy that was faster makes it fail, and with
+it the second effect.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from taskmanager.database.driver_errors import DATABASE_ERRORS, violated_constraint
+from taskmanager.database.reads import Reads
+from taskmanager.database.statements import Statement
+from taskmanager.database.writes import Runner
+from taskmanager.errors import (
+    IdempotencyKeyInUseError,
+    IdempotencyKeyReusedError,
+    NotFoundError,
+    RoleTooLowError,
+)
+from taskmanager.idempotency.header import RequestIdentity
+from taskmanager.roles import Role
+
+KEPT_HOURS = 24
+_TYPES = {"key_method": "text", "key_path": "text", "key": "text"}
+STORE_TYPES = {
+    **_TYPES,
+    "fingerprint": "bytea",
+    "answer_role": "text",
+    "answer_status": "integer",
+    "answer_location": "text",
+}
+_EXPIRED = f"created_at <= now() - interval '{KEPT_HOURS} hours'"
+_PURGE_SECONDS = 60.0
+_PURGED_ROWS = 1_000
+
+_FIND = Statement(
+    "find kept answer",
+    f"""
+SELECT k.{_EXPIRED} AS is_expired, k.fingerprint, k.status, k.headers, k.body, k.project_id, k.role AS needed, m.role
+FROM idempotency_keys k
+LEFT JOIN project_members m ON m.project_id = k.project_id AND m.user_id = k.user_id
+WHERE k.user_id = :key_user_id AND k.method = :key_method AND k.path = :key_path AND k.key = :key
+""",
+    _TYPES,
+    shared=True,
+)
+
+_PURGE = Statement(
+    "purge kept answers",
+    f"""
+DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM idempotency_keys WHERE {_EXPIRED} ORDER BY created_at LIMIT {_PURGED_ROWS} FOR UPDATE SKIP LOCKED
+)) RETURNING 1
+""",
+)
+
+
+def store_steps(caller: str, result: str, *, replaces: bool) -> str:
+    """Return the common table expressions that store the answer in `result`, a row of a `Write`, for the one `caller`.
+
+    With `replaces` an expired answer to the same key goes first, on which the insert depends: they would run in either
+    order otherwise.
+    """
+    expired, after_it = "", ""
+    if replaces:
+        expired = f"""
+expired AS (
+    DELETE FROM idempotency_keys
+    WHERE user_id = (SELECT user_id FROM {caller}) AND method = :key_method AND path = :key_path AND key = :key
+      AND {_EXPIRED}
+    RETURNING 1
+), """
+        after_it = "AND (SELECT count(*) FROM expired) >= 0"
+    return f"""
+{expired}stored AS (
+    INSERT INTO idempotency_keys (user_id, method, path, key, fingerprint, project_id, role, status, headers, body)
+    SELECT {caller}.user_id, :key_method, :key_path, :key, :fingerprint,
+           CASE WHEN :answer_role IS NOT NULL THEN {result}.project_id END, :answer_role, :answer_status,
+           CASE WHEN {result}.body IS NULL THEN '{{}}' ELSE jsonb_strip_nulls(jsonb_build_object(
+               'content-type', 'application/json', 'etag', '"' || {result}.version || '"',
+               'location', :answer_location || {result}.id
+           )) END,
+           COALESCE({result}.body, '')
+    FROM {caller} CROSS JOIN {result}
+    WHERE {result}.done {after_it}
+)"""
+
+
+@dataclass(frozen=True)
+class AnswerShape:
+    """What the answer to a write is beside its body: `location` is followed by the id of what was made.
+
+    It is given again only to who has at least this `role` in its project then; without one to the same user always.
+    """
+
+    status: int = 200
+    location: str | None = None
+    role: Role | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of a statement that stores the answer."""
+        return {"answer_status": self.status, "answer_location": self.location, "answer_role": self.role}
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """An answer as it was given the first time."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class AlreadyAnsweredError(Exception):
+    """Ends a request whose answer is kept."""
+
+    def __init__(self, answer: KeptAnswer) -> None:
+        super().__init__("already answered")
+        self.answer = answer
+
+
+async def refuse_answered(reads: Reads, request: RequestIdentity) -> bool:
+    """Check that a request is new, and tell whether an expired answer is in its place.
+
+    Raises:
+        AlreadyAnsweredError: Its answer is kept.
+        IdempotencyKeyReusedError: The key was used for another body.
+        NotFoundError: The caller may not see any more what was made.
+        RoleTooLowError: The caller may not make it any more.
+    """
+    row = await reads.one(_FIND, **request.name)
+    if row is None or row["is_expired"]:
+        return row is not None
+    if row["fingerprint"] != request.fingerprint:
+        raise IdempotencyKeyReusedError
+    if row["project_id"] is not None:
+        if row["role"] is None:
+            raise NotFoundError("project")
+        if not Role(row["role"]).includes(Role(row["needed"])):
+            raise RoleTooLowError(row["needed"])
+    raise AlreadyAnsweredError(KeptAnswer(row["status"], row["headers"], row["body"]))
+
+
+async def refuse_running(reads: Reads, request: RequestIdentity) -> None:
+    """Refuse a request whose copy was faster, or still runs.
+
+    Raises:
+        AlreadyAnsweredError: The copy has been answered.
+        IdempotencyKeyInUseError: It still runs.
+    """
+    await refuse_answered(reads, request)
+    raise IdempotencyKeyInUseError
+
+
+def is_duplicate(error: asyncpg.UniqueViolationError) -> bool:
+    """Tell whether a statement failed because a copy of its request was faster."""
+    return violated_constraint(error) == "idempotency_keys_pkey"
+
+
+async def purge(writes: Runner) -> None:
+    """Delete all expired answers, some at a time."""
+    while len(await writes.all(_PURGE)) == _PURGED_ROWS:
+        pass
+
+
+async def purge_for_ever(writes: Runner) -> None:
+    """Delete expired answers every minute."""
+    while True:
+        await asyncio.sleep(_PURGE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
+        with suppress(*DATABASE_ERRORS):
+            await purge(writes)

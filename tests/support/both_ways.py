@@ -1,0 +1,145 @@
+"""The same requests to an application with compiled handlers and to one without, and what they answer differently."""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from taskmanager.database.database import Database
+from taskmanager.http.dispatch import RouteTable
+from taskmanager.http.front import Front
+from taskmanager.main import create_app
+from tests.conftest import client_for, make_settings
+from tests.support.access_world import World
+from tests.support.rows import digests, execute, fetch_all, tables
+from tests.support.unusual_requests import Pairs, pairs
+
+ALL_ROUTES = sorted(
+    (method, endpoint.template)
+    for method, endpoint in RouteTable(create_app(make_settings(database_url="postgresql://nowhere/nothing")))
+    if method != "HEAD"
+)
+# What a write makes anew each time, and the times of it.
+_OWN_HEADERS = {b"x-process-time", b"server-timing"}
+_SECRETS = re.compile(rb'"(access_token|refresh_token|key|prefix)":"[^"]+"')
+_TIMES = re.compile(rb'"\d{4}-\d\d-\d\dT[^"]+Z"')
+# Ids start here for both ways, far from those of all other tests.
+_FIRST_ID = 5_000_000
+_SECRET_TABLES = {"users", "sessions", "api_keys"}
+_NEW_EACH_TIME = ["created_at", "updated_at", "completed_at", "read_at", "xid"]
+_KEPT_BODY = "regexp_replace(convert_from(t.body, 'UTF8'), '\"[^\"]+Z\"', '', 'g')"
+_RESTART = f"SELECT setval(CAST(seqrelid AS regclass), {_FIRST_ID}) FROM pg_sequence"
+
+
+def compiled_routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Yield method and path of each route that has a compiled handler."""
+    layer: Any = app.middleware_stack
+    while not isinstance(layer, Front):
+        layer = layer.app
+    for method, endpoint in layer.table:
+        if endpoint in layer.bound:
+            yield method, endpoint.template
+
+
+@dataclass
+class Both:
+    """An application with compiled handlers and one without, on the same database."""
+
+    clients: tuple[httpx.AsyncClient, httpx.AsyncClient]
+    database: Database
+    world: World
+    statuses: set[int] = field(default_factory=set)
+    differences: list[Any] = field(default_factory=list)
+
+    async def compare(self, path: str, headers: Pairs, method: str = "GET") -> None:
+        """Ask both the same; what differs is remembered."""
+        await self._compare(method, path, headers, None)
+
+    async def compare_write(self, method: str, path: str, headers: Pairs, content: Any = None) -> int:
+        """Have both write the same to the same rows, and compare answers and effects; return the status."""
+        return await self._compare(method, path, headers, content, writes=True)
+
+    async def _compare(self, method: str, path: str, headers: Pairs, content: Any, *, writes: bool = False) -> int:
+        answers, effects = [], []
+        for client in self.clients:
+            body = _in_chunks(content) if isinstance(content, list) else content
+            given = [(b"x-request-id", b"the-same"), *headers]
+            answer = await client.request(method, path, headers=given, content=body)
+            answers.append((answer.status_code, _headers(answer), _body(answer) if writes else answer.content))
+            if writes and answer.status_code < 400:
+                effects.append(await _effect(self.database))
+                await self.restore()
+        self.statuses.add(answers[0][0])
+        if answers[0] != answers[1] or effects[1:] != effects[:1] * (len(effects) - 1):
+            self.differences.append((method, path, [(name, value[:30]) for name, value in headers], content))
+            self.differences += [part for part in zip(*answers, strict=True) if part[0] != part[1]] or [effects]
+        return answers[0][0]
+
+    async def restore(self) -> None:
+        """Put back all rows of the world, and let new ids begin where they did."""
+        await self.world.snapshot.restore(self.database)
+        await execute(self.database, _RESTART)
+
+    def path(self, template: str, values: Mapping[str, Any] | None = None) -> str:
+        """Return a route's path to what the owner may see."""
+        return template.format_map({**self.ids, **(values or {})})
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """What stands for the names in paths and bodies."""
+        own = self.world.own_ids["owner"]
+        secrets = {"refresh": self.world.spare_logins["owner"].refresh, "caller": "owner", "newcomer": "stranger"}
+        return {**self.world.ids, **own, **secrets, "name": "favicon.svg"}
+
+    @property
+    def owner(self) -> Pairs:
+        """The owner's login."""
+        return pairs(self.world.logins["owner"].headers)
+
+
+@asynccontextmanager
+async def compared(both: Both) -> AsyncIterator[Both]:
+    """Yield it without what was found before; whatever both answer differently in the block is an error."""
+    for client in both.clients:
+        client.event_hooks = {}  # a body that is too long is no documented answer of a GET
+    before = await digests(both.database)
+    yield both
+    assert both.differences == [], both.differences
+    assert await digests(both.database) == before, "a request that was refused had an effect"
+
+
+def make_both(app: FastAPI, ordinary: httpx.AsyncClient, world: World) -> Both:
+    """Return both applications, on the database of the first."""
+    return Both((client_for(app), ordinary), app.state.database, world)
+
+
+def _headers(answer: httpx.Response) -> list[tuple[bytes, bytes]]:
+    return sorted((name.lower(), value) for name, value in answer.headers.raw if name.lower() not in _OWN_HEADERS)
+
+
+def _body(answer: httpx.Response) -> bytes:
+    return _TIMES.sub(b'"a time"', _SECRETS.sub(rb'"\1":"a secret"', answer.content))
+
+
+async def _in_chunks(parts: list[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def _effect(database: Database) -> dict[str, str]:
+    """Return a digest of all rows of each table, without what is new each time."""
+    names = [name for name in (await tables(database)).lasting if name not in _SECRET_TABLES]
+    parts = []
+    for name in names:
+        # A kept answer is bytes, which have the times of what was made in them.
+        answers = name == "idempotency_keys"
+        new = [*_NEW_EACH_TIME, *(["body"] if answers else [])]
+        row = f"(to_jsonb(t) - CAST(ARRAY{new} AS text[]))::text"
+        if answers:
+            row = f"({row} || {_KEPT_BODY})"
+        parts.append(f"SELECT '{name}' AS name, md5(string_agg({row}, ',' ORDER BY {row})) AS digest FROM {name} t")
+    return {row["name"]: row["digest"] for row in await fetch_all(database, " UNION ALL ".join(parts))}
