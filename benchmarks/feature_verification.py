@@ -1,4 +1,4 @@
-"""What a server with the service's features must do before it is timed; the database itself says what is right."""
+"""What a server with the service's features must do before it is timed; checked against the database itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

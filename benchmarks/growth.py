@@ -267,7 +267,7 @@ class Growth:
 
 
 class TimedClient:
-    """A connection that stays open and tells how long each answer took."""
+    """A connection that stays open and measures each answer."""
 
     def __init__(self, url: str, token: str) -> None:
         self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)

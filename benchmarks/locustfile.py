@@ -18,7 +18,7 @@ class WorkingPerson(FastHttpUser):
     wait_time = between(1, 3)
 
     def on_start(self) -> None:
-        """Register and log in; who cannot stays away."""
+        """Register and log in; a user who cannot does no work."""
         self._person = Person(self._send, _teams, pause=self.wait)
         try:
             self._person.arrive()

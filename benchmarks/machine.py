@@ -1,4 +1,4 @@
-"""What a result was measured on: machine, versions, revision."""
+"""Records what a result was measured on: machine, versions, revision."""
 
 import json
 import os

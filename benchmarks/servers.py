@@ -241,7 +241,7 @@ class RunningServer:
                 return
 
     def stop(self) -> None:
-        """Stop it and its workers, by force if they do not want to."""
+        """Stop it and its workers, by force if they do not end."""
         if self._process is None:
             return
         self._process.terminate()

@@ -24,7 +24,7 @@ _TASKS = 1_000
 _WARMING_REQUESTS = 60
 _LIST = "/api/v1/tasks?limit=20"
 _IMPORT = "import time; import taskmanager.main; print(time.process_time())"
-# Tells how fast the machine is at the moment.
+# Shows how fast the machine is at the moment.
 _LOOP = "import time\nn = 0\nfor n in range(5_000_000): n += 1\nprint(time.process_time())"
 
 

@@ -46,7 +46,7 @@ class _StartedApplication:
             loop.close()
             raise
         # With Mangum's own lifespan the application would start and stop around every single event. What is not text
-        # reaches the client in base64, unless the gateway is told to decode it.
+        # reaches the client in base64, unless the gateway is configured to decode it.
         self.adapter = Mangum(
             app, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, "application/problem+json"]
         )

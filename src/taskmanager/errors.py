@@ -110,7 +110,7 @@ class RepeatedQueryParameterError(TaskManagerError):
 
 @dataclass(eq=False)
 class NotFoundError(TaskManagerError):
-    """There is no such thing, or the caller may not see it: the two are not told apart.
+    """There is no such thing, or the caller may not see it; the error does not say which.
 
     `index` is its place in a request for several.
     """
@@ -140,7 +140,7 @@ class ProjectArchivedError(TaskManagerError):
 class StaleVersionError(TaskManagerError):
     """The thing has changed since the version that the caller knows.
 
-    `base_version` is that version, `changed_fields` the names of what changed since; None where that is not known.
+    `base_version` is that version, `changed_fields` the names of what changed since; None where unknown.
     """
 
     current_version: int

@@ -16,7 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-# The largest whole number that JavaScript, and so JSON Schema, can tell from its neighbours; bigint holds more.
+# The largest integer that JavaScript, and so JSON Schema, represents exactly; bigint holds more.
 MAXIMUM_ID = 2**53 - 1
 # PostgreSQL's text cannot hold NUL.
 _NO_NUL = r"^[^\x00]*$"
@@ -47,7 +47,7 @@ def _to_utc(moment: datetime) -> datetime:
         in_utc = moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("is out of range once in UTC") from None
-    # The driver takes the first and the last moment for -infinity and infinity.
+    # The driver reads the first and the last moment as -infinity and infinity.
     if not _FIRST_MOMENT < in_utc < _LAST_MOMENT:
         raise ValueError("is out of range")
     return in_utc

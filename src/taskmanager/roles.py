@@ -11,7 +11,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
     def includes(self, other: "Role") -> bool:
-        """Tell whether who has this role may do all that the other may."""
+        """Return whether this role may do everything that the other may."""
         return _ASCENDING.index(self) >= _ASCENDING.index(other)
 
 

@@ -48,8 +48,8 @@ class DatabaseSettings(BaseSettings):
         le=200,
         description="Connections per worker for writes that run alone, never exceeded; seven more do the rest.",
     )
-    # A request may wait for a connection twice, for who calls and for what is asked, then for a dead connection to be
-    # found out and a new one to be refused, or for a lock: the defaults keep either below five seconds in all.
+    # A request may wait for a connection twice, for its caller and for its own statement, then for a dead connection to
+    # be noticed and a new one to be refused, or for a lock. The defaults keep the sum below five seconds.
     database_pool_wait_seconds: float = Field(
         default=1.5,
         gt=0,
@@ -160,7 +160,7 @@ class Settings(DatabaseSettings):
     )
     share_statements: bool = Field(
         default=True,
-        description="Let concurrent requests for tasks share statements; off, each request runs alone.",
+        description="Let concurrent requests share statements, and plain ones skip FastAPI; off, each runs alone.",
     )
     max_body_bytes: int = Field(
         default=1_048_576, ge=1_024, le=104_857_600, description="Largest accepted request body, in bytes."
@@ -193,7 +193,7 @@ class Settings(DatabaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Addresses and networks of the proxies in front, a comma list, whose X-Forwarded-For is believed; "
-        "`unix` is whoever connects by a Unix socket.",
+        "`unix` is any client of a Unix socket.",
     )
     require_if_match: bool = Field(
         default=False,
@@ -209,7 +209,7 @@ class Settings(DatabaseSettings):
         default=2_000,
         ge=1,
         le=100_000,
-        description="Requests that a worker holds at once; one more is answered 503 right away, probes excepted.",
+        description="Most requests that a worker holds; one more is answered 503 right away, probes excepted.",
     )
     drain_seconds: float = Field(
         default=5.0,
@@ -244,7 +244,7 @@ class Settings(DatabaseSettings):
     @field_validator("debug", mode="before")
     @classmethod
     def _tolerate_foreign_debug(cls, value: Any) -> Any:
-        # Many tools set DEBUG to words of their own ("release", "*"): those must not stop the start.
+        # Other tools set DEBUG to their own words ("release", "*"), which must not stop the start.
         if isinstance(value, str):
             return value.strip().lower() in {"1", "true", "yes", "on", "t", "y"}
         return value

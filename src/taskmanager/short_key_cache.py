@@ -1,4 +1,4 @@
-"""A cache for what requests bring, whose memory stays small whatever they bring."""
+"""A cache for values from requests, whose memory stays small whatever the values are."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps

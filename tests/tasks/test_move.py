@@ -10,6 +10,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.event_log import events_of
+from tests.support.locks import until_blocked
 from tests.support.moves import share
 from tests.support.rows import digests, fetch_all
 from tests.support.sessions import open_transaction
@@ -186,6 +187,21 @@ class TestAssignee:
         assert answer.status_code == 200, answer.text
         assert (answer.json()["project_id"], answer.json()["assignee_id"]) == (target, None)
 
+    async def test_who_removes_them_there_never_waits_for_the_move(
+        self, alice: Person, bob: Person, source: int, target: int, database: Database
+    ) -> None:
+        for project_id in (source, target):
+            await share(alice, project_id, bob)
+        task = await alice.new_task(source, assignee_id=bob.id)
+        async with open_transaction(database) as session:
+            # As a removal does: the project first, then its member. If the move held that, both would wait for ever.
+            await session.execute(text("SELECT FROM projects WHERE id = :id FOR UPDATE"), {"id": target})
+            moving = asyncio.create_task(alice.patch(f"/tasks/{task['id']}", {"project_id": target}))
+            await until_blocked(database)
+            member = "SELECT FROM project_members WHERE project_id = :id AND user_id = :bob FOR UPDATE NOWAIT"
+            await session.execute(text(member), {"id": target, "bob": bob.id})
+        assert (await moving).json()["assignee_id"] == bob.id
+
 
 class TestRefusal:
     """Who may not move it, or not there."""
@@ -243,6 +259,19 @@ class TestRefusal:
         after = await digests(database)
         assert {table for table in after if after[table] != before[table]} <= {"projects", "project_members", "events"}
         assert after["tasks"] == before["tasks"]
+
+    async def test_a_target_that_is_deleted_meanwhile_is_404(
+        self, alice: Person, source: int, target: int, database: Database
+    ) -> None:
+        task = await alice.new_task(source)
+        await alice.post(f"/tasks/{task['id']}/comments", {"body": "A comment"})
+        async with open_transaction(database) as session:
+            await session.execute(text("DELETE FROM project_members WHERE project_id = :id"), {"id": target})
+            await session.execute(text("DELETE FROM projects WHERE id = :id"), {"id": target})
+            moving = asyncio.create_task(alice.patch(f"/tasks/{task['id']}", {"project_id": target}, 404))
+            await until_blocked(database)
+        assert (await moving).json()["detail"] == "There is no such project."
+        assert (await alice.get(f"/tasks/{task['id']}")).json() == task
 
     @pytest.mark.parametrize("which", ["source", "target", "both"])
     async def test_an_archived_project_is_409(

@@ -22,8 +22,8 @@ _BEARER = b"Bearer "
 class CallerAuthentication(Authentication):
     """Looks the caller up, by a statement of its own or by the read of the handler.
 
-    A handler that `needs_account`, or whose caller shows an API key, gets the caller that was looked up. For all others
-    the reads of the request check its login; whether it holds is known when the first of them has ended.
+    If the handler `needs_account`, or the caller sends an API key, the caller is looked up first. Otherwise the first
+    statement of the request checks the login, so whether it holds is known only after that.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CallerAuthentication(Authentication):
             try:
                 await self._callers.find(credential)
             except InvalidTokenError:
-                # A login that has ended takes nothing from the user's limit.
+                # A login that has ended does not use up the user's limit.
                 if decision.admitted:
                     self._limiter.put_back(key, decision)
                 request.scope["state"].pop("rate_limit", None)
@@ -80,7 +80,7 @@ class CallerAuthentication(Authentication):
 
     def _read(self, request: PlainRequest) -> Credential:
         authorization = request.headers.get(b"authorization")
-        key = request.headers.get(b"x-api-key") or None  # empty is none, as for FastAPI
+        key = request.headers.get(b"x-api-key") or None  # an empty key counts as none, as in FastAPI
         token = None
         if authorization is not None:
             if not authorization.startswith(_BEARER):

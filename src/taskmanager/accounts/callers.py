@@ -19,7 +19,7 @@ from taskmanager.errors import InvalidTokenError, UnauthenticatedError
 _LAST_USE_PRECISION_SECONDS = 60
 _ACCOUNT = "u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at"
 
-# Logins and keys alike, so that one statement serves all requests; the half that is not asked for finds nothing.
+# Logins and keys alike, so that one statement serves all requests; the unused half finds nothing.
 _FIND = Statement(
     "find caller",
     f"""
@@ -48,7 +48,7 @@ noted AS (
 
 
 class Credential(NamedTuple):
-    """A login whose token is good, or a written API key; whether they still hold is for the database to say."""
+    """A login whose token is good, or a written API key; only the database knows whether they still hold."""
 
     session_id: int | None = None
     user_id: int | None = None
@@ -65,7 +65,7 @@ class Caller:
     scopes: frozenset[str] | None = None
 
     def may(self, scope: str) -> bool:
-        """Tell whether the credential covers a scope; a login covers all but administration."""
+        """Return whether the credential covers a scope; a login covers all but administration."""
         return scope != Scope.ADMIN if self.scopes is None else includes(self.scopes, scope)
 
 
@@ -96,10 +96,10 @@ def read_credential(token: str | None, key: str | None, signer: TokenSigner) -> 
     return Credential(session_id=claims.session_id, user_id=claims.user_id)
 
 
-# More than there are declared reads; lists that are put together for a request come and go.
+# More than there are declared reads; the statements of lists are made per request and may be evicted.
 @lru_cache(maxsize=256)
 def _with_login(read: Statement) -> Statement:
-    """Return a statement that also says whether the login holds whose session and user are given with it.
+    """Return a statement that also says whether the login of the given session and user holds.
 
     It gives one row: `login_holds`, `is_found`, and the row of the read, if that found one.
     """
@@ -140,7 +140,7 @@ class _BegunWithLogin(Begun):
         self._begun = begun
 
     def begin(self) -> None:
-        """Let it go on beside what its request does next."""
+        """Send it now if it is shared, while the request goes on."""
         self._begun.begin()
 
     async def row(self) -> asyncpg.Record | None:

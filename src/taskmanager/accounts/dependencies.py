@@ -69,7 +69,7 @@ async def authenticate(
     callers: AppCallers,
     signer: AppTokenSigner,
 ) -> AccountCaller:
-    """Return the caller, whose login or key is looked up on every request so that a revocation holds at once.
+    """Return the caller, whose login or key is looked up on every request so that a revocation holds immediately.
 
     Raises:
         UnauthenticatedError: There is no credential.
@@ -140,7 +140,7 @@ def _equal(given: str, expected: str) -> bool:
 
 
 async def allow_anyone(request: Request, subject: RateLimitSubject) -> None:
-    """Let anybody in, but not too often from one address, nor with parameters that the route does not know.
+    """Admit a request without a caller, within the limit of its address and with known query parameters only.
 
     Raises:
         RateLimitedError: The address has sent all the requests of this window.
@@ -151,16 +151,16 @@ async def allow_anyone(request: Request, subject: RateLimitSubject) -> None:
 
 
 async def get_password_attempts(request: Request, subject: RateLimitSubject) -> PasswordAttempts:
-    """Return what bounds the wrong passwords of the client."""
+    """Return the limits on the client's wrong passwords."""
 
-    def tell(refusal: Decision) -> None:
+    def report(refusal: Decision) -> None:
         request.state.rate_limit = refusal
 
-    return PasswordAttempts(request.app.state.rate_limiter, subject, tell)
+    return PasswordAttempts(request.app.state.rate_limiter, subject, report)
 
 
 async def get_user_agent(request: Request) -> str | None:
-    """Return what the client calls itself: at most 200 printable ASCII characters."""
+    """Return the client's User-Agent: at most 200 printable ASCII characters."""
     value = _NOT_PRINTABLE.sub("?", request.headers.get("user-agent", ""))[:200]
     return value or None
 
@@ -172,7 +172,7 @@ async def get_writes(
         Header(alias="Idempotency-Key", description="Sent again with this key, the request has one effect and answer."),
     ] = None,
 ) -> RequestWrites:
-    """Return what the request writes with; must stand behind the caller in a handler's signature.
+    """Return the writes of the request; must stand behind the caller in a handler's signature.
 
     Raises:
         MalformedHeaderError: The Idempotency-Key cannot be read, or the caller has no account to keep the answer for.
@@ -186,13 +186,13 @@ async def get_writes(
 
 
 async def get_unkept_writes(request: Request) -> RequestWrites:
-    """Return what a request writes with whose answer is a secret, and so is not kept for a retry."""
+    """Return the writes of a request whose answer is a secret and is therefore never stored for a retry."""
     state = request.app.state
     return RequestWrites(state.writes, RequestReads(state.reads), None)
 
 
 async def get_app_writes(request: Request) -> Writes:
-    """Return what runs the writes of all requests, which checks nobody's login; no handler that is compiled has it."""
+    """Return the writes of all requests, which check no login; no compiled handler uses them."""
     writes: Writes = request.app.state.writes
     return writes
 

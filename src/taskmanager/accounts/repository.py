@@ -177,7 +177,7 @@ class AccountWriter:
         row = await self._write_unique(
             _CREATE, username=username, email=email, password_hash=password_hash, is_admin=is_admin
         )
-        assert row is not None  # the statement always answers with the new user
+        assert row is not None  # the statement always returns the new user
         return NewUser(row["id"], row["body"])
 
     async def update(self, *, user_id: int, username: str | None, email: str | None) -> Written:

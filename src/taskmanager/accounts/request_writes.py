@@ -33,8 +33,8 @@ def _guarded(
 ) -> Statement:
     """Return a write that changes nothing unless the login holds and no copy of the request runs.
 
-    Its rows have `login_holds`, `is_claimed` and `is_found` beside the columns of the write: one without these last if
-    it found nothing.
+    Its rows have `login_holds`, `is_claimed` and `is_found` beside the columns of the write. If the write returned no
+    row there is one with NULL in all but the first two.
     """
     login = "SELECT CAST(:user_id AS bigint) AS user_id"
     if checks_login:
@@ -63,8 +63,8 @@ def _guarded(
 class RequestWrites(WriteRunner):
     """The writes of one request.
 
-    With the login of its `reads` the first of them checks that. With a key, whose request `identify` returns once the
-    caller is known, each transaction claims it and stores its answer, which has the `shape`.
+    The first write checks the login of `reads`, if there is one. A request with a key has an `identify`, which returns
+    its identity once the caller is known; each transaction then claims the key and stores the answer, of this `shape`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class RequestWrites(WriteRunner):
         self._writes = writes
         self._reads = reads
         self._identify = identify
-        self._replaces_answer = False  # an expired one
+        self._replaces_answer = False  # whether the key has an expired answer
 
     @cached_property
     def _request(self) -> RequestIdentity | None:
@@ -82,7 +82,7 @@ class RequestWrites(WriteRunner):
 
     @property
     def session_id(self) -> int | None:
-        """The login that is yet to be checked; None without one."""
+        """The login that the next write has to check, if any."""
         return None if self._reads.login is None or self._reads.has_checked else self._reads.login.session_id
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
@@ -145,9 +145,9 @@ class RequestWrites(WriteRunner):
     async def share(
         self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
     ) -> _Result:
-        """Return the result of a write that others may share, which checks the login itself, or of `alone`.
+        """Return the result of a write that several requests may share, or of `alone`; either checks the login.
 
-        A request with a key never shares.
+        A request with a key always runs alone.
 
         Raises:
             InvalidTokenError: The login has ended, or the account is disabled.
@@ -161,7 +161,7 @@ class RequestWrites(WriteRunner):
     async def run(
         self, runner: Runner, write: Write, values: dict[str, Any], *, claims_key: bool, stores_answer: bool
     ) -> Sequence[asyncpg.Record]:
-        """Run a write with what it has to check and to store.
+        """Run a write with the checks and the stored answer that it needs.
 
         Raises:
             InvalidTokenError: The login has ended, or the account is disabled.

@@ -76,7 +76,7 @@ async def register(
 
 
 class LoginRoute(StrictRoute):
-    """A route whose requests begin one by one, before anything of them is read."""
+    """A route whose requests start one by one, before their bodies are read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Let each request wait at the entrance."""
@@ -222,7 +222,7 @@ def _answer_created(key: StoredApiKey, written: str) -> JsonAnswer:
 
 def _require_grantable(caller: AccountCaller, scopes: list[Scope]) -> None:
     for scope in scopes:
-        # A key must not make a stronger one; a login may grant what its user may do.
+        # A key must not create a stronger one; a login may grant what its user may do.
         if caller.scopes is not None and not caller.may(scope):
             raise ScopeMissingError(scope)
     if Scope.ADMIN in scopes and not caller.account.is_admin:

@@ -27,7 +27,7 @@ Email = Annotated[
     Field(json_schema_extra={"format": "email"}),
 ]
 NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=MAX_CHARACTERS)]
-# Longer ones are never stored, so they are wrong, not invalid.
+# No longer password is ever stored, so a longer one is wrong, not invalid.
 GivenPassword = Annotated[SecretStr, Field(max_length=10 * MAX_CHARACTERS)]
 RefreshTokenText = Annotated[str, StringConstraints(max_length=500)]
 

@@ -26,5 +26,5 @@ DESCRIPTIONS = {
 
 
 def includes(granted: Iterable[str], needed: str) -> bool:
-    """Tell whether one of the granted scopes covers the needed one."""
+    """Return whether one of the granted scopes covers the needed one."""
     return any(scope == needed or scope.replace(":write", ":read") == needed for scope in granted)

@@ -20,7 +20,7 @@ _ALGORITHM = "HS256"
 _TYPE = "at+jwt"
 _ISSUER = "taskmanager"
 _AUDIENCE = "taskmanager-api"
-# How much the clocks of two machines may differ: a token is good before it was made, where the clock is behind.
+# How much the clocks of two machines may differ: where the clock is behind, a token is good before it was made.
 CLOCK_LEEWAY_SECONDS = 60
 _LONGEST_LIFETIME_SECONDS = 24 * 3600
 _REMEMBERED_TOKENS = 20_000
@@ -53,7 +53,7 @@ class TokenSigner:
         self._access_keys = [hmac.digest(secret, b"access token", "sha256") for secret in secrets]
         self._refresh_keys = [hmac.digest(secret, b"refresh token", "sha256") for secret in secrets]
         self.access_token_seconds = access_token_minutes * 60
-        # Checking a signature costs more than all else that a token needs. Revocation is the database's matter.
+        # Checking the signature costs most of the check of a token. The database checks revocation.
         self._verified = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._verify)
 
     def access_token(self, user_id: int, session_id: int) -> str:
@@ -77,7 +77,7 @@ class TokenSigner:
             InvalidTokenError: It is forged, expired, malformed or of another kind.
         """
         claims = self._verified(token)
-        # Without leeway: a token is no longer good than it says, and who holds it has another to refresh it with.
+        # Without leeway: a token ends when it says, and its holder can refresh it.
         if claims.expires_at <= time.time():
             raise InvalidTokenError
         return claims

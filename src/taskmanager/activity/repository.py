@@ -16,8 +16,8 @@ _EVENT = json_object(
 )
 _WITH_ACTOR = "LEFT JOIN users u ON u.id = e.actor_id"
 
-# A reader of the newest first may see a change whose older neighbour is not committed yet; only readers that follow
-# the log forward have to stop below the oldest running transaction.
+# A list of the newest first may show a change before an older one is committed. Only readers that follow the log
+# forward have to stop below the oldest running transaction.
 _NEXT_OF_PROJECT = f"""
 SELECT e.*, u.username, e.xid::text::bigint AS key_time, e.id AS key_id
 FROM events e {_WITH_ACTOR}

@@ -90,5 +90,5 @@ def _serve(settings: Settings, *, reload: bool, with_demo: bool) -> None:
     lines.append("Stop               Ctrl-C")
     os.environ.setdefault("DEBUG", "true")
     if "drain_seconds" not in settings.model_fields_set:
-        os.environ["DRAIN_SECONDS"] = "0"  # nobody else would take over
+        os.environ["DRAIN_SECONDS"] = "0"  # no other process would take over
     raise typer.Exit(run_server(settings, reload=reload, banner="\n".join(lines)))

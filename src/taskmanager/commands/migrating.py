@@ -1,4 +1,4 @@
-"""`taskmanager migrate`: takes its turn, makes sure that the database is this service's, and says what stopped it."""
+"""`taskmanager migrate`: waits for other migrations, checks whose database it is, and reports failures."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ from taskmanager.database.schema_migrations import (
 from taskmanager.database.schema_version import FORMER_VERSION_TABLE, VERSION_TABLE, SchemaVersion, read_schema_version
 
 _ADVISORY_LOCK = 7_463_526_194_023_211
-# A migration gives up a table quickly, so that nobody queues behind it for long, and asks again later.
+# A migration gives up waiting for a table quickly, so that requests do not queue behind it, and tries again later.
 _TRIES = 14
 _PAUSE_SECONDS = 1.0
 _POLL_SECONDS = 0.1
@@ -116,7 +116,7 @@ def migrate_schema(database_url: str) -> None:
 
 
 def _first(error: Exception) -> Exception:
-    # A lost connection shows in the statement first, then in everything that has to be put in order afterwards.
+    # A lost connection fails the statement first, then every step of the clean-up.
     first, cause = error, error.__context__
     while cause is not None:
         first = cause if isinstance(cause, DBAPIError) else first
@@ -139,7 +139,7 @@ def _describe(backend: Row[Any]) -> str:
         return "a prepared transaction (see pg_prepared_xacts)"
     if backend.pid is None:
         return f"backend {backend.holder}"
-    # Of another role's backend only those with more rights see the times.
+    # Only a role with more rights sees the times of another role's backend.
     since = "" if backend.seconds is None else f", its transaction open for {backend.seconds} s"
     return f"backend {backend.holder} ({backend.name}, role {backend.role}{since})"
 
@@ -161,7 +161,7 @@ class _Watch:
         await self._task
 
     async def _run(self) -> None:
-        # Without it the migration goes on as well, and an error names nobody.
+        # The migration goes on without it; an error then does not name what it waited for.
         with suppress(Exception):
             async with self._engine.connect() as connection:
                 while not self._stopped.is_set():
@@ -197,7 +197,7 @@ async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnecti
     try:
         async with engine.connect() as connection:
             await _let_the_server_notice_an_end(connection)
-            await _take_turn(connection)
+            await _wait_for_lock(connection)
             pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
             await connection.commit()
             watch = _Watch(engine, pid)
@@ -227,7 +227,7 @@ async def _let_the_server_notice_an_end(connection: AsyncConnection) -> None:
     await connection.rollback()
 
 
-async def _take_turn(connection: AsyncConnection) -> None:
+async def _wait_for_lock(connection: AsyncConnection) -> None:
     # Polled: waiting inside pg_advisory_lock would deadlock with CREATE INDEX CONCURRENTLY,
     # which waits for every transaction that holds a snapshot. Closing the connection gives the lock back.
     patience = schema_migrations.PATIENCE_SECONDS

@@ -14,7 +14,7 @@ class Comment(Base):
 
     __tablename__ = "comments"
     __table_args__ = (
-        # The composite key keeps a comment in its task's project; the cascade sees comments that
+        # The composite key keeps a comment in its task's project; the cascade also deletes comments that
         # were committed after the deleting statement began.
         ForeignKeyConstraint(
             ["project_id", "task_id"], ["tasks.project_id", "tasks.id"], name="comments_task_fkey", ondelete="CASCADE"

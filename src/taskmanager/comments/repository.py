@@ -87,7 +87,7 @@ WHERE c.project_id = a.project_id AND c.task_id = a.task_id AND {after_key("c.cr
 ORDER BY c.created_at, c.id LIMIT :limit
 """
 
-# A task that may not be seen gives no row, one without comments an empty page.
+# A task that the caller may not see gives no row; one without comments gives an empty page.
 _LIST = Statement(
     "list comments",
     f"SELECT page.* FROM {_VISIBLE_TASK} CROSS JOIN LATERAL ({json_page(_NEXT, _ROW)}) AS page",
@@ -147,7 +147,7 @@ FROM target LEFT JOIN found ON true LEFT JOIN gone ON true
     {"versions": "integer[]"},
 )
 
-# Letters of any script stand before the @ of an e-mail address, or go on with a word that is no user name.
+# A letter of any script before the @ means an e-mail address; one behind the name means a longer word.
 _MENTION = re.compile(r"(?<![\w@./+-])@([A-Za-z0-9_]{3,50})(?![\w@])")
 
 

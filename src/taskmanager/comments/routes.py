@@ -42,7 +42,7 @@ async def list_comments(
     responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 async def create_comment(caller: TasksWriter, task_id: TaskId, new: CommentText, write: Writing) -> JsonAnswer:
-    """Comment on a task; @username tells that member of it."""
+    """Comment on a task; @username notifies that member."""
     work = CommentWriter(write).create(task_id, new.body, user_id=caller.user_id)
     return await answer_write(
         write, work, status=201, location=f"{API_PREFIX}/tasks/{task_id}/comments/", role=Role.EDITOR

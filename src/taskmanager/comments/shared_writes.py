@@ -1,4 +1,4 @@
-"""Creating comments for many requests by one statement, under the rules of `tasks.shared_writes`."""
+"""Creates the comments of many requests by one statement, under the rules of `tasks.shared_writes`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from taskmanager.database.writes import SharedWrite, Written, run_shared
 
 
 class NewComment(NamedTuple):
-    """A comment that mentions nobody; `session_id` is the login that is yet to be checked."""
+    """A comment that mentions nobody; `session_id` is the login that the statement checks."""
 
     session_id: int | None
     user_id: int

@@ -9,15 +9,15 @@ from typing import Any
 import asyncpg
 
 _Opening = asyncio.Task["asyncpg.Connection[asyncpg.Record]"]
-# A connection that nobody has taken by then is closed: it may be lost without a sign of it.
+# A connection that no caller has taken by then is closed, because it may be lost without any sign of it.
 _KEEP_SECONDS = 10.0
 
 
 class ConnectionOpener:
     """Opens the connections of one pool; a caller waits at most `wait_seconds` (None: as long as the driver does).
 
-    A connection that takes longer goes on being opened, and the next caller gets it or goes on waiting for it. So there
-    are never more connections, in the pool and on their way to it, than the pool may have.
+    Opening goes on in the background, and the next caller gets that connection or goes on waiting for it. So the pool's
+    connections, open or being opened, are never more than its size.
     """
 
     def __init__(self, wait_seconds: float | None) -> None:
@@ -43,7 +43,7 @@ class ConnectionOpener:
         return opening.result()
 
     async def close(self) -> None:
-        """Close what nobody has taken."""
+        """Close the connections that no caller has taken."""
         left, self._left = self._left, deque()
         for opening in left:
             opening.cancel()
@@ -59,7 +59,7 @@ class ConnectionOpener:
         return None
 
     def _open(self, options: dict[str, Any]) -> _Opening:
-        # A task of its own, in a context of its own: a request that is cancelled does not take it along.
+        # A task and a context of its own, so that a cancelled request does not cancel it.
         opening = asyncio.get_running_loop().create_task(asyncpg.connect(**options), context=Context())
         opening.add_done_callback(self._on_end)
         return opening

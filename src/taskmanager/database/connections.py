@@ -1,4 +1,4 @@
-"""How connections are opened and closed, and with which settings: the one place that decides it."""
+"""Decides how connections are opened and closed, and with which settings."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from taskmanager.database.connection_opener import ConnectionOpener
 from taskmanager.settings import DatabaseSettings
 
-_FAREWELL_SECONDS = 0.3
+_CLOSE_TIMEOUT_SECONDS = 0.3
 # Statements that SQLAlchemy keeps compiled, per engine, and prepared, per connection; each takes some 15 KB.
 _COMPILED_STATEMENTS = 64
 _PREPARED_STATEMENTS = 64
-# On a held connection: every declared statement in its two forms, and the lists that were asked for last.
+# Per held connection: every declared statement in both of its forms, and the most recent lists.
 _HELD_STATEMENTS = 256
 
 
 class EngineMaker:
     """Makes the engines of a database, and closes them.
 
-    `connect_wait_seconds` is how long anybody waits for a new connection; as long as the settings allow, if it is None.
+    `connect_wait_seconds` is how long a request waits for a new connection (None: as long as the settings allow).
 
     Raises:
         ValueError: The settings name no database.
@@ -82,9 +82,9 @@ class EngineMaker:
 
 
 class _DriverConnection(asyncpg.Connection):
-    """A connection that takes leave briefly, since SQLAlchemy lets a request wait for the end of one that is lost.
+    """A connection that closes within 0.3 s, because SQLAlchemy closes dead ones while a request waits.
 
-    It counts as closed as soon as it has the server's farewell, so that the pool's test of it opens another instead.
+    It counts as closed as soon as the server has ended it, so that the pool's test opens another one instead.
     """
 
     async def fetchrow(self, *arguments: Any, **options: Any) -> Any:
@@ -103,13 +103,13 @@ class _DriverConnection(asyncpg.Connection):
         """Close the connection.
 
         Raises:
-            TimeoutError: The server did not take notice; the socket is closed all the same.
+            TimeoutError: The server did not answer; the socket is closed all the same.
         """
-        await super().close(timeout=min(timeout or _FAREWELL_SECONDS, _FAREWELL_SECONDS))
+        await super().close(timeout=min(timeout or _CLOSE_TIMEOUT_SECONDS, _CLOSE_TIMEOUT_SECONDS))
 
 
 def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict[str, Any]:
-    # The client waits a little longer than the server, which tells why it gave up.
+    # The client waits a little longer than the server, whose error says why it gave up.
     patience = settings.database_command_timeout_seconds - settings.database_statement_timeout_ms / 1000
     return {
         "connection_class": _DriverConnection,
@@ -120,11 +120,11 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict
             "application_name": "taskmanager",
             "timezone": "UTC",
             "jit": "off",
-            # As on a solid disk. With the default, made for one that turns, a bitmap and a sort of all that is there
-            # seem as cheap as reading the page in the order of its index, and are not once a project has grown.
+            # As on a solid-state disk. With the default, made for spinning disks, the planner prefers a bitmap scan and
+            # a sort to reading a page in the order of its index, which is much slower once a project has grown.
             "random_page_cost": "1.1",
-            # Whoever finds the search index's list of new entries full sorts it in: no request, unless `search_index`
-            # falls behind. At one go with so much memory; little takes several passes and three times as long.
+            # The statement that finds the search index's pending list full merges it; `search_index` does so earlier,
+            # in the background. With this much memory a merge is one pass; with little it takes three times as long.
             "gin_pending_list_limit": "16MB",
             "work_mem": "64MB",
             "statement_timeout": str(statement_timeout_ms),

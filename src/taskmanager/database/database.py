@@ -20,22 +20,22 @@ from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.schema_version import read_schema_version
 from taskmanager.settings import DatabaseSettings
 
-# The newest migration. Alembic would tell, but takes a fifth of the whole start to import.
+# The newest migration. Alembic knows it too, but its import takes a fifth of the whole start.
 SCHEMA_REVISION = "0004"
-# The longest that a request waits for a new connection, which may take longer: the next one finds it open.
+# How long a request waits for a new connection. Opening may take longer: the next request then finds it open.
 REQUEST_CONNECT_SECONDS = 1.0
 # For statements that requests share, and for reads that run alone; see `sharing` and `reads`.
 SHARED_CONNECTIONS = 2
 ALONE_CONNECTIONS = 2
-# Longer than a migration asks for a table.
+# Longer than a migration waits for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
 _READ_ONLY = "25006"
-# A plan that is made while a table is small has to be right for it when it has grown.
+# A plan is made once and kept, so one made for a small table must still be right when the table has grown.
 _PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
 class Base(DeclarativeBase):
-    """Base of every mapped table; names every constraint, so that errors can be told apart by name."""
+    """Base of every mapped table; names every constraint, so that an error's constraint can be recognised by name."""
 
     metadata = MetaData(
         naming_convention={
@@ -49,10 +49,9 @@ class Base(DeclarativeBase):
 
 
 class SharedConnection:
-    """A session in AUTOCOMMIT that is kept, for statements that many requests share; one at a time.
+    """A held connection in AUTOCOMMIT, for one statement or transaction at a time.
 
-    Each statement is a transaction of its own, committed when it returns. It is planned once, without looking at its
-    values: the plan of a look-up by key is the same for all of them, and planning would cost more than running it.
+    Outside of `transaction`, each statement is a transaction of its own, committed when it returns.
     """
 
     def __init__(
@@ -124,8 +123,8 @@ class SchemaError(Exception):
 class Database:
     """The connections of a process, a few for each kind of statement.
 
-    `wait_seconds` is how long anybody waits for a connection, `connect_wait_seconds` for a new one to be opened: as
-    long as the settings allow, if it is None. No engine is made before it is used.
+    `wait_seconds` is how long a request waits for a connection, `connect_wait_seconds` how long for a new one to be
+    opened (None: as long as the settings allow). No engine is made before it is used.
     """
 
     def __init__(self, settings: DatabaseSettings, *, connect_wait_seconds: float | None = None) -> None:
@@ -138,7 +137,7 @@ class Database:
     @cached_property
     def engine(self) -> AsyncEngine:
         """The connections for writes, all of them in AUTOCOMMIT."""
-        # Writes find their rows by keys, so that one plan is right for all values.
+        # Writes find their rows by key, so one plan is right for all values, and planning costs more than running.
         engine = self._engines.new_held(self.write_connections, _PLANNED_ONCE)
         self.meter.watch(engine)
         event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
@@ -146,20 +145,19 @@ class Database:
 
     @cached_property
     def _shared_engine(self) -> AsyncEngine:
-        # Only a table that is locked as a whole is waited for: rows that are locked are passed over.
+        # These statements skip locked rows, so they wait only for a table that is locked as a whole.
         lock_timeout = str(min(_SHARED_LOCK_TIMEOUT_MS, self._settings.database_lock_timeout_ms))
         settings = {**_PLANNED_ONCE, "lock_timeout": lock_timeout}
         return self._engines.new_held(SHARED_CONNECTIONS, settings)
 
     @cached_property
     def _alone_engine(self) -> AsyncEngine:
-        # For a filter that may find one row in a million or all of them no plan is good that does not look at it.
+        # A filter may match one row in a million or all of them, so each plan has to consider its value.
         return self._engines.new_held(ALONE_CONNECTIONS, {"plan_cache_mode": "force_custom_plan"})
 
     @cached_property
     def _long_engine(self) -> AsyncEngine:
-        # Deleting a whole project takes longer than any request may make the others wait: such work has one connection
-        # of its own.
+        # Deleting a whole project takes longer than other requests may wait for a connection, so it has its own.
         return self._engines.new_held(1, {}, statement_timeout_ms=self._settings.database_long_statement_timeout_ms)
 
     @asynccontextmanager
@@ -233,8 +231,8 @@ class Database:
     async def check_schema(self) -> str:
         """Make sure that server, schema and rights fit this code, and return the schema's revision.
 
-        One that this code does not know is taken for that of a newer version, which only adds to the schema: the old
-        version serves on while that is rolled out, and starts when it was taken back.
+        A revision that this code does not know is taken for that of a newer version, which only adds to the schema: the
+        old version serves on while the new one is rolled out, and starts after it was rolled back.
 
         Raises:
             SchemaError: The server is too old or read-only, the encoding is not UTF8, the schema is behind the code or
@@ -263,13 +261,13 @@ class Database:
 
 
 def _leave_read_only_server(failure: ExceptionContext) -> None:
-    # After a failover the address leads elsewhere, and what is set for a role or a database counts for new connections
-    # only: one that is kept could stay read-only for ever. The others of the pool are found out in the same way.
+    # After a failover the address leads elsewhere, and settings of a role or a database apply to new connections only:
+    # a held one could stay read-only for ever. Each other connection of the pool is replaced at its own first error.
     if sqlstate_of(failure.original_exception) == _READ_ONLY:
         failure.is_disconnect = True
         failure.invalidate_pool_on_disconnect = False
 
 
 def is_known_revision(revision: str) -> bool:
-    """Tell whether a revision is one of this code's migrations, which are numbered."""
+    """Return whether a revision is one of this code's migrations, which are numbered."""
     return revision <= SCHEMA_REVISION

@@ -7,7 +7,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-# All that asking a database may raise.
+# All that a call of the database may raise.
 DATABASE_ERRORS = (
     DBAPIError,
     PoolTimeoutError,
@@ -17,7 +17,7 @@ DATABASE_ERRORS = (
     OSError,
 )
 # Class 08 connection, 53 resources, 57 intervention (time-out, shutdown), 40 rollback, 55P03 lock time-out,
-# 25006 a standby, 3D000 and 28 a server that is being set up: none of them is the caller's doing.
+# 25006 a standby, 3D000 and 28 a server that is being set up: the caller is to blame for none of them.
 _TRANSIENT_SQLSTATES = ("08", "53", "57", "40", "55P03", "25006", "3D000", "28")
 
 
@@ -28,12 +28,12 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether an error comes from the state of the database rather than from what it was asked."""
+    """Return whether an error comes from the state of the database rather than from what it was asked."""
     if isinstance(error, (DBAPIError, asyncpg.PostgresError)):
         state = sqlstate_of(error)
         return state is None or state.startswith(_TRANSIENT_SQLSTATES)
-    # A refused connection and a time-out reach us bare, not as DBAPIError; TimeoutError is an OSError.
-    # An InternalClientError is what asyncpg says of a connection that got the server's farewell but is not closed yet.
+    # A refused connection and a time-out arrive unwrapped, not as DBAPIError; TimeoutError is an OSError.
+    # asyncpg raises InternalClientError for a connection that the server has ended but that is not closed here yet.
     return isinstance(error, (PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError))
 
 

@@ -30,7 +30,7 @@ _REASONS = {
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return in a few words why the database did not do what it was asked; names nobody and nothing."""
+    """Return in a few words why a call of the database failed, without any name from it."""
     state = sqlstate_of(error)
     if state is not None:
         return next((words for begin, words in _REASONS.items() if state.startswith(begin)), "the database refuses")

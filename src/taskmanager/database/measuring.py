@@ -11,7 +11,7 @@ from taskmanager.telemetry.request_context import current_timings
 
 
 class StatementMeter:
-    """Counts the statements of engines, commits included, and tells the request how long they took.
+    """Counts the statements of engines, commits included, and adds their time to the request's timings.
 
     `seconds` is the time from a statement's first byte to its last row, summed over all.
     """

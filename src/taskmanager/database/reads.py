@@ -1,6 +1,6 @@
-"""Reads: each a declared statement, shared with others where it may be, else alone on a connection that is held.
+"""Runs reads: each is a declared statement, shared with other requests where possible, else alone on a held connection.
 
-No read opens a transaction, so there is nothing around its statement. One whose connection turns out to be lost is sent
+No read opens a transaction, so its statement is its only message. A read whose connection turns out to be lost is sent
 once more on another.
 """
 
@@ -46,7 +46,7 @@ _NOTHING: Final = ()
 
 
 class Begun:
-    """A read of one request, which is sent when its row is asked for, or has begun before (`begin`)."""
+    """A read of one request; it is sent when its row is asked for, or earlier by `begin`."""
 
     __slots__ = ("_arguments", "_kind", "_reads", "_statement", "_ticket")
 
@@ -60,7 +60,7 @@ class Begun:
         self._ticket: Ticket[Arguments, Row] | None = None
 
     def begin(self) -> None:
-        """Let it go on beside what its request does next, if it is shared."""
+        """Send it now if it is shared, while the request goes on."""
         if self._kind is not None:
             self._ticket = self._kind.enqueue(self._arguments)
             self._ticket.answer.add_done_callback(_retrieve_exception)
@@ -92,7 +92,7 @@ class Begun:
             return await ticket.answer
         finally:
             if (timings := current_timings()) is not None:
-                # What went by beside something else took none of the request's time.
+                # Only the time that the request spent waiting here counts as its own.
                 seconds = time.perf_counter() - asked
                 took = min(ticket.took, seconds)
                 timings.database += took
@@ -100,7 +100,7 @@ class Begun:
 
 
 def _retrieve_exception(answer: "asyncio.Future[Any]") -> None:
-    # A request that fails for something else never asks for it.
+    # A request that fails earlier never asks for the answer, and asyncio would log the exception.
     if not answer.cancelled():
         answer.exception()
 
@@ -183,7 +183,7 @@ class Reads:
         try:
             return await self._fetch_once(statement.lone, arguments, trusted_seconds=math.inf)
         except CONNECTION_LOST:
-            # The others may be lost as well.
+            # The other held connections may be lost as well.
             return await self._fetch_once(statement.lone, arguments, trusted_seconds=0)
 
     async def _fetch_once(self, sql: str, arguments: Arguments, *, trusted_seconds: float) -> Sequence[asyncpg.Record]:

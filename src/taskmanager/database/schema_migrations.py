@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.driver_errors import sqlstate_of
 
-# Shorter than a request waits for a lock: while a migration waits for a table, all others queue behind it.
+# Shorter than a request waits for a lock, because requests queue behind a migration that waits for a table.
 TABLE_LOCK_TIMEOUT_MS = 500
-# What runs CONCURRENTLY makes nobody wait while it waits for older transactions, so it can be patient.
+# CREATE INDEX CONCURRENTLY blocks no request while it waits for older transactions, so it may wait long.
 PATIENCE_SECONDS = 600
 LOCK_NOT_AVAILABLE = "55P03"
 _PACKAGE = Path(__file__).parents[1]

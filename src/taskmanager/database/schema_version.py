@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 VERSION_TABLE = "taskmanager_schema"
 # Alembic's own name for it. Versions before VERSION_TABLE keep the revision there; since then it is a view.
 FORMER_VERSION_TABLE = "alembic_version"
-# What the first migration makes and every version works with: nobody else has all of it.
+# Made by the first migration and used by every version; no other application has all of it.
 _CORE = {
     "users": ("id", "username", "email", "password_hash", "disabled", "is_admin", "deleted_at"),
     "sessions": ("id", "user_id", "generation", "last_used_at", "revoked_at"),

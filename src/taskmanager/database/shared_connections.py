@@ -26,12 +26,12 @@ CONNECTION_LOST = (
     ConnectionError,
 )
 _OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-# A connection that was idle for longer is looked at before it is used.
+# A connection that was idle for longer is tested before it is used.
 _TRUSTED_SECONDS = 1.0
 
 
 class Kind(Protocol):
-    """Requests of one kind, that share statements."""
+    """Requests of one kind, which share statements."""
 
     statements: int
     requests: int
@@ -40,13 +40,13 @@ class Kind(Protocol):
         """Wait until there is no statement under way and no request that waits."""
 
     def refuse_waiting(self, failure: Exception) -> None:
-        """Let the requests that wait for the next statement fail."""
+        """Fail the requests that wait for the next statement."""
 
 
 class SharedConnections:
-    """Lends a few connections that stay open, in the order in which they were asked for.
+    """Lends a few connections that stay open, to callers in the order in which they ask.
 
-    `open_connection` returns a new one; without it, one for statements that requests share.
+    `open_connection` returns a new one; by default one for statements that requests share.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class SharedConnections:
 
     @property
     def has_turn(self) -> bool:
-        """Whether one of the turns can be taken without waiting."""
+        """Whether `take_turn` would return without waiting."""
         return not self._turns.locked()
 
     async def take_turn(self) -> None:
-        """Take one of the turns, to be given back; until then a connection may be had, by `connect`.
+        """Wait for the right to use one connection, which `connect` returns; end it with `give_turn_back`.
 
         Raises:
             sqlalchemy.exc.TimeoutError: The others did not end in time.
@@ -84,20 +84,20 @@ class SharedConnections:
             async with asyncio.timeout(self._database.wait_seconds):
                 await self._turns.acquire()
         except TimeoutError:
-            raise PoolTimeoutError("no turn at the shared connections") from None
+            raise PoolTimeoutError("no connection was free") from None
         finally:
             self.waiting -= 1
         self.in_use += 1
 
     def give_turn_back(self) -> None:
-        """Let the next one have the turn."""
+        """Let the next caller use a connection."""
         self.in_use -= 1
         self._turns.release()
 
     async def connect(self, trusted_seconds: float | None = None) -> SharedConnection:
-        """Return a connection that is not known to be lost, to be given to `put_back` or discarded.
+        """Return a connection that is not known to be lost; the caller gives it to `put_back` or discards it.
 
-        One that has been idle for longer than `trusted_seconds`, a second without them, is tested before.
+        One that has been idle for longer than `trusted_seconds` (default: one second) is tested before.
 
         Raises:
             sqlalchemy.exc.DBAPIError: The server refused a new connection.
@@ -111,16 +111,16 @@ class SharedConnections:
             elif time.monotonic() - connection.used_at <= trusted_seconds:
                 return connection
             else:
-                # The pool looks at what it lends.
+                # The pool tests each connection that it lends.
                 await connection.close()
         return await self._open_connection()
 
     @asynccontextmanager
     async def lend(self, trusted_seconds: float | None = None) -> AsyncIterator[SharedConnection]:
-        """Yield a connection for the time of the block, which is closed if that leaves it in an unknown state.
+        """Yield a connection for the block, and close it if the block leaves it in an unknown state.
 
-        One that has been idle for longer than `trusted_seconds`, a second without them, is tested before. The request
-        learns how long it waited.
+        One that has been idle for longer than `trusted_seconds` (default: one second) is tested before. The wait is
+        added to the request's timings.
 
         Raises:
             sqlalchemy.exc.TimeoutError: The others did not end in time.
@@ -153,7 +153,7 @@ class SharedConnections:
         self._idle.append(connection)
 
     async def close(self) -> None:
-        """Let the statements under way finish, and those for requests that wait, then close the connections."""
+        """Wait until all running and waiting requests are served, then close the connections."""
         for kind in self.kinds:
             await kind.finish()
         while self._idle:
@@ -161,11 +161,11 @@ class SharedConnections:
 
 
 def is_harmless(failure: BaseException | None) -> bool:
-    """Tell whether the connection is as good as before a failure."""
+    """Return whether the connection can still be used after a failure."""
     if failure is None:
         return True
     if isinstance(failure, Exception) and not isinstance(failure, _OF_THE_DRIVER):
-        return True  # the request's own, whose transaction has been rolled back
+        return True  # raised by the request's own code; its transaction has been rolled back
     state = sqlstate_of(failure) or ""
     return state in TIMED_OUT_ON_THE_SERVER or state.startswith(CAUSED_BY_ONE)
 

@@ -1,21 +1,21 @@
 """Concurrent requests of one kind share a statement, so that throughput rises with load and few connections serve many.
 
-The kinds take turns at very few connections. While a kind waits for its turn more of its requests come together, so the
-fewer the connections, the fewer and larger the statements: two keep the database busy while answers are handed out.
-A kind has one statement under way, so that they stay large; only behind one that takes long goes another.
+All kinds share two connections. While a kind waits for one, more of its requests queue up and join its next statement,
+so fewer connections mean fewer, larger statements; two keep the database busy while answers are handed out. Each kind
+runs one statement at a time, so that statements stay large, and starts a second one only when the first takes long.
 
-A request that finds its kind idle, and a connection that nobody waits for, runs its statement itself (`run_now`),
-without a task and two more turns of the event loop. Those that arrive meanwhile share the next one.
+A request that finds its kind idle and a connection free runs its statement itself (`run_now`), without a task and two
+more iterations of the event loop. Requests that arrive meanwhile share the next statement.
 
-Why it is correct. A statement is sent only after all of its requests have arrived, so each of them sees whatever was
-committed before it came (read-your-writes). A statement of several is run by a task of its own: a request that is
-cancelled or that gives up leaves the others alone. One that is cancelled in its own statement closes the connection,
-which nobody else has. What goes wrong with one request goes wrong with that one only: an answer of None
-means that the request must be run alone, and so it is for all of them when the server refuses the shared statement
+Why it is correct. A statement is sent only after all of its requests have arrived, so each of them sees everything that
+was committed before it came (read-your-writes). A task of its own runs each statement of several requests, so a request
+that is cancelled or gives up does not disturb the others. A request that is cancelled in its own statement closes the
+connection, which no other request uses. What is wrong with one request affects that request only: a result of None
+means that the request must be run alone, and all of them are run alone when the server refuses the shared statement
 for something that a single request may have caused; PostgreSQL has then rolled it back as a whole. A statement whose
-outcome is unknown (connection lost, time-out) is never repeated: it may have been committed. All its requests are
-refused, and with them those of all kinds that wait, since no database answers them either. Only what reads is run
-again, each request alone, when its connection turns out to be lost: a server that closed one may be there for the next.
+outcome is unknown (connection lost, time-out) is never repeated, because it may have been committed. All its requests
+fail, and so do the waiting requests of all kinds, since the database would not answer them either. Reads are the
+exception: when their connection turns out to be lost, each is run again alone, because the server may accept a new one.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ from taskmanager.telemetry.request_context import current_timings
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-# Several times what a statement takes; one that sorts the search index in takes half a second.
+# Several times as long as a statement takes; one that merges the search index's pending list takes half a second.
 _LONG_SECONDS = 0.05
-# So many statements of a kind, one after the other, were for one request only before a request runs its own: where it
-# would find company in the same turn of the event loop, the two would take two statements.
+# A request runs its own statement only after this many statements of its kind in a row served a single request.
+# Otherwise two requests that arrive in the same iteration of the event loop would need two statements.
 _LONE_STATEMENTS = 8
 
 
@@ -65,10 +65,9 @@ class Ticket(Generic[_Item, _Result]):
 class Coalescer(Generic[_Item, _Result]):
     """Runs one statement for all requests of a kind that arrived while the one before was under way.
 
-    Requests that arrive behind a statement that takes long are not kept waiting for its end, if there is a turn.
+    Requests that arrive behind a statement that takes long do not wait for its end if a connection is free.
     `run` takes a connection and the items and returns a result for each, in their order; None for one that must be run
-    alone. Of items with the same `conflict_key` the later one waits until the statement of the earlier one has ended.
-    With `reads` the statement changes nothing.
+    alone. Items with the same `conflict_key` never run at the same time. With `reads` the statement changes nothing.
     """
 
     def __init__(
@@ -92,16 +91,16 @@ class Coalescer(Generic[_Item, _Result]):
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._keys_under_way = set[Hashable]()
         self._lone_statements = _LONE_STATEMENTS  # since the last one that was shared
-        # What is done when the statement under way is: a task, or a request's own future.
+        # Done when the statement under way has ended: a task, or a request's own future.
         self._worker: asyncio.Future[None] | None = None
-        self._workers = set[asyncio.Future[None]]()  # the others finish a statement that took long
+        self._workers = set[asyncio.Future[None]]()  # all but one finish a statement that takes long
         connections.kinds.append(self)
 
     def enqueue(self, item: _Item) -> Ticket[_Item, _Result]:
         """Return the request's ticket, whose `answer` will be its result, or None if it must be run alone.
 
-        The answer raises DatabaseUnavailableError if the database went away, so that a write may or may not have been
-        committed, and asyncpg.PostgresError if the statement itself is at fault.
+        Awaiting `answer` raises DatabaseUnavailableError if the database went away (a write may have been committed),
+        and asyncpg.PostgresError if the statement itself is at fault.
         """
         ticket: Ticket[_Item, _Result] = Ticket(item, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
@@ -116,7 +115,7 @@ class Coalescer(Generic[_Item, _Result]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether a request may `run_now`; never where requests conflict, since what that runs takes no keys."""
+        """Whether a request may `run_now`; never where requests can conflict, because `run_now` checks no keys."""
         return self._conflict_key is None and self.is_quiet and self._connections.has_turn
 
     async def run_now(self, item: _Item) -> _Result | None:
@@ -130,13 +129,13 @@ class Coalescer(Generic[_Item, _Result]):
         ticket: Ticket[_Item, _Result] = Ticket(item, loop.create_future())
         self._worker = worker = loop.create_future()
         self._workers.add(worker)
-        await self._connections.take_turn()  # which waits for nobody
+        await self._connections.take_turn()  # does not wait: `is_idle` has checked that one is free
         try:
-            await self._serve_in_turn([ticket])
+            await self._serve_and_watch([ticket])
         finally:
             self._connections.give_turn_back()
             if (timings := current_timings()) is not None:
-                timings.pool += ticket.waited  # what the statement took is counted by its connection
+                timings.pool += ticket.waited  # the connection counts the statement's own time
             worker.set_result(None)
             self._workers.discard(worker)
             if self._worker is worker:
@@ -151,7 +150,7 @@ class Coalescer(Generic[_Item, _Result]):
             await asyncio.wait(self._workers)
 
     def refuse_waiting(self, failure: Exception) -> None:
-        """Let the requests that wait for the next statement fail."""
+        """Fail the requests that wait for the next statement."""
         _refuse(self._waiting, failure)
         self._waiting.clear()
 
@@ -173,14 +172,14 @@ class Coalescer(Generic[_Item, _Result]):
         try:
             while self._waiting and self._worker is worker:
                 if self._lone_statements == 0 or len(self._waiting) > 1:
-                    # Requests that the event loop has read, and will begin with next, may still come along.
+                    # Requests that the event loop has read and starts next can then join this statement.
                     await asyncio.sleep(0)
                 await self._connections.take_turn()
                 try:
                     batch = self._next_batch()
                     if not batch:
-                        break  # what waits conflicts with a statement under way, whose worker sees to it
-                    await self._serve_in_turn(batch)
+                        break  # all that wait conflict with a statement under way, whose worker runs them next
+                    await self._serve_and_watch(batch)
                 finally:
                     self._connections.give_turn_back()
                 if self._worker is None and self._waiting:
@@ -191,7 +190,7 @@ class Coalescer(Generic[_Item, _Result]):
             if self._worker is worker:
                 self._worker = None
 
-    async def _serve_in_turn(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
+    async def _serve_and_watch(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
         takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
         try:
             await self._serve(batch)
@@ -204,7 +203,7 @@ class Coalescer(Generic[_Item, _Result]):
         postponed: list[Ticket[_Item, _Result]] = []
         while self._waiting and len(batch) < self._max_batch:
             ticket = self._waiting.popleft()
-            if ticket.answer.done():  # its request is gone
+            if ticket.answer.done():  # the request was cancelled
                 continue
             if self._conflict_key is not None:
                 if (key := self._conflict_key(ticket.item)) in self._keys_under_way:
@@ -232,7 +231,7 @@ class Coalescer(Generic[_Item, _Result]):
             for ticket in batch:
                 ticket.waited = sent - ticket.arrived
             results = await self._run(connection, [ticket.item for ticket in batch])
-        except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must learn of it
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the waiting requests must get it
             failure = error
         took = time.perf_counter() - sent if sent else 0.0
         for ticket in batch:
@@ -242,7 +241,7 @@ class Coalescer(Generic[_Item, _Result]):
             if is_harmless(failure):
                 self._connections.put_back(connection)
             else:
-                # Only now, since to take leave of a lost connection may take a moment.
+                # After the answers, because closing a lost connection may take a moment.
                 await connection.discard()
         if isinstance(failure, asyncio.CancelledError):
             raise failure
@@ -274,7 +273,7 @@ class Coalescer(Generic[_Item, _Result]):
     def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
         _refuse(batch, failure)
         if sqlstate_of(failure) in TIMED_OUT_ON_THE_SERVER:
-            # Who waits for these very items would only wait as long again, each after the other.
+            # Requests that wait for the same items would only time out too, one after the other.
             keys = set(self._keys(batch))
             _refuse((ticket for ticket in self._waiting if not keys.isdisjoint(self._keys([ticket]))), failure)
         elif is_transient(failure):

@@ -39,14 +39,14 @@ class Statement:
         numbered = enumerate(zip(self.names, kinds, strict=True), 1)
         places = {name: f"CAST(${n} AS {kind})" for n, (name, kind) in numbered}
         self.lone: Final = _PARAMETER.sub(lambda match: places[match[1]], sql)
-        # `unnest` would take an array of arrays apart, so an array travels as its text.
+        # `unnest` flattens an array of arrays, so each array travels as its text.
         sent = ["text" if is_array else kind for is_array, kind in zip(self._is_array, kinds, strict=True)]
         columns = ", ".join(f"CAST(${n} AS {kind}[])" for n, kind in enumerate(sent, 1))
         fields = {
             name: f'CAST(request."{name}" AS {kind})' if is_array else f'request."{name}"'
             for name, kind, is_array in zip(self.names, kinds, self._is_array, strict=True)
         }
-        # OFFSET 0 keeps each request's part as it was written: joined with the others it may be planned as a scan.
+        # OFFSET 0 stops the planner from joining the parts of all requests, which it may do by a scan.
         names = "".join(f'"{name}", ' for name in self.names)  # quoted, since one may be a word of SQL: limit
         requests = f"unnest({columns}) WITH ORDINALITY AS request ({names}n)"
         answer = f"SELECT * FROM ({_PARAMETER.sub(lambda match: fields[match[1]], sql)}) AS one OFFSET 0"
@@ -71,10 +71,10 @@ class Statement:
 class Write(Statement):
     """A write that is one statement: its common table expressions, `steps`, and the SELECT from them, `answer`.
 
-    It names the caller as `:user_id` and nowhere else, so that a caller who is nobody changes nothing: that is how a
-    request's login and Idempotency-Key are checked in the statement itself. What `answer` gives is for its repository
-    to read; a write whose answer may be stored for a retry gives `done`, whether the effect stands, `id`, `project_id`,
-    `version` and `body`, the bytes of the answer (NULL if it has none).
+    It names the caller only as `:user_id`, so that it changes nothing when that is NULL: this is how the statement
+    itself checks a request's login and Idempotency-Key. The repository reads the rows of `answer`. A write whose answer
+    may be stored for a retry returns `done` (whether it had its effect), `id`, `project_id`, `version` and `body`, the
+    bytes of the answer (NULL if it has none).
     """
 
     def __init__(self, name: str, steps: str, answer: str, types: Mapping[str, str] | None = None) -> None:

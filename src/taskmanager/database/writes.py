@@ -1,7 +1,7 @@
-"""Writes: each a declared statement, alone on a connection that is held, several in a transaction, or many as one.
+"""Runs writes: one declared statement alone, several in a transaction, or one for many requests, on held connections.
 
-A statement that runs alone is a transaction of its own, committed when it returns, so there is no message around it.
-None is sent twice: the connection is looked at before, and one that is lost while a statement runs may have committed
+A statement that runs alone is a transaction of its own, committed when it returns, so it is a single message. No write
+is sent twice: the connection is tested before, and a connection that is lost while a statement runs may have committed
 it.
 """
 
@@ -24,7 +24,7 @@ _Result = TypeVar("_Result")
 
 
 class Written(NamedTuple):
-    """What a write left, as the bytes of its JSON object, if there is something to show."""
+    """The thing that a write created or changed; `body` is its JSON object as bytes."""
 
     id: int | None
     version: int | None
@@ -47,7 +47,7 @@ class TransactionRunner(Runner, Protocol):
     """Runs declared statements that are committed together."""
 
     async def last(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        """Return the row of the last statement, whose answer is the one that is kept for a retry."""
+        """Return the row of the last statement, whose answer is stored for a retry."""
         ...
 
 
@@ -67,9 +67,10 @@ class SharedWrite(Generic[_Item, _Result]):
 async def run_shared(
     sql: str, connection: SharedConnection, items: Sequence[tuple[Any, ...]]
 ) -> Sequence[Written | None]:
-    """Return what a shared write left for each item; its rows are the item's number, from 1, and the fields of that.
+    """Return what a shared write did for each item, None for those that its rows leave out.
 
-    It takes an array for each field of the items.
+    The statement takes one array for each field of the items. Its rows are an item's number, from 1, and the fields of
+    `Written`.
     """
     written: list[Written | None] = [None] * len(items)
     for n, *left in await connection.fetch(sql, *zip(*items, strict=True)):
@@ -78,7 +79,7 @@ async def run_shared(
 
 
 class WriteRunner(Runner, Protocol):
-    """What repositories write with."""
+    """What repositories use to write."""
 
     @property
     def session_id(self) -> int | None:
@@ -97,7 +98,7 @@ class WriteRunner(Runner, Protocol):
 
 
 class Transaction(TransactionRunner, WriteRunner):
-    """Statements of one transaction; one that is begun inside of it is a part of it."""
+    """Statements of one transaction; a transaction begun inside of it is part of it."""
 
     session_id = None
 
@@ -119,7 +120,7 @@ class Transaction(TransactionRunner, WriteRunner):
 
     @asynccontextmanager
     async def transaction(self, *, long: bool = False) -> AsyncIterator["Transaction"]:  # noqa: ARG002
-        """Yield this one."""
+        """Yield this transaction."""
         yield self
 
     async def share(
@@ -133,7 +134,7 @@ class Transaction(TransactionRunner, WriteRunner):
 
 
 class _Kind(Generic[_Item, _Result]):
-    """The requests of one shared write: those that share statements, and whether one runs alone."""
+    """The requests of one shared write: those that share statements, and how many run alone."""
 
     def __init__(self, coalescer: Coalescer[_Item, _Result]) -> None:
         self.coalescer = coalescer
@@ -143,7 +144,7 @@ class _Kind(Generic[_Item, _Result]):
 class Writes(WriteRunner):
     """Runs the writes of all requests; one per application, `shared` are the connections for those that are shared.
 
-    Without `shared` no write is.
+    Without `shared` each write runs alone.
     """
 
     session_id = None
@@ -157,7 +158,7 @@ class Writes(WriteRunner):
 
     @property
     def requests(self) -> int:
-        """How many requests wrote, since the start."""
+        """How many writes have been run since the start."""
         return self._alone + sum(kind.coalescer.requests for kind in self._kinds.values())
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
@@ -188,7 +189,7 @@ class Writes(WriteRunner):
     async def transaction(self, *, long: bool = False) -> AsyncIterator[Transaction]:
         """Yield a runner whose statements are committed when the block ends, and rolled back when it raises.
 
-        A `long` one may take longer than any other request may be kept waiting; there is one at a time.
+        A `long` one may take longer than other requests may wait; only one runs at a time, on a connection of its own.
 
         Raises:
             asyncpg.PostgresError: The COMMIT failed; nothing was stored.
@@ -205,11 +206,11 @@ class Writes(WriteRunner):
     ) -> _Result:
         """Return the result of a write that others may share, or of `alone`.
 
-        A request that finds no other of its kind under way, and the last ones without company, runs alone: a statement
-        made for many costs more than that.
+        A request runs alone if no other of its kind is under way and the last shared statements had one request each:
+        the plain statement costs less than one made for many.
 
         Raises:
-            DatabaseUnavailableError: The database went away, so that the write may or may not have been committed.
+            DatabaseUnavailableError: The database went away; the write may have been committed.
             asyncpg.PostgresError: The server refused the statement.
         """
         if self._shared is None:
@@ -231,7 +232,7 @@ class Writes(WriteRunner):
         return await alone() if result is None else result
 
     async def close(self) -> None:
-        """Close the connections of its own; those for sharing are closed by their owner."""
+        """Close its own connections; the owner of the shared ones closes those."""
         await self.connections.close()
         await self._long.close()
 
@@ -246,7 +247,7 @@ class Writes(WriteRunner):
 
 @asynccontextmanager
 async def open_writes(settings: DatabaseSettings) -> AsyncIterator[Writes]:
-    """Yield what writes to the database of the settings, outside of an application."""
+    """Yield the writes of a database outside of an application."""
     database = Database(settings)
     writes = Writes(database, None)
     try:

@@ -47,7 +47,7 @@ _PAGE: Final = """\
 {head}
 </head>
 <body>
-<noscript>This page needs JavaScript. The same is told by <a href="openapi.json">openapi.json</a>.</noscript>
+<noscript>This page needs JavaScript. The same is in <a href="openapi.json">openapi.json</a>.</noscript>
 <div id="documentation"></div>
 </body>
 </html>

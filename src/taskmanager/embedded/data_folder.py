@@ -1,4 +1,4 @@
-"""DATA_DIR of an embedded PostgreSQL: what lies where in it, and whose turn it is."""
+"""DATA_DIR of an embedded PostgreSQL: where its files are, and which process holds it."""
 
 import fcntl
 import os

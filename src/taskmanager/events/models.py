@@ -24,9 +24,9 @@ class TransactionId(UserDefinedType[int]):
 class Event(Base):
     """One change of one thing, written in the change's own statement.
 
-    Identity numbers become visible out of order, so the order is that of (xid, id), and whoever follows the log forward
-    has to stop below `pg_snapshot_xmin(pg_current_snapshot())`. There are no foreign keys: the log outlives what it
-    tells of, and every write appends to it.
+    Identity numbers become visible out of order, so the order is that of (xid, id), and a reader that follows the log
+    forward has to stop below `pg_snapshot_xmin(pg_current_snapshot())`. There are no foreign keys: the log outlives the
+    things whose changes it holds, and every write appends to it.
     """
 
     __tablename__ = "events"

@@ -1,4 +1,4 @@
-"""Schemas that tell who did something."""
+"""Schemas of who did something."""
 
 from taskmanager.field_types import ResponseModel
 

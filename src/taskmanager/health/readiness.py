@@ -48,7 +48,7 @@ class Readiness:
         try:
             await self._database.check_schema()
         except SchemaError as error:
-            # What is set for a database or a role counts from the next connection on.
+            # Settings of a database or a role apply from the next connection on.
             await self._database.engine.dispose()
             return error.reason
         except (DBAPIError, OSError) as error:

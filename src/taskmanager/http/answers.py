@@ -52,7 +52,7 @@ class NotModified(Response):
 
 
 class NoContent(Response):
-    """The answer that has nothing to say but that it is done (RFC 9110, section 15.3.5)."""
+    """The answer of a write that leaves nothing to show (RFC 9110, section 15.3.5)."""
 
     def __init__(self) -> None:
         self.status_code = 204

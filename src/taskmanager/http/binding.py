@@ -1,10 +1,10 @@
 """Compiles handlers from their own signatures, for requests that are plain; FastAPI answers all others.
 
-A request is read only by what the signature declares. Whatever is unusual about it, such as a header that the signature
-does not name, one that is repeated, or a value that is not valid, is handed to FastAPI before anything has happened:
-this never answers 400, 413, 415 or 422 itself. Once the caller is looked up the request is its own, and its errors go
-through the one table of problems. It knows no feature and no path; a route that asks for something it does not know is
-FastAPI's.
+The binder reads a request only by what the signature declares. A request with anything unusual, such as a header that
+the signature does not name, a repeated header or an invalid value, goes to FastAPI before anything has happened: the
+binder never answers 400, 413, 415 or 422 itself. Once it has looked the caller up, the binder answers the request, and
+errors go through the one table of problems. It knows no feature and no path; FastAPI handles a route that asks for
+something the binder does not know.
 """
 
 import re
@@ -42,7 +42,7 @@ MEANINGFUL_HEADERS: Final = frozenset(
         b"x-api-key",
     }
 )
-# The type of a body that is not there says nothing.
+# Without a body, Content-Type means nothing.
 _ALWAYS_READ: Final = frozenset({b"authorization", b"content-type", b"x-api-key"})
 _OF_A_BODY: Final = frozenset({b"content-length", b"content-type"})
 _ID: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
@@ -64,9 +64,9 @@ class PlainRequest:
     reads: Any = None  # what the handler reads with; an authentication may have it check the caller
 
 
-# Does no I/O; raises NotPlainError, or what FastAPI's way would answer 400 or 422 for.
+# Does no I/O; raises NotPlainError, or an error that FastAPI's way answers by 400 or 422 too.
 Parse = Callable[[PlainRequest], Any]
-# Checks, once the handler has run beside it, that the caller is who they say; raises if not.
+# Awaited after the handler: raises if the caller's login does not hold.
 Confirm = Callable[[], Awaitable[None]]
 
 
@@ -82,7 +82,7 @@ class Authentication(Protocol):
     """How a dependency finds the caller of a plain request."""
 
     async def admit(self, request: PlainRequest, scopes: Sequence[str]) -> tuple[Any, Confirm | None]:
-        """Return what the handler gets for the caller; with a `Confirm` its answer waits for that.
+        """Return the handler's argument for the caller, and a `Confirm` if it has to be awaited before the answer.
 
         Raises:
             NotPlainError: The credential is an unusual one.
@@ -138,7 +138,7 @@ class BoundRoute:
         try:
             answer = await retry_lost(work)
         except Exception:
-            # Of a caller who is refused nothing else is said.
+            # A caller who is refused gets no other error.
             await confirm()
             raise
         await confirm()

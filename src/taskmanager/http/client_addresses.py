@@ -1,6 +1,6 @@
 """Where a request comes from: the peer of the connection, or what trusted proxies say of it.
 
-`X-Forwarded-For` is written by whoever sends the request, and each proxy appends the address that it saw. So it is read
+The sender of a request may write `X-Forwarded-For`, and each proxy appends the address that it saw. So it is read
 from the right, and only as far as trusted proxies wrote it. uvicorn's own reading of it is switched off.
 """
 
@@ -30,10 +30,10 @@ class ClientAddresses:
         self._trusts = trusts
 
     def find(self, scope: Mapping[str, Any]) -> str | None:
-        """Return the client's address; None if it came by a Unix socket and nobody says from where.
+        """Return the client's address; None for a Unix socket if no trusted proxy names the client.
 
-        `scope` is that of an ASGI request. An IPv4 address inside an IPv6 one comes out as IPv4. What cannot be read as
-        an address ends the list: then it is the proxy's own that counts.
+        `scope` is that of an ASGI request. An IPv4 address inside an IPv6 one comes out as IPv4. An
+        entry that is no address ends the list: then the proxy's own address counts.
         """
         peer = scope.get("client")
         # A load balancer's event reaches Lambda with the whole list for a peer; its last entry is the true one.

@@ -31,7 +31,7 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
 
 
 class Cors:
-    """Answers preflights, and tells browsers which pages may read an answer."""
+    """Answers preflights, and adds the headers by which browsers know which pages may read an answer."""
 
     def __init__(self, origins: Sequence[str], *, allow_credentials: bool) -> None:
         self._rules = CORSMiddleware(

@@ -28,7 +28,7 @@ AppSettings = Annotated[Settings, Depends(get_settings)]
 
 
 async def get_rate_limit_subject(request: Request) -> str:
-    """Return what the limits of a client's address are kept by."""
+    """Return the key of the limits of a client's address."""
     addresses: ClientAddresses = request.app.state.client_addresses
     return rate_limit_subject(addresses.find(request.scope))
 
@@ -37,7 +37,7 @@ RateLimitSubject = Annotated[str, Depends(get_rate_limit_subject)]
 
 
 async def limit_requests(request: Request, key: Key) -> None:
-    """Count a request, whose answer then tells what is left; one that is run again counts once.
+    """Count a request, whose answer then says what is left; one that is run again counts once.
 
     Raises:
         RateLimitedError: The caller has made all the requests of this window.

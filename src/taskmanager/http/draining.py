@@ -1,4 +1,4 @@
-"""The time between being asked to stop and stopping, in which others learn to send their requests elsewhere."""
+"""The time between SIGTERM and the stop, in which load balancers learn to send requests elsewhere."""
 
 import asyncio
 import signal
@@ -10,12 +10,12 @@ from types import FrameType
 
 import structlog
 
-# One stop may reach a worker twice: from whoever signals the whole group, and from its parent half a second later.
+# One stop may reach a worker twice: by a signal to the whole group, and from its parent half a second later.
 _SAME_STOP_SECONDS = 2.0
 
 
 class Drain:
-    """Goes on serving for some seconds after SIGTERM; `started` tells that this time has begun."""
+    """Goes on serving for some seconds after SIGTERM; `started` says that this time has begun."""
 
     def __init__(self, seconds: float) -> None:
         self.started = False

@@ -1,4 +1,4 @@
-"""Everything that happens around each request, in one layer of pure ASGI.
+"""Does everything that is done around each request, in one layer of pure ASGI.
 
 A request gets an id, its times, a place among those in flight, and an answer: from its compiled handler if it is plain,
 else from FastAPI. Then the headers that every answer has, a line in the log and its place in the metrics.
@@ -178,7 +178,7 @@ class _Exchange:
                 return answer
             await self._ask_fastapi(method)
         except ClientDisconnect:
-            return None  # nobody is there to be answered
+            return None  # the client is gone
         except Exception as error:
             response = error_response(error, scope, front.around.metrics)
             if self._status:
@@ -207,12 +207,12 @@ class _Exchange:
                 self._origin = value if self._origin is None else self._origin
             elif name in MEANINGFUL_HEADERS:
                 if name == b"content-length" and value.isdigit():
-                    # A length of very many digits is too large to be worth reading as a number.
+                    # A length of very many digits is too large; it need not be read as a number.
                     limit = self._front.around.max_body_bytes
                     if len(value) > 18 or int(value) > limit:
                         raise ContentTooLargeError(limit)
                     if value == b"0":
-                        continue  # as good as no body
+                        continue  # the same as no body
                 if found is not None:
                     found = None if name in found else {**found, name: value} if found else {name: value}
         return found
@@ -237,7 +237,7 @@ class _Exchange:
     async def _ask_fastapi(self, method: str) -> None:
         """Have FastAPI answer, again if its transaction lost against others; a read can lose too, against a migration.
 
-        What has been received is kept to be read again.
+        The body that has been received is kept, to be read again.
         """
         found = self._endpoint, self._values
 
@@ -249,7 +249,7 @@ class _Exchange:
                 return next(replayed, None) or await self._receive_kept()
 
             async def send(message: Message) -> None:
-                # The headers of the answer tell what has been found out about the caller.
+                # The headers of the answer depend on what the first try found out about the caller.
                 self._state.update(inner["state"])
                 await self.send(message)
 

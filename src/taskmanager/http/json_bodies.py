@@ -9,7 +9,7 @@ JSON = "application/json"
 
 
 def is_json(content_type: bytes) -> bool:
-    """Tell whether a Content-Type is that of JSON; its parameters are ignored."""
+    """Return whether a Content-Type is that of JSON; its parameters are ignored."""
     return content_type.partition(b";")[0].strip().lower() == JSON.encode()
 
 

@@ -31,7 +31,7 @@ class PageQuery(RequestModel):
 
 
 class CursorSigner:
-    """Writes and reads cursors; each is bound to one list of one user, and cannot be made by anybody else."""
+    """Writes and reads cursors; each is bound to one list of one user, and only this service can make one."""
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._keys = [hmac.digest(secret, b"cursor", "sha256") for secret in secrets]
@@ -52,7 +52,7 @@ class CursorSigner:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except (Base64Error, ValueError):
             raise InvalidCursorError from None
-        # The decoder passes over foreign characters and unused bits.
+        # The decoder ignores foreign characters and unused bits.
         if _encode(raw) != cursor:
             raise InvalidCursorError
         code, payload = raw[:_CODE_BYTES], raw[_CODE_BYTES:]
@@ -80,7 +80,7 @@ class Page:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of a statement: one element more than the page holds tells whether there is a next one."""
+        """The parameters of a statement: one element more than the page holds shows whether there is a next page."""
         return {"limit": self.limit + 1, "after_time": self.after_time, "after_id": self.after_id}
 
 

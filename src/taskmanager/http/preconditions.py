@@ -55,7 +55,7 @@ def read_if_match(value: str | None, *, required: bool = False) -> IfMatch:
 
 
 def matches_known(value: str, version: int) -> bool:
-    """Tell whether If-None-Match names this version, which is compared weakly; a malformed one is ignored."""
+    """Return whether If-None-Match names this version, which is compared weakly; a malformed one is ignored."""
     if value.strip() == "*":
         return True
     return _TAGS.fullmatch(value) is not None and str(version) in _ANY_VERSION.findall(value)

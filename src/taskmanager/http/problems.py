@@ -42,7 +42,7 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True)
 class Answer:
-    """How an exception is told to the client."""
+    """How an exception is answered."""
 
     status: int
     kind: str
@@ -163,7 +163,7 @@ def _for_http(error: HTTPException) -> Answer:
 
 
 def answer_to(error: BaseException) -> Answer:
-    """Return the answer to an exception; anything unknown is a 500 that tells nothing of its cause."""
+    """Return the answer to an exception; anything unknown is a 500 that does not name its cause."""
     known: Answer | None = None
     if isinstance(error, errors.TaskManagerError):
         known = DOMAIN_ANSWERS[type(error)](error)
@@ -180,7 +180,7 @@ _CAUSES = {"57014": "statement_timeout", "55P03": "lock_timeout", "40001": "conf
 
 
 def unavailable_cause(error: BaseException) -> str:
-    """Name what an exception that is answered 503 found out of reach or overloaded; one of a few words."""
+    """Return in one of a few words what was out of reach or overloaded for an exception that is answered 503."""
     if isinstance(error, errors.DatabaseUnavailableError) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, errors.TaskManagerError):

@@ -1,4 +1,4 @@
-"""Work is done again whose transaction lost against others."""
+"""Repeats work whose transaction lost against others."""
 
 import asyncio
 import random
@@ -17,9 +17,9 @@ _TRIES: Final = 3
 
 
 async def retry_lost(work: Callable[[], Awaitable[_T]], *, may_retry: Callable[[], bool] = lambda: True) -> _T:
-    """Return the result of `work`, which is done up to three times if PostgreSQL makes it give way to others.
+    """Return the result of `work`, tried up to three times if PostgreSQL rolls it back in favour of others.
 
-    PostgreSQL has rolled it back as a whole then, so nothing is done twice.
+    It has then been rolled back as a whole, so nothing is done twice.
     """
     for attempt in range(1, _TRIES):
         try:

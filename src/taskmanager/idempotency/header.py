@@ -35,7 +35,7 @@ class RequestIdentity:
 
 
 def identify_request(scope: Mapping[str, Any], key: str, body: bytes) -> RequestIdentity:
-    """Return what makes the request of an ASGI scope the same, whose caller has been found out."""
+    """Return the identity of an ASGI scope's request whose caller is known."""
     digest = sha256(scope["query_string"] + b"\n" + body).digest()
     return RequestIdentity(scope["state"]["user_id"], scope["method"], scope["path"], key, digest)
 

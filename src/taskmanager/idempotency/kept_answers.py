@@ -1,9 +1,9 @@
-"""Answers that are kept, so that a request which is sent again has one effect and one answer.
+"""Stores answers, so that a request which is sent again has one effect and one answer.
 
-An answer is stored in the statement or the transaction of its effect, so there is never one without the other. That
-statement first tries an advisory lock: an insert alone would wait for a copy that still runs instead of saying so. It
-inserts without ON CONFLICT, since its snapshot is older than the lock: a copy that was faster makes it fail, and with
-it the second effect.
+An answer is stored in the statement or the transaction of its effect, so neither exists without the other. That
+statement first tries an advisory lock, because an insert alone would wait for a copy that still runs instead of
+answering 409. It inserts without ON CONFLICT, because its snapshot is older than the lock: if a copy was faster, the
+insert fails with a unique violation and undoes the second effect.
 """
 
 import asyncio
@@ -66,8 +66,8 @@ DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
 def store_steps(caller: str, result: str, *, replaces: bool) -> str:
     """Return the common table expressions that store the answer in `result`, a row of a `Write`, for the one `caller`.
 
-    With `replaces` an expired answer to the same key goes first, on which the insert depends: they would run in either
-    order otherwise.
+    With `replaces` it first deletes an expired answer to the same key. The insert refers to that deletion, because
+    PostgreSQL might run the insert first otherwise.
     """
     expired, after_it = "", ""
     if replaces:
@@ -98,7 +98,7 @@ expired AS (
 class AnswerShape:
     """What the answer to a write is beside its body: `location` is followed by the id of what was made.
 
-    It is given again only to who has at least this `role` in its project then; without one to the same user always.
+    A repeated request gets it only if the user then has at least this `role` in its project; None asks for no role.
     """
 
     status: int = 200
@@ -129,7 +129,7 @@ class AlreadyAnsweredError(Exception):
 
 
 async def refuse_answered(reads: Reads, request: RequestIdentity) -> bool:
-    """Check that a request is new, and tell whether an expired answer is in its place.
+    """Check that a request is new, and return whether its key has an expired answer.
 
     Raises:
         AlreadyAnsweredError: Its answer is kept.
@@ -151,7 +151,7 @@ async def refuse_answered(reads: Reads, request: RequestIdentity) -> bool:
 
 
 async def refuse_running(reads: Reads, request: RequestIdentity) -> None:
-    """Refuse a request whose copy was faster, or still runs.
+    """Refuse a request of which a copy was faster or still runs.
 
     Raises:
         AlreadyAnsweredError: The copy has been answered.
@@ -162,18 +162,18 @@ async def refuse_running(reads: Reads, request: RequestIdentity) -> None:
 
 
 def is_duplicate(error: asyncpg.UniqueViolationError) -> bool:
-    """Tell whether a statement failed because a copy of its request was faster."""
+    """Return whether a statement failed because a copy of its request was faster."""
     return violated_constraint(error) == "idempotency_keys_pkey"
 
 
 async def purge(writes: Runner) -> None:
-    """Delete all expired answers, some at a time."""
+    """Delete all expired answers, 1,000 in each statement."""
     while len(await writes.all(_PURGE)) == _PURGED_ROWS:
         pass
 
 
 async def purge_for_ever(writes: Runner) -> None:
-    """Delete expired answers every minute."""
+    """Delete expired answers about once a minute, for ever."""
     while True:
         await asyncio.sleep(_PURGE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
         with suppress(*DATABASE_ERRORS):

@@ -1,4 +1,4 @@
-"""Every statement on notifications but those that make them; these are part of the change that is told."""
+"""Every statement on notifications except their creation, which is part of the change that they report."""
 
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads, found_page
@@ -9,7 +9,7 @@ from taskmanager.events.schemas import Actor
 from taskmanager.http.pagination import Page
 from taskmanager.notifications.schemas import NotificationRead
 
-# One that tells of a task which is gone, or which the reader may not see any more, is not there.
+# Leaves out notifications of tasks that are gone or that the reader may not see any more.
 _VISIBLE = """
 notifications n
 JOIN tasks t ON t.id = n.task_id

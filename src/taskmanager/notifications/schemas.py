@@ -10,7 +10,7 @@ from taskmanager.http.pagination import PageQuery
 
 
 class NotificationKind(StrEnum):
-    """Why somebody is told."""
+    """Why somebody is notified."""
 
     ASSIGNED = "assigned"
     MENTIONED = "mentioned"

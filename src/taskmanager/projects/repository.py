@@ -95,7 +95,7 @@ found AS MATERIALIZED (
     "SELECT * FROM found",
 )
 
-# The whole log of the project goes, but for the last line: followers have to learn that it is gone.
+# All events of the project are deleted but the last one, from which followers learn that it is gone.
 _DELETE = Write(
     "delete project",
     f"""

@@ -1,8 +1,8 @@
 """Asks the database for permits: one statement at a time, for all requests that wait for one.
 
-Requests that find no permit while a statement is under way wait for the next one. They do not share it by a
-`Coalescer`: what a statement brings to one request may serve those behind it, so that they need none; a permit whose
-request gave up meanwhile goes back; and a database that does not answer is left alone for a second.
+Requests that find no permit while a statement is under way wait for the next one. They do not use a `Coalescer`,
+because the permits of one request's statement may serve the requests behind it, a permit whose request gave up goes
+back, and a database that does not answer is not asked again for a second.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from taskmanager.rate_limits.policies import Decision, Key, Kind, Policy
 from taskmanager.rate_limits.repository import Demand, Grant, PermitRepository
 from taskmanager.settings import Settings
 
-# The longest that a request waits for a permit. A statement may take longer: the next requests have what it brings.
+# How long a request waits for a permit. A statement may take longer: its permits then serve the next requests.
 _PATIENCE_SECONDS = 0.25
 _STATEMENT_MS = 500
 _ANSWER_SECONDS = 1.0
@@ -94,7 +94,7 @@ class PermitSource:
                     waiting: _Waiting = loop.create_future()
                     self._waiting.setdefault(key, []).append(waiting)
                     if self._asking is None:
-                        # In a context of its own: the time it takes is not that of the request that began it.
+                        # In a context of its own, so that its time is not added to the request that began it.
                         self._asking = loop.create_task(self._answer_all(), context=Context())
                     if (decision := await waiting) is not None:
                         return decision
@@ -122,7 +122,7 @@ class PermitSource:
         await self._database.dispose()
 
     async def _answer_all(self) -> None:
-        # A task of its own: a request that is cancelled must not take along those that wait with it.
+        # A task of its own, so that a cancelled request does not cancel those that wait with it.
         batch: dict[Key, list[_Waiting]] = {}
         try:
             while self._waiting:
@@ -131,7 +131,7 @@ class PermitSource:
         except DATABASE_ERRORS as error:
             self._back_off(error)
         finally:
-            # All have their answers, unless this ends by an error.
+            # After an error some requests still have no answer.
             for one in chain(*batch.values(), *self._waiting.values()):
                 if not one.done():
                     one.set_exception(ConnectionError(_SILENT))
@@ -142,13 +142,13 @@ class PermitSource:
     async def _answer(self, batch: dict[Key, list[_Waiting]]) -> None:
         demands: dict[Key, Demand] = {}
         for key, waiting in batch.items():
-            # What came after the last statement was sent may be served by what that one brought.
+            # The last statement's permits may serve requests that arrived after it was sent.
             if count := sum(not one.done() and not self._serve(key, one) for one in waiting):
                 policy = self._policies[key[0]]
                 demands[key] = Demand(_text(key), max(count, policy.lease), policy.limit)
         if not demands:
             return
-        # The window ends that many seconds after the statement ran; counted from before, none is spent too late.
+        # The window ends that many seconds after the statement ran. Counting from before it spends no permit too late.
         self._asked_at = asked_at = self._clock()
         async with self._connections.lend() as connection:
             grants = await PermitRepository(connection).take(
@@ -178,7 +178,7 @@ class PermitSource:
             self._purge_at = self._clock() + _PURGE_SECONDS
 
     def _hand_out(self, key: Key, grant: Grant, asked_at: float, waiting: list[_Waiting]) -> list[tuple[Key, datetime]]:
-        """Return the permits that came too late for all who waited, unless they are kept here for the next ones."""
+        """Return the permits that came too late for every request, unless they are kept here for the next ones."""
         lease = self._leases.receive(key, self._policies[key[0]], grant, asked_at + grant.seconds)
         now = self._clock()
         for one in waiting:

@@ -1,9 +1,9 @@
 """Rate limits that hold across all processes, without a write for each request.
 
 The truth is one row per key in PostgreSQL. A process takes permits from it in leases, a fiftieth of the limit at a
-time, and spends them in memory. Permits that are leased count as spent, so no more than the limit is ever admitted;
-what processes hold unspent may make it less, by one lease each and what was put back. Where the limit is small a lease
-is one permit, and the limit exact. That a key has nothing left is remembered too: nothing more is asked about it here.
+time, and spends them in memory. Leased permits count as spent, so no more than the limit is ever admitted; unspent ones
+may make it less, by one lease and the permits put back for each process. Where the limit is small a lease is one
+permit, and the limit is exact. A process also remembers that a key has nothing left, and asks no more about it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ __all__ = ["Decision", "Key", "RateLimiter", "Reservation"]
 
 
 class Reservation(NamedTuple):
-    """Permits that can be given back; or, if one of the limits had none left, what it said."""
+    """Permits that can be given back; or, if one of the limits had none left, its decision."""
 
     held: list[tuple[Key, datetime]]
     refusal: Decision | None

@@ -1,7 +1,7 @@
 """Statements on the permits that processes take of the rate limits.
 
 A row is one key in one window; the window begins with its first permit, in the database's time. A row whose window has
-ended is as good as none. Statements of several rows lock them in the order of their keys, so that two processes never
+ended counts as none. Statements of several rows lock them in the order of their keys, so that two processes never
 wait for each other.
 """
 
@@ -14,7 +14,7 @@ import asyncpg
 from taskmanager.database.database import SharedConnection
 from taskmanager.database.statements import Statement
 
-# A window that ends in a future where none can end was written by a clock that was wrong: it counts as ended.
+# A window that ends later than any can end was written by a wrong clock: it counts as ended.
 _TAKE = Statement(
     "take permits",
     """
@@ -75,7 +75,7 @@ class Demand(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What was had: permits, those that are left for others, and the window's end, as a time and in seconds."""
+    """What was granted: permits, those that are left for others, and the window's end, as a time and in seconds."""
 
     permits: int
     remaining: int
@@ -84,7 +84,7 @@ class Grant(NamedTuple):
 
 
 class PermitRepository:
-    """Takes permits and gives them back; each method is one statement, committed at once."""
+    """Takes permits and gives them back; each method is one statement, which is committed when it returns."""
 
     def __init__(self, connection: SharedConnection) -> None:
         self._connection = connection
@@ -110,7 +110,7 @@ class PermitRepository:
         await self._send(_GIVE_BACK, {"keys": list(keys), "windows": list(windows)})
 
     async def purge(self, rows: int) -> int:
-        """Delete up to so many rows whose windows have ended, waiting for nobody, and return how many these were."""
+        """Delete up to so many rows whose windows have ended, without waiting for locks, and return the number."""
         return len(await self._send(_PURGE, {"rows": rows}))
 
     async def _send(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[asyncpg.Record]:

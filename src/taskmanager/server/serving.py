@@ -26,8 +26,8 @@ from taskmanager.telemetry.logs import log_writer
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BEAT_SECONDS = 0.5
 _PAUSE_SECONDS = 0.5
-# A wrong password or a role that may not log in, and a database that does not exist: nothing that passes by itself.
-# Elsewhere both count as passing, for a service that has started already.
+# A wrong password, a role that may not log in, a database that does not exist: waiting does not help. A service that
+# has already started treats them as temporary.
 _PERMANENT_SQLSTATES = ("28", "3D000")
 
 
@@ -127,13 +127,13 @@ class Server(uvicorn.Server):
     def _end_with_parent(self, lifeline: Connection) -> None:
         asyncio.get_running_loop().remove_reader(lifeline.fileno())
         structlog.stdlib.get_logger("taskmanager.server.workers").warning("parent ended, stopping", pid=os.getpid())
-        # Without a drain: whatever starts next needs the port.
+        # Without a drain, because the next start needs the port.
         self.should_exit = True
 
 
 async def _beat(beats: Connection) -> None:
     os.set_blocking(beats.fileno(), False)
     while True:
-        with suppress(OSError):  # the parent is gone, or has stood still until the pipe was full
+        with suppress(OSError):  # the parent is gone, or did not read until the pipe was full
             os.write(beats.fileno(), b".")
         await asyncio.sleep(BEAT_SECONDS)

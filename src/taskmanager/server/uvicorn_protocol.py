@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with one system call for an answer and one check of its headers where it makes many."""
+"""uvicorn's HTTP protocol, with one system call and one check of the headers for each answer instead of many."""
 
 import asyncio
 import string
@@ -15,8 +15,8 @@ _MOST_HELD_BYTES: Final = 65_536
 # A token and a field value (RFC 9110, sections 5.6.2 and 5.5).
 _NAME_BYTES: Final = (string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~").encode()
 _VALUE_BYTES: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
-# How the connection goes on is for uvicorn to say.
-_STEERING: Final = frozenset({b"connection", b"transfer-encoding"})
+# These decide what happens to the connection, so uvicorn handles them.
+_CONNECTION_HEADERS: Final = frozenset({b"connection", b"transfer-encoding"})
 _CLOSE: Final = b"connection: close\r\n"
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
 # Of the request line and all header lines together, in bytes.
@@ -28,10 +28,10 @@ _MOST_REFUSED_BYTES: Final = 16_777_216
 
 
 class CorkedTransport:
-    """A transport that holds back what is written until the event loop's next turn, and then writes it all at once.
+    """A transport that holds back what is written until the event loop's next iteration, then writes it in one call.
 
-    uvicorn writes the head of an answer and its body one after the other; to hand them to the kernel one by one costs
-    more than most of what else an answer needs.
+    uvicorn writes the head of an answer and its body separately; two system calls would cost more than most other work
+    for an answer.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -41,7 +41,7 @@ class CorkedTransport:
         self._held_bytes = 0
 
     def write(self, data: bytes) -> None:
-        """Write, a moment later; at once where much has come together."""
+        """Write in the next iteration of the event loop, or immediately if more than 64 KiB are held back."""
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(data)
@@ -76,7 +76,7 @@ class _Form(NamedTuple):
 @lru_cache(maxsize=1_000)
 def _form(names: tuple[bytes, ...], *, has_content: bool) -> _Form | None:
     """Return the form for these headers, or None for an answer that is not plain."""
-    if not _STEERING.isdisjoint(names) or (has_content and b"content-length" not in names):
+    if not _CONNECTION_HEADERS.isdisjoint(names) or (has_content and b"content-length" not in names):
         return None
     if b"".join(names).translate(None, _NAME_BYTES):
         return None
@@ -87,11 +87,11 @@ def _form(names: tuple[bytes, ...], *, has_content: bool) -> _Form | None:
 class LeanCycle(RequestResponseCycle):
     """One request and its answer; the headers of a plain answer are checked and written all together.
 
-    uvicorn looks at each name and each value by itself, which takes a sixth of the time that a look-up of a task needs.
+    uvicorn checks each name and each value separately, which takes a sixth of the time of a look-up of a task.
     """
 
     async def send(self, message: Any) -> None:
-        """Send a part of the answer; whatever is not the head of a plain one is left to uvicorn."""
+        """Send a part of the answer; uvicorn sends everything but the head of a plain answer."""
         head = self._head(message) if message["type"] == "http.response.start" else None
         if head is None:
             await super().send(message)
@@ -123,7 +123,7 @@ class CorkedHttpProtocol(HttpToolsProtocol):
 
     _corked: CorkedTransport
     _idle_since: float | None = None
-    # Of a head only the pieces are counted that came after the one in which it began: that one may hold other requests.
+    # Counts a head's pieces from the second one on, because the first one may hold other requests too.
     _in_head = False
     _piece_bytes = 0
     _first_bytes = 0
@@ -168,10 +168,10 @@ class CorkedHttpProtocol(HttpToolsProtocol):
         """Hand the request to the application.
 
         Raises:
-            ValueError: Its head is longer than it may be; the parser makes a refusal of it.
+            ValueError: Its head is longer than it may be; the parser turns this into a refusal.
         """
         self._in_head = False
-        # The pieces may hold more than the head, so it is measured only if they are long.
+        # The pieces may hold more than the head, so the head is measured only if they are long.
         if self._first_bytes + self._later_bytes > MOST_HEADER_BYTES:
             lines = sum(len(name) + len(value) + 4 for name, value in self.headers)
             if len(self.url) + lines > MOST_HEADER_BYTES:
@@ -182,8 +182,8 @@ class CorkedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin with the next request, or wait for it for as long as an idle connection may stay open."""
         self.server_state.total_requests += 1
-        # Answers that are made together are written together, so that the requests which follow them share statements
-        # again; one that is alone has nothing to wait for.
+        # Answers made together are written together, so that the requests that follow share statements again. A lone
+        # answer is written immediately.
         if len(self.tasks) == 1:
             self._corked.flush()
         if self.transport.is_closing():
@@ -232,7 +232,7 @@ class CorkedHttpProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _unset_keepalive_if_required(self) -> None:
-        # What came ends the idle time; the timer goes on.
+        # New data ends the idle time; the timer keeps running.
         self._idle_since = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -114,7 +114,7 @@ class Supervisor:
         self._config = config
         self._sockets = sockets
         self._count = count
-        # System libraries of macOS do not bear a fork.
+        # System libraries of macOS fail after a fork.
         self._forks = sys.platform == "linux"
         self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
         self._lifeline, self._lifeline_end = self._context.Pipe(duplex=False)
@@ -131,7 +131,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until asked to stop and return 0, or `CANNOT_START` if no worker begins to serve."""
         if self._forks:
-            # Imported once, for all workers: they start at once and have its memory in common.
+            # Imported once for all workers, so that they start immediately and share its memory.
             import_module(_APP.partition(":")[0])
             gc.freeze()
         for number in _SIGNALS:
@@ -145,13 +145,13 @@ class Supervisor:
                 if self._exit_code is not None and not self._workers:
                     return self._exit_code
                 self._wait_for_events()
-                # While this process stood still, its workers may have done so too.
+                # If this process was stopped, its workers may have been stopped too.
                 passed = min(time.monotonic() - looked_at, 2 * BEAT_SECONDS)
                 looked_at = time.monotonic()
                 for worker in list(self._workers):
                     self._look_at(worker, passed)
         finally:
-            # Else the interpreter would wait here for workers that wait for this.
+            # Otherwise the interpreter would wait here for workers that wait for this process.
             self._lifeline_end.close()
 
     def _wait_for_events(self) -> None:
@@ -176,7 +176,7 @@ class Supervisor:
         if self._exit_code is None:
             self._exit_code = exit_code
             for listener in self._sockets:
-                listener.close()  # else clients would still be let in here when no worker takes them any more
+                listener.close()  # otherwise connections would still be accepted here when no worker takes them
         for worker in self._workers:
             self._retire(worker)
 
@@ -206,7 +206,7 @@ class Supervisor:
 
     def _start(self) -> _Worker | None:
         beats, worker_beats = self._context.Pipe(duplex=False)
-        # Signals wait, so that a worker neither notes one for the parent that it was nor loses one.
+        # Signals are blocked, so that the new worker neither handles one with its parent's handler nor loses one.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             inherited = self._lifeline_end if self._forks else None
@@ -243,7 +243,7 @@ class Supervisor:
             self._outdated.remove(worker)
         if worker is self._successor:
             self._successor = None
-            self._outdated = []  # the others would fare no better
+            self._outdated = []  # the others would fail as well
         if worker.is_stopping:
             self._log.info("worker stopped", pid=worker.process.pid, **ending)
         else:
@@ -281,7 +281,7 @@ def _work(
 ) -> None:
     if inherited is not None:
         inherited.close()  # the parent alone may hold it
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all, and the parent sees to it
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all processes, and the parent handles it
     exit_when_asked()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     Server(config, lifeline=lifeline, beats=beats).run(sockets)

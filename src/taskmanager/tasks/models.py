@@ -46,7 +46,7 @@ class Task(Base):
             literal_column("lower(title)").label("lower_title"),
             "created_at",
             "id",
-            # Reflection does not tell the collation, so in the expression it would look like a difference.
+            # Reflection does not return the collation, so naming it in the expression would look like a difference.
             postgresql_ops={"lower_title": 'COLLATE "C"'},
         ),
         Index("tasks_status_idx", "project_id", "status", "created_at", "id"),

@@ -33,7 +33,8 @@ FOR UPDATE OF t
 _KEPT_BY_MOVE = "id, title, description, status, priority, tags, due_at, created_by, created_at, completed_at"
 _COMMENT_KEPT_BY_MOVE = "id, task_id, author_id, body, created_at, updated_at, version"
 
-# Delete and insert, not an update of the key: rows that are distributed by project cannot change theirs.
+# Delete and insert, not an update of the key: rows that are distributed by project cannot change theirs. The target is
+# locked before its member, as where a member is removed: the other way round the two would wait for each other.
 _MOVE = Write(
     "move task",
     f"""
@@ -41,16 +42,18 @@ gone_comments AS (
     DELETE FROM comments WHERE project_id = :source_id AND task_id = :task_id RETURNING *
 ), gone AS (
     DELETE FROM tasks WHERE project_id = :source_id AND id = :task_id RETURNING *
+), target AS MATERIALIZED (
+    SELECT id AS target_id FROM projects WHERE id = :target_id FOR KEY SHARE
 ), moved AS (
     INSERT INTO tasks (project_id, assignee_id, version, updated_at, {_KEPT_BY_MOVE})
-    SELECT :target_id,
+    SELECT target_id,
            (SELECT user_id FROM project_members WHERE project_id = :target_id AND user_id = gone.assignee_id
             FOR KEY SHARE),
            version + 1, now(), {_KEPT_BY_MOVE}
-    FROM gone RETURNING id, version
+    FROM target CROSS JOIN gone RETURNING id, version
 ), moved_comments AS (
     INSERT INTO comments (project_id, {_COMMENT_KEPT_BY_MOVE})
-    SELECT :target_id, {_COMMENT_KEPT_BY_MOVE} FROM gone_comments
+    SELECT target_id, {_COMMENT_KEPT_BY_MOVE} FROM target CROSS JOIN gone_comments
 ), notified AS (
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
     SELECT person.user_id, 'updated', :task_id, :user_id
@@ -74,7 +77,7 @@ FROM moved
 
 
 async def move_task(run: Runner, target_id: int, values: dict[str, Any], condition: IfMatch) -> bool:
-    """Move a task with its comments, in a transaction, and tell whether it was in another project before.
+    """Move a task with its comments, in a transaction, and return whether it was in another project before.
 
     `values` are those of an update. An assignee who is no member of the target is cleared; with `notify`, creator,
     assignee and commenters who are members of the target learn of it.
@@ -98,5 +101,6 @@ async def move_task(run: Runner, target_id: int, values: dict[str, Any], conditi
     await check_version(run, condition, row["found_version"], project_id=source_id, entity="task", entity_id=row["id"])
     if source_id == target_id:
         return False
-    await run.one(_MOVE, **values, source_id=source_id, target_id=target_id)
+    if await run.one(_MOVE, **values, source_id=source_id, target_id=target_id) is None:  # the target was deleted
+        raise NotFoundError("project")
     return True

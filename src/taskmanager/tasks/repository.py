@@ -145,7 +145,7 @@ class TaskWriter:
             InvalidValueError: The assignee is not a member of it.
         """
         alone = partial(self._create_alone, new, user_id=user_id, project_id=project_id)
-        if new.assignee_id is not None:  # who assigns may have to wait for somebody's removal
+        if new.assignee_id is not None:  # its foreign key may have to wait for the removal of a member
             return await alone()
         fields = new.model_dump_json(exclude={"project_id"})
         return await self._writes.share(
@@ -225,7 +225,7 @@ class TaskWriter:
         async with self._writes.transaction() as run:
             with _named_violations():
                 if await move_task(run, target_id, values, condition):
-                    values["notify"] = False  # the move did
+                    values["notify"] = False  # the move has notified already
                 row = await run.last(_UPDATE, **{**values, "project_id": target_id}, versions=None)
             row = await _require_written(run, row, NO_CONDITION)
         return Written(row["id"], row["version"], row["body"])

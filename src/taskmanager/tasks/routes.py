@@ -41,9 +41,9 @@ project_router = api_router("/projects/{project_id}/tasks", tag="tasks")
 
 
 class UpdateQuery(RequestModel):
-    """What a change does beside changing."""
+    """What else a change does."""
 
-    notify: bool = Field(default=False, description="Tell creator, assignee and commenters of the change.")
+    notify: bool = Field(default=False, description="Notify creator, assignee and commenters of the change.")
 
 
 UpdateOptions = Annotated[UpdateQuery, Query()]

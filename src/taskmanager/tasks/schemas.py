@@ -138,7 +138,7 @@ class ProjectTaskQuery(RequestModel):
 
     @cached_property
     def filters_and_order(self) -> str:
-        """What tells this list from those with other filters or another order."""
+        """What makes this list different from those with other filters or another order."""
         return self.model_dump_json(exclude={"cursor", "skip", "limit", "count"})
 
     @model_validator(mode="after")

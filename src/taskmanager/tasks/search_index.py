@@ -21,13 +21,13 @@ from taskmanager.database.writes import Writes
 _MANY_WRITES = 1_000
 _LONGEST_SECONDS = 30.0
 _PAUSE_SECONDS = 0.25
-# Some 3,000 tasks. A longer list makes a pass cheaper for each of them, and a search that must look through it slower.
+# Some 3,000 tasks. A longer list costs less time per task to merge, but slows the searches that must read it.
 _LONG_LIST = "8MB"
 _SHORT_LIST = "64kB"  # the least there is
 _FULL_LIST = Statement(
     "set size of pending list", "SELECT set_config('gin_pending_list_limit', :full, true)", {"full": "text"}
 )
-# The row goes into the index, and is then taken back: there is no such project, and if there were, nobody would see it.
+# The row enters the index and is then rolled back, because the project does not exist. No other transaction sees it.
 # One process at a time is enough.
 _MERGE = Statement(
     "merge pending list",
@@ -45,7 +45,7 @@ END $$
 
 
 class SearchIndexUpkeep:
-    """Merges the pending list after many writes, or after a few some time ago."""
+    """Merges the pending list after many writes, or some time after a few."""
 
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
@@ -54,7 +54,7 @@ class SearchIndexUpkeep:
         self._tried_at = time.monotonic()
 
     async def run(self) -> None:
-        """Look after the index for ever, or until the server refuses."""
+        """Merge whenever it is due, until the server refuses for good."""
         while True:
             await asyncio.sleep(_PAUSE_SECONDS)
             try:
@@ -63,9 +63,9 @@ class SearchIndexUpkeep:
                 elif self._writes.requests > self._writes_merged and self._is_long_ago():
                     await self.merge()
             except DATABASE_ERRORS as error:
-                # Out of reach, out of time, or a large project is being deleted: there is no hurry.
+                # Out of reach, out of time, or a large project is being deleted: the next try will do.
                 if not is_transient(error):
-                    # Then autovacuum does it, and writers do.
+                    # Then autovacuum and the writers merge it.
                     log = structlog.stdlib.get_logger("taskmanager.tasks")
                     log.warning("the search index is left alone", cause=f"{type(error).__name__}: {error}"[:300])
                     return

@@ -1,12 +1,12 @@
-"""Creating and changing tasks for many requests by one statement.
+"""Creates and changes the tasks of many requests by one statement.
 
-Each request's login is checked in it, unless its caller has been looked up, and it answers with the task as the bytes
-that are sent. Whatever is not a plain success, such as a login that has ended, a task that may not be seen, a version
-that is stale or a row that somebody else has locked, gives no answer: that request is run alone, by the statements of
-`repository`, which say what is wrong.
+The statement checks each request's login, unless its caller has been looked up, and returns each task as the bytes that
+are sent. It returns no row for a request that is not a plain success, such as one whose login has ended, whose task may
+not be seen, whose version is stale or whose row another transaction has locked. Such a request is run alone, by the
+statements of `repository`, which say what is wrong.
 
-No look-up by key is turned into a join, which could be planned as a scan of the whole table; rows that are locked are
-passed over, so no request waits for a lock that concerns another and no two processes can lock each other out.
+Look-ups by key are never written as joins, which could be planned as a scan of the whole table. Locked rows are
+skipped, so no request waits for a lock that concerns another one, and no two processes can deadlock.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from taskmanager.tasks.statements import GIVEN_COLUMNS, create_steps, task_as_by
 
 
 class NewTask(NamedTuple):
-    """A task to be created; `fields` is its JSON object, `session_id` the login that is yet to be checked."""
+    """A task to be created; `fields` is its JSON object, `session_id` the login that the statement checks."""
 
     session_id: int | None
     user_id: int
@@ -86,5 +86,5 @@ async def _update(connection: SharedConnection, tasks: Sequence[ChangedTask]) ->
 
 
 CREATE = SharedWrite[NewTask, Written]("create task", _create)
-# Of two changes to one row in a statement PostgreSQL would make one and silently drop the other.
+# If a statement changed one row twice, PostgreSQL would make one change and silently drop the other.
 UPDATE = SharedWrite[ChangedTask, Written]("update task", _update, conflict_key=lambda task: task.task_id)

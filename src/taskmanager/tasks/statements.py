@@ -1,7 +1,7 @@
 """The statements that create and change tasks, for one request or for many that share them.
 
 Each takes its requests as rows of `keys`, numbered by `n`, so that the same text serves a single request, a bulk
-request and many requests at once.
+request and many requests together.
 """
 
 from taskmanager.database.json_rows import json_object
@@ -67,11 +67,11 @@ def create_steps(keys: str, *, lock: str = "", notifies: bool = True, all_or_not
 
     Without a project the task goes to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
     role), `strangers` (n), whose assignee is no member, and `created` (n, t), which has only those that were allowed.
-    With `all_or_nothing` the keys are of one user and project, `access` is one row, and none is created if there are
-    strangers. `lock` may be SKIP LOCKED. Unless it `notifies`, nobody looks at
-    assignees: for tasks that have none.
+    With `all_or_nothing` the keys are of one user and project, `access` is one row, and no task is created if there are
+    strangers. `lock` may be SKIP LOCKED. Without `notifies`, which is for tasks without an assignee, assignees are not
+    checked.
     """
-    # Those of one project are looked up once.
+    # Keys of one project are looked up once.
     asking, is_theirs = ("(SELECT * FROM keys LIMIT 1)", "true") if all_or_nothing else ("keys", "k.n = a.n")
     notified = strangers = is_allowed = ""
     if notifies:
@@ -117,8 +117,8 @@ def update_steps(keys: str, *, lock: str = "", notifies: bool = True) -> str:
     These are (n, user_id, task_id, project_id, patch, versions, notify); a task is changed only at one of the
     `versions`, unless they are NULL. The steps to select from are `access` (n, project_id, id, archived, role), `found`
     (n, old), which has only those that the user may write, and `changed` (n, t), which has those that differ now.
-    `lock` may be SKIP LOCKED. Unless it `notifies`, nobody learns of it, whatever `notify` says: for changes that
-    assign nobody.
+    `lock` may be SKIP LOCKED. Without `notifies`, which is for changes without a new assignee, `notify` is ignored and
+    no one is notified.
     """
     notified = f", notified AS ({_NOTIFY_PEOPLE})" if notifies else ""
     return f"""

@@ -1,7 +1,7 @@
-"""Lines on their way to the log, which no request ever waits for.
+"""Writes the log's lines in a thread, so that no request ever waits for them.
 
-A reader that stands still fills the pipe of standard output, and whatever writes there waits. So a thread writes, from
-a bounded queue. To make standard output non-blocking is no way: the shell and others have it from the same `open`.
+A reader that stands still fills the pipe of standard output, and a process that writes there blocks. So a thread
+writes, from a bounded queue. Standard output cannot be made non-blocking: the shell and others share its open file.
 """
 
 import atexit
@@ -14,11 +14,11 @@ from typing import Final
 
 # Up to this length a write reaches a pipe in one piece, even if others write to it (POSIX, PIPE_BUF on Linux).
 WHOLE_BYTES: Final = 4_096
-# The lines of about 5,000 requests wait, and as much again may be with the thread: 4 MiB at most.
+# The queue holds the lines of about 5,000 requests, and the thread as many again: 4 MiB at most.
 QUEUE_BYTES: Final = 2 * 1024 * 1024
-# To wake a thread costs more than to write a line: so while lines follow each other, they gather for this long.
+# Waking a thread costs more than writing a line, so lines that follow each other are collected for this long.
 _PAUSE_SECONDS: Final = 0.01
-# What the end of a process may take longer for a reader that stands still.
+# How much longer the end of a process may take when the reader stands still.
 LAST_SECONDS: Final = 1.0
 
 
@@ -56,7 +56,7 @@ class LogWriter:
     def write(self, lines: bytes) -> None:
         """Take whole lines, the last with its line break, to be written soon; after `close`, wait for that."""
         with self._changed:
-            # After one that does not fit all others are dropped, until the thread takes the queue: a single gap.
+            # After a line that does not fit, all others are dropped until the thread takes the queue: one gap.
             if self._overflowing or len(self._waiting) + len(lines) > QUEUE_BYTES:
                 self._overflowing = True
                 self.dropped += lines.count(b"\n")
@@ -84,7 +84,7 @@ class LogWriter:
             self._is_urgent = False
 
     def close(self) -> None:
-        """Wait until all lines are written, for a second at most, of which later lines get what is left."""
+        """Wait until all lines are written, for one second at most; later lines get the rest of that second."""
         self._closing_until = time.monotonic() + LAST_SECONDS
         self.flush()
 
@@ -106,10 +106,10 @@ class LogWriter:
             gap, self._gap = self._gap, 0
             self._overflowing = False
         lost = sum(piece.count(b"\n") for piece in _pieces(lines) if not self._put(piece))
-        told = gap == 0 or self._put(self._describe_gap(gap))
+        is_gap_reported = gap == 0 or self._put(self._describe_gap(gap))
         with self._changed:
             self.dropped += lost
-            self._gap += lost if told else lost + gap
+            self._gap += lost if is_gap_reported else lost + gap
             self._changed.wait_for(lambda: self._is_urgent, _PAUSE_SECONDS)
 
     def _put(self, piece: bytes | bytearray) -> bool:

@@ -19,8 +19,8 @@ _readable_access_log = structlog.stdlib.get_logger("taskmanager.access")
 class AccessLog:
     """One line for each request: to structlog, or as JSON to `write`, where that is set.
 
-    The JSON is put together here, in a tenth of the time, and has the fields that every line of the log has. Text from
-    outside is always encoded as a JSON string in ASCII, so it can neither end a line nor begin a field.
+    The JSON is written here, in a tenth of structlog's time, and has the fields that every line of the log has. Text
+    from outside is always encoded as a JSON string in ASCII, so it can neither end a line nor begin a field.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class AccessLog:
         client: str | None,
         user_id: int | None,
     ) -> None:
-        """Write the line of a request that has been answered, with the others of this turn of the event loop."""
+        """Write the line of an answered request together with the others of this iteration of the event loop."""
         if self.write is None:
             _readable_access_log.info(
                 "request",
@@ -69,7 +69,7 @@ class AccessLog:
         self._held.append(line)
 
     def flush(self) -> None:
-        """Write the lines that are held back, all at once."""
+        """Write all lines that are held back in one call."""
         lines, self._held = self._held, []
         if lines and self.write is not None:
             self.write("".join(lines).encode("ascii"))
@@ -84,7 +84,7 @@ class AccessLog:
 
 
 class LogHandler(logging.Handler):
-    """Every line but those of requests: to the writer of the log, too."""
+    """Passes every line except those of requests to the writer of the log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -114,8 +114,8 @@ def _add_request(_logger: Any, _method: str, event: structlog.types.EventDict) -
     return event
 
 
-def _is_not_told_elsewhere(record: logging.LogRecord) -> bool:
-    # `http_protocol` tells of what is not HTTP, with a request id that leads to the line.
+def _drop_duplicate(record: logging.LogRecord) -> bool:
+    # `server.uvicorn_protocol` logs what is not HTTP itself, with the request id of its answer.
     return record.msg != "Invalid HTTP request received."
 
 
@@ -157,8 +157,8 @@ def configure_logging(*, readable: bool) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers = []
-        logger.addFilter(_is_not_told_elsewhere)
-        # Without any handler to reach, uvicorn does not even put its line of each request together.
+        logger.addFilter(_drop_duplicate)
+        # Without a handler, uvicorn does not even format its own line of each request.
         logger.propagate = name != "uvicorn.access"
     log_request.write = None if readable else log_writer.write
 
@@ -166,5 +166,5 @@ def configure_logging(*, readable: bool) -> None:
         event = {"lines": lines, "event": "log lines dropped", "level": "warning", "logger": "taskmanager.log"}
         return str(renderer(None, "warning", time_stamper(None, "warning", event))).encode() + b"\n"
 
-    # Python has no standard output where it was closed at the start; its descriptor is somebody else's then.
+    # Python has no standard output if it was closed at the start; its descriptor then belongs to another file.
     log_writer.open(-1 if sys.stdout is None else sys.stdout.fileno(), describe_gap)

@@ -1,10 +1,11 @@
 """What the service counts about itself, for Prometheus.
 
-What another part counts by itself, in plain attributes, is watched: `watch_gauge` and `watch_counter` read it when the
-metrics are asked for, so that counting costs next to nothing. The durations of requests are written at once.
+Other parts count in plain attributes, which are watched: `watch_gauge` and `watch_counter` read them when the metrics
+are asked for, so that counting costs next to nothing. The durations of requests are recorded immediately.
 
-With several processes PROMETHEUS_MULTIPROC_DIR names a folder in which each keeps its numbers, and whichever is asked
-adds them up. It must be set before this module is imported. Watched values of other processes are up to a second old.
+With several processes PROMETHEUS_MULTIPROC_DIR names a folder in which each keeps its numbers, and the process that is
+asked adds them up. It must be set before this module is imported. Watched values of other processes are up to a second
+old.
 """
 
 import asyncio
@@ -22,9 +23,9 @@ from taskmanager.settings import METRICS_FOLDER_VARIABLE
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _PREFIX: Final = "taskmanager_"
 _PUBLISH_SECONDS: Final = 1.0
-# From what a read takes to what a request may take at most, in seconds.
+# From the time of a read to the longest time of a request, in seconds.
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# A label for every word that a client makes up would be a series for each.
+# Otherwise a client that makes up methods would create a time series for each.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER_METHOD: Final = "OTHER"
 _NO_ROUTE: Final = "unmatched"
@@ -101,13 +102,13 @@ class Metrics:
         return await asyncio.to_thread(self._render)
 
     async def keep_published(self) -> None:
-        """Let the other processes know the watched values, once a second; end at once if there can be none."""
+        """Publish the watched values to the other processes once a second; return immediately if there can be none."""
         while self._folder is not None:
             self._publish()
             await asyncio.sleep(_PUBLISH_SECONDS)
 
     def close(self) -> None:
-        """Leave the counters to the other processes, and take the gauges away."""
+        """Leave the counters to the other processes and remove the gauges."""
         if self._folder is not None:
             self._publish()
             mark_process_dead(os.getpid(), str(self._folder))
@@ -135,7 +136,7 @@ class Metrics:
 
 
 class _Series:
-    """The requests of one method, route and status; the counter gets them by and by, since it takes its time."""
+    """The requests of one method, route and status; they reach the counter in batches, since it is slow."""
 
     __slots__ = ("_counter", "_published", "count", "observe")
 
@@ -151,7 +152,7 @@ class _Series:
 
 
 def _forget_dead_processes(folder: Path) -> None:
-    # What a killed process was doing is not being done any more. Its counters stay: they never fall.
+    # The gauges of a killed process no longer hold. Its counters stay, because a counter never falls.
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not _is_alive(int(pid)):

@@ -1,4 +1,4 @@
-"""What is known of a request from its first moment on: its id, its trace, and where its time goes."""
+"""The context of a request from its start: its id, its trace, and where its time goes."""
 
 import random
 import re
@@ -14,7 +14,7 @@ _TRACEPARENT: Final = re.compile(
 
 
 class RequestTimings:
-    """Where the time of one request went, in seconds; whoever waits on its behalf adds to it.
+    """Where the time of one request went, in seconds; the code that waits for it adds to it.
 
     `pool` is the time until a connection was there, `database` the time in statements and commits. They are
     `scope["state"]["timings"]`; `Database` finds them by `current_timings()`. Work that one task does for several
@@ -29,7 +29,7 @@ class RequestTimings:
 
 
 class RequestContext:
-    """A request's id, its place in a distributed trace (W3C Trace Context) if the caller told one, and its timings.
+    """A request's id, its place in a distributed trace (W3C Trace Context) if the caller sent one, and its timings.
 
     `trace_id` and `parent_id` are the caller's, `span_id` is that of our own span when spans are made.
     """
@@ -43,7 +43,7 @@ class RequestContext:
             if name == b"x-request-id":
                 given_id = value if given_id is None else given_id
             elif name == b"traceparent":
-                # Sent twice, neither is to be believed.
+                # If one is sent twice, neither is used.
                 traceparent = value if traceparent is None else b""
         if given_id is not None and _REQUEST_ID.fullmatch(given_id):
             self.request_id = given_id.decode("ascii")

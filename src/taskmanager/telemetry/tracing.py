@@ -1,4 +1,4 @@
-"""OpenTelemetry by FastAPI's own telemetry; here is only what it cannot know by itself.
+"""OpenTelemetry through FastAPI's own telemetry; this module adds only what FastAPI cannot know.
 
 FastAPI exports spans, metrics and logs over OTLP once OTEL_EXPORTER_OTLP_ENDPOINT is set and the extra `otel` is
 installed. Otherwise nothing of OpenTelemetry is imported but its API, which FastAPI always does.
@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from taskmanager.telemetry.request_context import RequestContext
 
-# What asks every few seconds would drown the rest.
+# Probes and metrics come every few seconds and would hide everything else.
 _UNTRACED: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 
@@ -24,7 +24,7 @@ TELEMETRY: Final[TelemetryConfig] = {"auto_configure": True, "exclude": _is_untr
 
 
 def has_telemetry(scope: Scope) -> bool:
-    """Return whether FastAPI's telemetry handles this request, be it one that it leaves out."""
+    """Return whether FastAPI's telemetry is on for this request, even if it leaves this one out."""
     return "fastapi.telemetry" in scope
 
 

@@ -1,8 +1,8 @@
 """How often a wrong password may be tried: failures are counted, never logins that succeed.
 
-A try is reserved before the password is hashed and given back unless the password was wrong, so trying many at once
-gives no more tries. What is counted belongs to an account and a client's address together: who tries from elsewhere
-locks nobody out. A second, wider limit is the address's alone, whatever accounts it tries.
+A try is reserved before the password is hashed and given back unless the password was wrong, so simultaneous
+tries gain nothing. Failures are counted for an account and a client's address together, so a client elsewhere cannot
+lock a user out. A second, wider limit counts the failures of an address for all accounts.
 """
 
 from asyncio import CancelledError
@@ -16,12 +16,12 @@ from taskmanager.rate_limits.policies import Decision, Key
 
 
 class PasswordAttempts:
-    """Bounds the wrong passwords of one client; `tell` is called with the decision that refuses a try."""
+    """Bounds the wrong passwords of one client; `report` is called with the decision that refuses a try."""
 
-    def __init__(self, limiter: RateLimiter, subject: str, tell: Callable[[Decision], None]) -> None:
+    def __init__(self, limiter: RateLimiter, subject: str, report: Callable[[Decision], None]) -> None:
         self._limiter = limiter
         self._subject = subject
-        self._tell = tell
+        self._report = report
 
     @asynccontextmanager
     async def log_in(self, username: str) -> AsyncIterator[None]:
@@ -31,7 +31,7 @@ class PasswordAttempts:
             RateLimitedError: The account from this address, or the address, has had all its failures.
             OSError: Nobody knows how many there were, so that none can be allowed.
         """
-        # A digest: anything may be sent as a name.
+        # A digest, because a client may send anything as a name.
         name = sha256(username.lower().encode("utf-8", "surrogatepass")).hexdigest()[:32]
         async with self._bounded(("login", f"{name} {self._subject}"), ("login-address", self._subject)):
             yield
@@ -51,7 +51,7 @@ class PasswordAttempts:
     async def _bounded(self, *keys: Key) -> AsyncIterator[None]:
         reservation = await self._limiter.reserve(*keys)
         if reservation.refusal is not None:
-            self._tell(reservation.refusal)
+            self._report(reservation.refusal)
             raise RateLimitedError("failed attempts", reservation.refusal.reset_seconds)
         try:
             yield

@@ -45,7 +45,7 @@ async def change_password(
     async with hasher.turn():
         login = await _confirm(account.id, change.current_password, reads=reads, hasher=hasher)
         new_hash = await hasher.hash(new)
-    # A login that began before the hash was replaced is there to be ended only for the next statement.
+    # Only a later statement sees, and can end, a login that began before the hash was replaced.
     async with writes.transaction() as run:
         if not await AccountWriter(run).replace_hash(login, new_hash):
             raise WrongPasswordError

@@ -47,7 +47,7 @@ async def log_in(
 
 
 async def _check(username: str, password: str, reads: Reads, hasher: PasswordHasher) -> StoredLogin:
-    # Asked for even where no such name can exist, so that the time tells nothing.
+    # Looked up even if no such name can exist, so that the time reveals nothing.
     known_form = username if _USERNAME.fullmatch(username) else ""
     login = await AccountReader(reads).find_login(known_form)
     matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
@@ -70,7 +70,7 @@ async def refresh(token: str, *, writes: Runner, signer: TokenSigner, idle_days:
 
 
 async def log_out(token: str, *, writes: Runner, signer: TokenSigner) -> None:
-    """End the login of a refresh token; one that is not good changes nothing and tells nothing (RFC 7009)."""
+    """End the login of a refresh token; an invalid one changes nothing and raises nothing (RFC 7009)."""
     try:
         claims = signer.read_refresh_token(token)
     except InvalidTokenError:

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id in a small pool of threads, so that logins cannot starve everything else."""
+"""Password hashes: argon2id in a small pool of threads, so that logins cannot starve other requests."""
 
 import asyncio
 import os
@@ -29,8 +29,8 @@ def _yield_to_requests() -> None:
 class PasswordHasher:
     """Hashes and verifies passwords off the event loop, with a bounded queue.
 
-    So many requests with a password as there are `turns` may be under way, by default as many as there are threads: one
-    more would keep the threads busier, and readers waiting.
+    At most `turns` requests with a password run at the same time, by default one for each thread. More would keep the
+    threads busier and delay reads.
     """
 
     def __init__(self, *, threads: int, queue: int, turns: int | None = None) -> None:
@@ -44,10 +44,10 @@ class PasswordHasher:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn to hash a password.
+        """Let the block run when one of the `turns` is free.
 
-        The statements around the hashing wait too, so that a crowd of logins never takes all connections; and all wait
-        in one line, so that nobody is overtaken by a crowd of others.
+        It holds the statements around the hashing too, so that a burst of logins never takes all connections. All
+        requests wait in one queue, so that none is overtaken by later ones.
 
         Raises:
             OverloadedError: Too many are waiting.
@@ -62,10 +62,10 @@ class PasswordHasher:
             self._free_turns += 1
 
     async def enter(self) -> None:
-        """Let one login begin in every other turn of the event loop, so that other requests come in between of a crowd.
+        """Start at most one login per two event-loop iterations, so that a burst does not delay other requests.
 
         Raises:
-            OverloadedError: There are as many as may wait for their turn.
+            OverloadedError: Too many are waiting.
         """
         if self._at_entrance >= self._free_turns:
             raise OverloadedError("logins")
@@ -85,7 +85,7 @@ class PasswordHasher:
         return await self._run(lambda: _ARGON2.hash(password))
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Tell whether the password matches; without a stored hash it takes the same time and says no.
+        """Return whether the password matches; without a stored hash it takes the same time and returns False.
 
         Raises:
             OverloadedError: The queue is full.
@@ -94,15 +94,15 @@ class PasswordHasher:
 
     @property
     def pending(self) -> int:
-        """How many requests with a password are under way or wait; with as many as may, logins are refused."""
+        """How many requests with a password run or wait; at `threads` + `queue` logins are refused."""
         return min(self._capacity, self._capacity - self._free_turns + self._at_entrance)
 
     def needs_rehash(self, stored: str) -> bool:
-        """Tell whether the hash was made with older parameters."""
+        """Return whether the hash was made with older parameters."""
         return _ARGON2.check_needs_rehash(stored)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """End the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @staticmethod

@@ -32,7 +32,7 @@ class Refresh:
     user_id: int
 
 
-# The row is locked before anything is decided, so two refreshes at once see one after the other.
+# The row is locked before the decision, so that of two simultaneous refreshes the second sees the first.
 _REFRESH = Write(
     "refresh session",
     """

@@ -21,9 +21,9 @@ from taskmanager.tasks.listing.statements import (
 )
 from taskmanager.tasks.schemas import ProjectTaskQuery
 
-# A page further behind reads so much that it runs alone.
+# A page further back reads so much that it runs alone.
 _MOST_SKIPPED = 500
-# One value is compared as such: PostgreSQL then reads an index in its order, which it does not for an array of one.
+# A single value is compared by `=`: PostgreSQL then reads an index in order, which it does not for an array.
 _NO_FILTERS = dict.fromkeys(
     ("statuses", "priorities", "assignee_ids", "tags", "due_after", "due_before", "is_overdue", "search")
 )

@@ -15,7 +15,7 @@ from taskmanager.tasks.statements import task_as_json
 
 # A shared statement counts no further, so that a long list does not hold up the others.
 MOST_COUNTED = 1_000
-# Of no more tasks than these any list is found by looking at all of them.
+# Up to this many tasks, any list is found by looking at all of them.
 FEW = 500
 _CREATED_AT_AND_ID: Final = ("t.created_at", "t.id")
 _SORT_KEYS: Final = {
@@ -132,7 +132,7 @@ def _parts(shape: Shape, order: Order, conditions: str, columns: str) -> str:
         return f"{undated} AND {order.after(skip_first=True)} {by_creation}"
     dated = f"{source} AND t.due_at IS NOT NULL{after} ORDER BY {order.by(order.keys)} LIMIT :needed"
     if not _WITH_A_DUE_TIME.isdisjoint(shape.filters):
-        return dated  # PostgreSQL would read the whole project to find that nothing else is left
+        return dated  # otherwise PostgreSQL would read the whole project to find no other task
     return f"({dated}) UNION ALL ({undated} {by_creation})"
 
 
@@ -165,8 +165,8 @@ def _shared_page(shape: Shape) -> Statement:
     order = Order(shape.sort_by, ascending=shape.ascending)
     runs, is_in_run = _runs(shape)
     if shape.sort_by is not TaskSort.DUE_AT:
-        # The page lies in as many runs as it is long, those whose first task comes first: of the others one entry of
-        # the index is read.
+        # A page of n tasks can only come from the n runs whose first tasks come first; of each other run PostgreSQL
+        # reads one entry of the index.
         after = f" AND {order.after()}" if shape.seen else ""
         runs = f"""
             SELECT run.* FROM ({runs}) AS run CROSS JOIN LATERAL (
@@ -257,7 +257,7 @@ PAGES_OF_FEW: Final = {
 SHARED_COUNTS: Final = {shape.run: _shared_count(shape) for shape in SHARED_PAGES if not shape.seen}
 
 
-# To put a statement together takes as long as to run it.
+# Making the statement takes as long as running it.
 @lru_cache(maxsize=64)
 def page_alone(shape: Shape) -> Statement:
     """Return the statement of any list, which is planned for its values."""
@@ -282,7 +282,7 @@ def count_alone(shape: Shape) -> Statement:
 def _all_projects(shape: Shape) -> tuple[str, str]:
     named = " AND project_id = ANY(:project_ids)" if shape.projects else ""
     member = f"(SELECT project_id FROM project_members WHERE user_id = :user_id{named}) AS member"
-    # A project that is named is named here too: PostgreSQL then knows how large that one is.
+    # A given project is a condition here too, so that PostgreSQL knows how large it is.
     project = ":project_id" if shape.projects == 1 else "member.project_id"
     return member, " AND ".join([f"t.project_id = {project}", *(_CONDITIONS[name] for name in shape.filters)])
 
