@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, NoReturn
 
 import asyncpg
@@ -20,7 +21,8 @@ from fastapi import FastAPI
 
 from taskmanager.accounts.password import hashing
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
-from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.checks import table_modules
+from taskmanager.database.database import Base, Database, SharedConnection
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.database.statements import Statement
 from taskmanager.main import create_app
@@ -39,19 +41,9 @@ _CHEAP_ARGON2 = Argon2(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD_HASH = _CHEAP_ARGON2.hash(PASSWORD)
 SECRET = "a secret for tests only, of more than 32 bytes"
 METRICS_TOKEN = "a token for metrics in tests, of more than 32 bytes"
-_TABLES = (
-    "rate_limits",
-    "idempotency_keys",
-    "notifications",
-    "api_keys",
-    "events",
-    "comments",
-    "tasks",
-    "project_members",
-    "projects",
-    "sessions",
-    "users",
-)
+for _module in table_modules():
+    import_module(_module)
+_TABLES = [table.name for table in reversed(Base.metadata.sorted_tables)]
 # In one round trip, which is a transaction.
 _DELETE_ALL = ";".join(f"DELETE FROM {table}" for table in _TABLES)
 

@@ -25,8 +25,9 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
     in_background = [asyncio.create_task(app.state.metrics.keep_published())]
     try:
         await _look_at_database(app)
-        in_background.append(asyncio.create_task(app.state.search_index_upkeep.run()))
         in_background.append(asyncio.create_task(purge_for_ever(app.state.writes)))
+        background = (work for feature in app.state.features for work in feature.background)
+        in_background += [asyncio.create_task(work(app)) for work in background]
         with app.state.drain.before_exit():
             yield
     finally:

@@ -2,10 +2,10 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -19,21 +19,22 @@ from taskmanager.accounts.dependencies import (
     get_unkept_writes,
     get_writes,
 )
+from taskmanager.accounts.feature import FEATURE as ACCOUNTS
 from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.request_writes import RequestWrites
-from taskmanager.accounts.routes import router as accounts_router
 from taskmanager.accounts.tokens import TokenSigner
-from taskmanager.activity.routes import router as activity_router
-from taskmanager.administration.routes import router as administration_router
-from taskmanager.comments.routes import router as comments_router
+from taskmanager.activity.feature import FEATURE as ACTIVITY
+from taskmanager.administration.feature import FEATURE as ADMINISTRATION
+from taskmanager.comments.feature import FEATURE as COMMENTS
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
 from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.reads import Reads
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.writes import Writes
 from taskmanager.documentation.pages import add_documentation
+from taskmanager.features import Feature
+from taskmanager.health.feature import FEATURE as HEALTH
 from taskmanager.health.readiness import Readiness
-from taskmanager.health.routes import router as health_router
 from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
 from taskmanager.http.client_addresses import ClientAddresses
 from taskmanager.http.cors import Cors
@@ -54,19 +55,25 @@ from taskmanager.http.preconditions import IfMatch, read_if_match
 from taskmanager.http.problems import problem_schemas
 from taskmanager.idempotency.header import identify_request, read_idempotency_key
 from taskmanager.lifespan import run_lifespan
-from taskmanager.notifications.routes import router as notifications_router
-from taskmanager.projects.members.routes import router as members_router
-from taskmanager.projects.routes import router as projects_router
+from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS
+from taskmanager.projects.feature import FEATURE as PROJECTS
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.settings import Settings
-from taskmanager.tasks.bulk.routes import router as bulk_router
-from taskmanager.tasks.routes import project_router as project_tasks_router
-from taskmanager.tasks.routes import router as tasks_router
-from taskmanager.tasks.search_index import SearchIndexUpkeep
+from taskmanager.tasks.feature import FEATURE as TASKS
 from taskmanager.telemetry.logs import configure_logging, log_writer
 from taskmanager.telemetry.metrics import Metrics
 from taskmanager.telemetry.tracing import TELEMETRY, has_telemetry
 
+FEATURES: Final[tuple[Feature, ...]] = (
+    HEALTH,
+    ACCOUNTS,
+    PROJECTS,
+    TASKS,
+    COMMENTS,
+    ACTIVITY,
+    NOTIFICATIONS,
+    ADMINISTRATION,
+)
 _CONDITIONS = frozenset({"If-Match", "If-None-Match"})
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
@@ -74,7 +81,7 @@ Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Autho
 the access token as `Authorization: Bearer ...`. Every error is `application/problem+json`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> FastAPI:
     """Return the application for these settings; nothing is connected before its lifespan starts.
 
     The lifespan fails if the schema is known not to fit, unless `state.starts_with_any_database` is set. It never fails
@@ -94,13 +101,13 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=TELEMETRY,
     )
     app.state.settings = settings
+    app.state.features = features
     app.state.starts_with_any_database = False
     app.state.database = Database(settings, connect_wait_seconds=REQUEST_CONNECT_SECONDS)
     app.state.shared_connections = shared = SharedConnections(app.state.database)
     app.state.reads = Reads(app.state.database, shared if settings.share_statements else None)
     app.state.writes = Writes(app.state.database, shared if settings.share_statements else None)
     app.state.callers = Callers(app.state.reads, app.state.writes)
-    app.state.search_index_upkeep = SearchIndexUpkeep(app.state.writes)
     app.state.drain = Drain(settings.drain_seconds)
     app.state.readiness = Readiness(settings, app.state.drain)
     app.state.rate_limiter = RateLimiter(settings)
@@ -180,19 +187,7 @@ def _metrics(app: FastAPI) -> Metrics:
 
 def _add_routes(app: FastAPI) -> None:
     add_documentation(app)
-    for router in (
-        health_router,
-        accounts_router,
-        projects_router,
-        members_router,
-        project_tasks_router,
-        bulk_router,  # before the tasks, whose ids would take "bulk" for one of theirs
-        tasks_router,
-        comments_router,
-        activity_router,
-        notifications_router,
-        administration_router,
-    ):
+    for router in (router for feature in app.state.features for router in feature.routers):
         # Included, each route would be built a second time.
         app.router.routes += router.routes
 

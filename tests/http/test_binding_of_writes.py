@@ -17,9 +17,10 @@ from tests.conftest import client_for
 from tests.support.access_world import ACTORS, World
 from tests.support.applications import started
 from tests.support.both_ways import ALL_ROUTES, Both, compared, compiled_routes
+from tests.support.credentials import API
 from tests.support.sessions import open_transaction
 from tests.support.unusual_requests import CONTENT_TYPES, IDS, WRITE_HEADERS, WRITE_QUERIES, Pairs, bodies, pairs
-from tests.support.valid_requests import API, BODIES, FORMS, QUERIES, fill
+from tests.support.valid_requests import BODIES, FORMS, QUERIES, fill
 
 # Routes without a compiled handler, and why.
 FASTAPI_S = {

@@ -11,9 +11,10 @@ from taskmanager.commands.openapi import describe
 from taskmanager.database.database import Database
 from tests.conftest import Person, client_for
 from tests.support.access_world import World, build_world
+from tests.support.credentials import API
 from tests.support.keyed_writes import KINDS, make_write
 from tests.support.rows import digests, execute, wipe
-from tests.support.valid_requests import API, BODIES, QUERIES, fill
+from tests.support.valid_requests import BODIES, QUERIES, fill
 
 ENDINGS = {
     "revoked": "UPDATE sessions SET revoked_at = now() WHERE user_id = :id",

@@ -3,8 +3,10 @@
 from typing import Any
 
 from tests.conftest import PASSWORD
+from tests.support.access_rules import RULES
+from tests.support.credentials import API
 
-API = "/api/v1"
+# Where the access matrix has none, or one that depends on a world.
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/users"): {"username": "newcomer", "email": "newcomer@example.com", "password": "a fine password"},
     ("POST", "/token/refresh"): {"refresh_token": "{refresh}"},
@@ -17,21 +19,20 @@ BODIES: dict[tuple[str, str], Any] = {
     },
     ("POST", "/users/me/delete"): {"password": PASSWORD},
     ("POST", "/users/me/api-keys"): {"name": "key", "scopes": ["tasks:read"]},
-    ("POST", "/projects"): {"name": "New"},
     ("PATCH", "/projects/{project_id}"): {"name": "Renamed"},
     ("PUT", "/projects/{project_id}"): {"name": "Renamed"},
     ("POST", "/projects/{project_id}/members"): {"username": "{newcomer}", "role": "viewer"},
-    ("PUT", "/projects/{project_id}/members/{user_id}"): {"role": "viewer"},
-    ("POST", "/projects/{project_id}/tasks"): {"title": "New"},
     ("POST", "/tasks"): {"title": "New", "project_id": "{project_id}"},
     ("POST", "/tasks/bulk"): {"tasks": [{"title": "New", "project_id": "{project_id}"}]},
     ("PATCH", "/tasks/bulk"): {"ids": ["{task_id}"], "set": {"priority": 2}},
-    ("POST", "/tasks/{task_id}/comments"): {"body": "New"},
 }
 for _path in ("/tasks/{task_id}", "/projects/{project_id}/tasks/{task_id}"):
     BODIES["PUT", _path] = BODIES["PATCH", _path] = {"title": "Changed"}
 for _method in ("PUT", "PATCH"):
     BODIES[_method, "/tasks/{task_id}/comments/{comment_id}"] = {"body": "Changed"}
+for (_method, _path), _rules in RULES.items():
+    if isinstance(_rules[0].json, dict):
+        BODIES.setdefault((_method, _path.removeprefix(API)), _rules[0].json)
 QUERIES = {("DELETE", "/tasks/bulk"): "?id={task_id}"}
 FORMS = {("POST", "/token"): {"username": "{caller}", "password": PASSWORD}}
 

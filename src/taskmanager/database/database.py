@@ -17,11 +17,10 @@ from taskmanager.database.checks import Fault, read_state
 from taskmanager.database.connections import EngineMaker
 from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.measuring import StatementMeter
-from taskmanager.database.schema_version import read_schema_version
+from taskmanager.database.schema_version import newest_revision, read_schema_version
 from taskmanager.settings import DatabaseSettings
 
-# The newest migration. Alembic knows it too, but its import takes a fifth of the whole start.
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = newest_revision()
 # How long a request waits for a new connection. Opening may take longer: the next request then finds it open.
 REQUEST_CONNECT_SECONDS = 1.0
 # For statements that requests share, and for reads that run alone; see `sharing` and `reads`.

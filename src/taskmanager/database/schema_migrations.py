@@ -1,8 +1,7 @@
-"""Where the migrations lie, how Alembic is configured, and what migrations use to index large tables."""
+"""How Alembic is configured, and what migrations use to index large tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from alembic import op
 from alembic.config import Config
@@ -10,13 +9,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.database.schema_version import migrations_directory
 
 # Shorter than a request waits for a lock, because requests queue behind a migration that waits for a table.
 TABLE_LOCK_TIMEOUT_MS = 500
 # CREATE INDEX CONCURRENTLY blocks no request while it waits for older transactions, so it may wait long.
 PATIENCE_SECONDS = 600
 LOCK_NOT_AVAILABLE = "55P03"
-_PACKAGE = Path(__file__).parents[1]
 _INDEX = text("""
     SELECT indisvalid AS is_valid, CAST(CAST(indrelid AS regclass) AS text) AS "table",
            pg_get_indexdef(indexrelid, 0, true) AS statement
@@ -26,12 +25,6 @@ _INDEX = text("""
 
 class HeldUpError(Exception):
     """An older transaction has not ended within PATIENCE_SECONDS."""
-
-
-def migrations_directory() -> Path:
-    """Return the folder of the migrations: inside the package when installed, beside `src` in a checkout."""
-    installed = _PACKAGE / "migrations"
-    return installed if installed.is_dir() else _PACKAGE.parents[1] / "migrations"
 
 
 def alembic_config(database_url: str | None = None) -> Config:

@@ -1,0 +1,6 @@
+"""Comments on tasks."""
+
+from taskmanager.comments.routes import router
+from taskmanager.features import Feature
+
+FEATURE = Feature(routers=(router,))

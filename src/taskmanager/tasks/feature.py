@@ -1,0 +1,17 @@
+"""Tasks, and their search index."""
+
+from fastapi import FastAPI
+
+from taskmanager.features import Feature
+from taskmanager.tasks.bulk.routes import router as bulk_router
+from taskmanager.tasks.routes import project_router, router
+from taskmanager.tasks.search_index import SearchIndexUpkeep
+
+
+async def keep_search_index(app: FastAPI) -> None:
+    """Merge the search index's pending list whenever it is due."""
+    await SearchIndexUpkeep(app.state.writes).run()
+
+
+# Bulk before the tasks, whose ids would take "bulk" for one of theirs.
+FEATURE = Feature(routers=(project_router, bulk_router, router), background=(keep_search_index,))
