@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -56,10 +57,20 @@ class PasswordHasher:
             raise OverloadedError("logins")
         self._free_turns -= 1
         try:
-            async with self._turns:
+            await self._turns.acquire()
+            started = time.monotonic()
+            try:
                 yield
+            finally:
+                # While others wait, the core is left to other requests for as long as this one had it.
+                rest = time.monotonic() - started if self._turns.locked() and self._has_company else 0.0
+                asyncio.get_running_loop().call_later(rest, self._turns.release)
         finally:
             self._free_turns += 1
+
+    @property
+    def _has_company(self) -> bool:
+        return self._capacity - self._free_turns > 1
 
     async def enter(self) -> None:
         """Start at most one login per two event-loop iterations, so that a burst does not delay other requests.
