@@ -5,8 +5,10 @@ from typing import Any
 
 import httpx
 
+from taskmanager.database.database import Database
 from taskmanager.idempotency.header import RequestIdentity
 from tests.conftest import Person
+from tests.support.rows import fetch_all
 
 POSTS = ("task", "project task", "project", "member", "comment", "bulk")
 CHANGES = ("task change", "project task change", "move", "comment change", "project change", "role", "bulk change")
@@ -110,3 +112,8 @@ async def _make_post(kind: str, owner: Person, other: Person, project_id: int) -
             return KeyedWrite(f"/tasks/{task_id}/comments", {"body": "Once"}, other_body={"body": "Twice"})
     new = {"title": "Once", "project_id": project_id}
     return KeyedWrite("/tasks/bulk", {"tasks": [new]}, other_body={"tasks": [new, new]})
+
+
+async def keys_of(database: Database) -> list[str]:
+    """Return the keys that are stored."""
+    return [row["key"] for row in await fetch_all(database, "SELECT key FROM idempotency_keys ORDER BY key")]

@@ -1,4 +1,4 @@
-"""What the tests of several files in tests/http share: problem answers."""
+"""Problem answers, as several files of tests read them."""
 
 import json
 from typing import Any
@@ -24,3 +24,8 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
         assert problem["errors"]
         assert all(set(error) == {"loc", "msg", "type"} for error in problem["errors"])
     return problem
+
+
+def kind_of(response: httpx.Response) -> str:
+    """Return the kind of a problem."""
+    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
