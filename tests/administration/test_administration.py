@@ -1,47 +1,15 @@
 """Administration: accounts of everybody, and clearing all tasks."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
 from taskmanager.database.database import Database
-from taskmanager.main import create_app
-from tests.conftest import Person, SignUp, make_settings
-from tests.support.applications import started
-from tests.support.credentials import ALL_BUT_ADMIN, API, Key, bearer, log_in, new_key, status_of
+from tests.conftest import Person
+from tests.support.administration import CONFIGURED, ROUTES, call
+from tests.support.credentials import ALL_BUT_ADMIN, Key, bearer, log_in, new_key, status_of
 from tests.support.event_log import events_of
+from tests.support.problem_answers import kind_of
 from tests.support.rows import digests, execute, fetch_all
-
-CONFIGURED = "a configured key of more than 32 characters"
-ROUTES = [
-    ("GET", "/admin/users"),
-    ("POST", "/admin/users/{id}/disable"),
-    ("POST", "/admin/users/{id}/enable"),
-    ("DELETE", "/admin/clear-tasks"),
-]
-
-
-@pytest.fixture
-async def administrator(sign_up: SignUp) -> Person:
-    """An administrator."""
-    return await sign_up("administrator", is_admin=True)
-
-
-@pytest.fixture
-async def key(administrator: Person) -> Key:
-    """A key of the administrator's, for administration only."""
-    return await new_key(administrator, "admin")
-
-
-async def call(client: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    """Call a path under the API's prefix."""
-    return await client.request(method, API + path, headers=headers)
-
-
-def kind(response: httpx.Response) -> str:
-    """Return the kind of a problem."""
-    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
 
 
 class TestUsers:
@@ -166,7 +134,7 @@ class TestCredentials:
     async def test_none_is_401(self, client: httpx.AsyncClient, database: Database, route: tuple[str, str]) -> None:
         before = await digests(database)
         answer = await call(client, *route, {})
-        assert (answer.status_code, kind(answer)) == (401, "unauthenticated")
+        assert (answer.status_code, kind_of(answer)) == (401, "unauthenticated")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert await digests(database) == before
 
@@ -182,7 +150,7 @@ class TestCredentials:
         before = await digests(database)
         for token in (administrator.token, tokens.access, tokens.refresh, alice.token, "x", CONFIGURED):
             answer = await call(client, *route, bearer(token))
-            assert (answer.status_code, kind(answer)) == (401, "invalid-token"), token
+            assert (answer.status_code, kind_of(answer)) == (401, "invalid-token"), token
             assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
         assert await digests(database) == before
 
@@ -193,10 +161,10 @@ class TestCredentials:
         wrong = ("x", "tm_1_x", key.text[:-1], f"{key.text}x", f"tm_{key.id}_{'x' * 43}", CONFIGURED)
         for text in wrong:
             answer = await call(client, *route, {"X-API-Key": text})
-            assert (answer.status_code, kind(answer)) == (403, "wrong-admin-key"), text
+            assert (answer.status_code, kind_of(answer)) == (403, "wrong-admin-key"), text
         for text in wrong[1:-1]:
             answer = await call(client, *route, bearer(text))
-            assert (answer.status_code, kind(answer)) == (403, "wrong-admin-key"), text
+            assert (answer.status_code, kind_of(answer)) == (403, "wrong-admin-key"), text
         assert await digests(database) == before
 
     async def test_a_wrong_key_is_403_beside_a_good_one(
@@ -213,7 +181,7 @@ class TestCredentials:
         before = await digests(database)
         for headers in (other.in_header, other.as_bearer):
             answer = await call(client, *route, headers)
-            assert (answer.status_code, kind(answer), answer.json()["scope"]) == (403, "scope-missing", "admin")
+            assert (answer.status_code, kind_of(answer), answer.json()["scope"]) == (403, "scope-missing", "admin")
         assert await digests(database) == before
 
     @pytest.mark.parametrize(
@@ -232,7 +200,7 @@ class TestCredentials:
         before = await digests(database)
         for headers in (key.in_header, key.as_bearer):
             answer = await call(client, *route, headers)
-            assert (answer.status_code, kind(answer)) == (403, "wrong-admin-key")
+            assert (answer.status_code, kind_of(answer)) == (403, "wrong-admin-key")
         assert await digests(database) == before
 
     async def test_a_scope_that_an_ordinary_user_got_somehow_is_403(
@@ -242,7 +210,7 @@ class TestCredentials:
         await execute(database, "UPDATE api_keys SET scopes = '{admin}'")
         before = await digests(database)
         answer = await call(client, *route, mine.in_header)
-        assert (answer.status_code, kind(answer)) == (403, "wrong-admin-key")
+        assert (answer.status_code, kind_of(answer)) == (403, "wrong-admin-key")
         assert await digests(database) == before
 
     async def test_an_admin_key_opens_nothing_but_administration(
@@ -251,76 +219,3 @@ class TestCredentials:
         for path in ("/tasks", f"/tasks/{task_id}", "/projects", "/users/me/sessions", "/users/me/api-keys"):
             assert await status_of(client, path, key.in_header) == 403
         assert await status_of(client, "/users/me", key.in_header) == 200
-
-
-class TestConfiguredKey:
-    """The setting API_KEY: off by default, and then as good as an administrator's key."""
-
-    @pytest.fixture
-    async def configured(self, database_url: str, database: Database) -> AsyncIterator[httpx.AsyncClient]:
-        """The service with the setting."""
-        app = create_app(make_settings(database_url=database_url, api_key=CONFIGURED))
-        async with started(app) as client:
-            yield client
-
-    async def test_works_in_both_headers(self, configured: httpx.AsyncClient, alice: Person) -> None:
-        for headers in ({"X-API-Key": CONFIGURED}, bearer(CONFIGURED)):
-            answer = await call(configured, "GET", "/admin/users", headers)
-            assert (answer.status_code, answer.json()["users"][0]["id"]) == (200, alice.id)
-            for action in ("disable", "enable"):
-                path = f"/admin/users/{alice.id}/{action}"
-                assert await status_of(configured, path, headers, "POST") == 200
-
-    async def test_clears_tasks_as_nobody(
-        self, configured: httpx.AsyncClient, alice: Person, database: Database
-    ) -> None:
-        task = await alice.new_task()
-        answer = await call(configured, "DELETE", "/admin/clear-tasks", {"X-API-Key": CONFIGURED})
-        assert answer.json() == {"message": "All tasks deleted"}
-        assert (await events_of(database, "task", task["id"]))[-1]["actor_id"] is None
-
-    async def test_anything_near_it_is_refused(
-        self, configured: httpx.AsyncClient, alice: Person, database: Database
-    ) -> None:
-        before = await digests(database)
-        for text in (CONFIGURED[:-1], f"{CONFIGURED}x", CONFIGURED.upper(), "x" * len(CONFIGURED)):
-            answer = await call(configured, "DELETE", "/admin/clear-tasks", {"X-API-Key": text})
-            assert (answer.status_code, kind(answer)) == (403, "wrong-admin-key"), text
-            assert (await call(configured, "DELETE", "/admin/clear-tasks", bearer(text))).status_code == 401
-        assert await digests(database) == before
-
-    async def test_has_no_account_to_keep_an_answer_for(
-        self, configured: httpx.AsyncClient, alice: Person, database: Database
-    ) -> None:
-        before = await digests(database)
-        headers = {"X-API-Key": CONFIGURED, "Idempotency-Key": "a-key"}
-        for method, path in ROUTES[1:]:
-            answer = await call(configured, method, path.format(id=alice.id), headers)
-            assert (answer.status_code, kind(answer)) == (400, "malformed-header"), path
-        assert await digests(database) == before
-
-    async def test_keys_of_administrators_stay_good(self, configured: httpx.AsyncClient, key: Key) -> None:
-        for headers in (key.in_header, key.as_bearer):
-            assert await status_of(configured, "/admin/users", headers) == 200
-
-    async def test_opens_nothing_but_administration(self, configured: httpx.AsyncClient, alice: Person) -> None:
-        for path in ("/users/me", "/tasks", "/projects", "/users/me/api-keys"):
-            for headers in ({"X-API-Key": CONFIGURED}, bearer(CONFIGURED)):
-                assert await status_of(configured, path, headers) == 401
-
-    async def test_non_ascii_bytes_are_refused(self, configured: httpx.AsyncClient) -> None:
-        headers = [(b"x-api-key", "é".encode("latin-1") * 40)]
-        answer = await configured.get(f"{API}/admin/users", headers=headers)
-        assert answer.status_code == 403
-
-    async def test_is_off_by_default(self, client: httpx.AsyncClient) -> None:
-        assert make_settings().api_key is None
-        assert await status_of(client, "/admin/users", {"X-API-Key": CONFIGURED}) == 403
-        assert await status_of(client, "/admin/users", {"X-API-Key": ""}) == 401
-        assert await status_of(client, "/admin/users", {"X-API-Key": "None"}) == 403
-        assert await status_of(client, "/admin/users", bearer("None")) == 401
-
-    def test_must_be_long(self) -> None:
-        with pytest.raises(ValueError, match="at least 32"):
-            make_settings(api_key="x" * 31)
-        assert make_settings(api_key="x" * 32).api_key is not None
