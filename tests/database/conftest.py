@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url, text
 
 from taskmanager.database.database import Database
+from taskmanager.database.writes import Writes
 from taskmanager.main import create_app
 from tests.conftest import make_settings
 from tests.support.applications import started
@@ -66,3 +67,20 @@ async def url(database_url: str) -> AsyncIterator[str]:
 def fresh_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have `/readyz` look each time."""
     monkeypatch.setattr("taskmanager.health.readiness._CACHE_SECONDS", 0.0)
+
+
+@pytest.fixture
+async def own_database(database_url: str, database: Database) -> AsyncIterator[Database]:
+    """A database with engines of its own: two connections for writes, for which nobody waits long."""
+    settings = make_settings(database_url=database_url, database_pool_size=2, database_pool_wait_seconds=0.2)
+    own = Database(settings)
+    yield own
+    await own.dispose()
+
+
+@pytest.fixture
+async def writes(own_database: Database) -> AsyncIterator[Writes]:
+    """What runs writes on it; none is shared."""
+    writes = Writes(own_database, None)
+    yield writes
+    await writes.close()
