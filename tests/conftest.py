@@ -2,9 +2,7 @@
 
 import gc
 import os
-import re
 import sys
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from taskmanager.database.statements import Statement
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from taskmanager.tasks import search_index
+from tests.support.documented_statuses import DocumentedStatuses
 from tests.support.live_server import RATE_LIMITS, LiveServer
 from tests.support.server import database_on, execute_on, find_server
 from tests.support.sessions import engine_of
@@ -158,25 +157,6 @@ async def database(app: FastAPI) -> AsyncIterator[Database]:
         driver_connection = (await connection.get_raw_connection()).driver_connection
         assert driver_connection is not None
         await driver_connection.execute(_DELETE_ALL)
-
-
-class DocumentedStatuses:
-    """Fails a test whose request is answered with a status that the API's description does not name."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._operations = defaultdict[str, list[tuple[re.Pattern[str], set[int]]]](list)
-        for path, item in app.openapi()["paths"].items():
-            pattern = re.compile(re.sub(r"\\{\w+\\}", "(?!bulk$)[^/]+", re.escape(path)))
-            for method, operation in item.items():
-                statuses = {int(status) for status in operation["responses"]}
-                self._operations[method.upper()].append((pattern, statuses))
-
-    async def __call__(self, response: httpx.Response) -> None:
-        """Check one answer."""
-        method = response.request.method.replace("HEAD", "GET")
-        for pattern, statuses in self._operations[method]:
-            if pattern.fullmatch(response.request.url.path):
-                assert response.status_code in statuses | {500}, f"undocumented: {method} {response.request.url}"
 
 
 def client_for(app: FastAPI, **options: Any) -> httpx.AsyncClient:
