@@ -1,8 +1,6 @@
 """How costs grow with tasks, projects, connections, workers and time: `python -m benchmarks.growth --help`."""
 
 import argparse
-import http.client
-import json
 import random
 import statistics
 import subprocess
@@ -10,23 +8,22 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.callers import read_callers, tasks_of_users, write_callers
-from benchmarks.charts import draw_lines
 from benchmarks.database import Postgres, embedded_postgres, execute, fill_service
+from benchmarks.growth_results import Results, with_span, write
 from benchmarks.load_generator import measure, send
 from benchmarks.machine import describe
 from benchmarks.options import RESULTS
 from benchmarks.processes import allow_many_connections, end_on_sigterm, resident_megabytes, worker_processes
 from benchmarks.rows import EVENLY
 from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size, missing_tools
+from benchmarks.timed_client import TimedClient, timed_in_turns
 
 SIZES = (10_000, 100_000, 1_000_000)
 LARGEST_SIZE = 10_000_000
@@ -41,7 +38,6 @@ _LARGEST_COUNTED = 1_000_000  # of more it may take longer than a request is giv
 _SECONDS = 4
 _ROUNDS = 3
 _LIST = "/api/v1/tasks?limit=20&count=none"
-
 # The first user owns half of all tasks, in one project; the others share the rest.
 _ONE_OWNS_HALF = "CASE WHEN n % 2 = 0 THEN 1 ELSE 1 + (n / 2) % :users END"
 _PROJECT_ROWS = (
@@ -57,22 +53,6 @@ _PROJECT_ROWS = (
     FROM generate_series(1, :tasks) AS n ORDER BY n
     """,
 )
-
-
-@dataclass
-class Results:
-    """Everything that was found: tables for people, lines for charts, numbers for programs."""
-
-    tables: list[str] = field(default_factory=list)
-    panels: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)
-    labels: dict[str, tuple[str, str]] = field(default_factory=dict)
-    numbers: dict[str, Any] = field(default_factory=dict)
-
-    def add_table(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Add a Markdown table and print it."""
-        lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
-        self.tables.append("\n".join((f"**{title}**", "", *lines)))
-        print(f"\n{self.tables[-1]}\n", flush=True)
 
 
 class Growth:
@@ -119,7 +99,7 @@ class Growth:
             if size <= _LARGEST_COUNTED:
                 reads[size]["page 1, count=exact"] = partial(client.get, _LIST.replace("none", "exact"))
         medians = {
-            what: _timed_in_turns(
+            what: timed_in_turns(
                 {size: found[what] for size, found in reads.items() if what in found},
                 _COUNTED_REQUESTS if "exact" in what else _REQUESTS,
             )
@@ -151,7 +131,7 @@ class Growth:
         for server in servers.values():
             server.stop()
 
-    def _get_any(self, client: "TimedClient", ids: Sequence[int]) -> float:
+    def _get_any(self, client: TimedClient, ids: Sequence[int]) -> float:
         return client.get(f"/api/v1/tasks/{self._random.choice(ids)}")
 
     def measure_projects(self) -> None:
@@ -165,7 +145,7 @@ class Growth:
         execute(url, "VACUUM ANALYZE")
         server = self._server("projects", url, 1)
         clients = {n: TimedClient(server.url, server.kind.token(user)) for user, n in enumerate(PROJECTS, start=1)}
-        medians = _timed_in_turns(
+        medians = timed_in_turns(
             {projects: partial(client.get, _LIST) for projects, client in clients.items()},
             _REQUESTS,
         )
@@ -208,7 +188,7 @@ class Growth:
             rate = statistics.median(sample.requests_per_second for sample in samples)
             p99 = statistics.median(sample.p99_ms for sample in samples)
             errors = sum(sample.errors for sample in samples)
-            rows.append([str(connections), f"{rate:,.0f}", f"{p99:.0f}", str(errors), _with_span(ratios)])
+            rows.append([str(connections), f"{rate:,.0f}", f"{p99:.0f}", str(errors), with_span(ratios)])
             points.append((float(connections), rate))
         self.results.add_table(
             "Mix by number of connections, two workers",
@@ -233,7 +213,7 @@ class Growth:
             "Get by number of workers, 64 connections; PostgreSQL and the load generator share the cores",
             ["Workers", "Requests/s"],
             [[str(workers), f"{statistics.median(found):,.0f}"] for workers, found in rates.items()]
-            + [["2 / 1", _with_span(ratios)]],
+            + [["2 / 1", with_span(ratios)]],
         )
         self.results.numbers["workers"] = rates
 
@@ -266,62 +246,10 @@ class Growth:
         self.results.labels[title] = ("minutes", "resident MiB")
 
 
-class TimedClient:
-    """A connection that stays open and measures each answer."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
-        self._headers = {"Authorization": f"Bearer {token}"}
-
-    def get(self, path: str) -> float:
-        """Return the milliseconds that an answer took.
-
-        Raises:
-            ServerError: It was not 200.
-        """
-        return self._get(path)[0]
-
-    def _get(self, path: str) -> tuple[float, bytes]:
-        started = time.perf_counter()
-        self._connection.request("GET", path, headers=self._headers)
-        response = self._connection.getresponse()
-        body = response.read()
-        taken = 1000 * (time.perf_counter() - started)
-        if response.status != 200:
-            raise ServerError(f"GET {path}: {response.status} {body[:200]!r}")
-        return taken, body
-
-    def cursor_of_page(self, page: int) -> str:
-        """Walk to a page of 20 tasks in steps of five pages and return its cursor."""
-        cursor = ""
-        for _ in range((page - 1) // 5):
-            path = f"/api/v1/tasks?limit=100&count=none{cursor and f'&cursor={cursor}'}"
-            cursor = json.loads(self._get(path)[1])["next_cursor"]
-        # The server would close it while others walk.
-        self._connection.close()
-        return cursor
-
-
-def _timed_in_turns(reads: Mapping[int, Callable[[], float]], times: int) -> dict[int, float]:
-    """Return the median of each read, called in turns so that a busy moment hits all of them."""
-    for read in reads.values():
-        for _ in range(10):
-            read()
-    taken: dict[int, list[float]] = {key: [] for key in reads}
-    for _ in range(times):
-        for key, read in reads.items():
-            taken[key].append(read())
-    return {key: statistics.median(found) for key, found in taken.items()}
-
-
 def _with_numbers(statement: str, values: Mapping[str, int]) -> str:
     for name, value in values.items():
         statement = statement.replace(f":{name}", str(value))
     return statement
-
-
-def _with_span(ratios: Sequence[float]) -> str:
-    return f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -353,19 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ServerError, subprocess.CalledProcessError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    _write(growth.results, machine, options.output, time.monotonic() - started)
+    write(growth.results, machine, options.output, time.monotonic() - started)
     return 0
-
-
-def _write(results: Results, machine: dict[str, Any], output: Path, seconds: float) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / f"growth-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{machine['revision']}"
-    document = {"machine": machine, "seconds": round(seconds), **results.numbers}
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    path.with_suffix(".md").write_text("\n\n".join(results.tables) + "\n")
-    print(f"{seconds / 60:.1f} minutes; written to {path}.json and .md", flush=True)
-    if results.panels and draw_lines(results.panels, results.labels, path.with_suffix(".svg")):
-        print(f"drawn in {path}.svg")
 
 
 if __name__ == "__main__":
