@@ -67,7 +67,7 @@ ACTORS = (*_logins(), *_keys())
 class World:
     """Ids and credentials of everything that was made."""
 
-    snapshot: Snapshot = field(default_factory=lambda: Snapshot(""))
+    snapshot: Snapshot = field(default_factory=Snapshot)
     ids: dict[str, int] = field(default_factory=dict)
     logins: dict[str, Tokens] = field(default_factory=dict)
     spare_logins: dict[str, Tokens] = field(default_factory=dict)

@@ -1,11 +1,13 @@
 """The rows of the whole database: to compare, to search and to put back."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
+import asyncpg
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
@@ -77,10 +79,22 @@ async def execute(database: Database, statement: str, **parameters: Any) -> None
         await session.execute(text(statement), parameters)
 
 
+@asynccontextmanager
+async def _driver_connection(database: Database) -> AsyncIterator[Any]:
+    async with engine_of(database).connect() as connection:
+        yield (await connection.get_raw_connection()).driver_connection
+
+
+async def fetch_rows(database: Database, statement: str) -> Sequence[asyncpg.Record]:
+    """Return all rows of a query without parameters, in a fraction of the time that `fetch_all` takes."""
+    async with _driver_connection(database) as driver:
+        rows: Sequence[asyncpg.Record] = await driver.fetch(statement)
+        return rows
+
+
 async def _run_script(database: Database, script: str) -> None:
     # One round trip for any number of statements, which only the driver's simple protocol can do.
-    async with engine_of(database).connect() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
+    async with _driver_connection(database) as driver:
         await driver.execute(script)
 
 
@@ -92,22 +106,34 @@ async def wipe(database: Database) -> None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All rows of one moment."""
+    """All rows of one moment: what inserts those of each table, first of the tables that others refer to.
 
-    script: str
+    Where the account may, rows are put back without looking for what they refer to, which takes half the time and
+    allows to put back single tables.
+    """
+
+    insertions: Mapping[str, str] = field(default_factory=dict)
+    is_unchecked: bool = False
 
     @classmethod
     async def take(cls, database: Database) -> "Snapshot":
         """Remember all rows."""
-        names = (await tables(database)).all
-        script = "".join(f"DELETE FROM {table};" for table in reversed(names))
-        for table in names:
+        insertions = {}
+        for table in (await tables(database)).all:
             found = await fetch_one(database, f"SELECT COALESCE(jsonb_agg(to_jsonb(t)), '[]') AS rows FROM {table} t")
             rows = json.dumps(found["rows"])
             assert "$rows$" not in rows
-            script += f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $rows${rows}$rows$);"
-        return cls(script)
+            insertions[table] = (
+                f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $rows${rows}$rows$);"
+            )
+        (may,) = await fetch_rows(database, "SELECT has_parameter_privilege('session_replication_role', 'SET') AS it")
+        return cls(insertions, may["it"])
 
-    async def restore(self, database: Database) -> None:
-        """Put all rows back as they were, ids and times included."""
-        await _run_script(database, self.script)
+    async def restore(self, database: Database, *, changed: Collection[str] | None = None, then: str = "") -> None:
+        """Put all rows back as they were, ids and times included, or at least those of the tables that changed."""
+        whole = changed is None or not self.is_unchecked
+        names = [table for table in self.insertions if whole or table in (changed or ())]
+        script = "SET LOCAL session_replication_role = replica;" if self.is_unchecked else ""
+        script += "".join(f"DELETE FROM {table};" for table in reversed(names))
+        script += "".join(self.insertions[table] for table in names)
+        await _run_script(database, script + then)
