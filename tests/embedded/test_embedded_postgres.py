@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -49,6 +50,15 @@ def answers(url: str) -> bool:
         return query(url, "SELECT 1") == "1"
     except OSError:
         return False
+
+
+def is_in_use(data_dir: Path) -> bool:
+    """Return whether the command line of any process names something in the folder."""
+    for command_line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            if bytes(data_dir) in command_line.read_bytes():
+                return True
+    return False
 
 
 def test_first_start_creates_the_database_and_the_second_keeps_it(data_dir: Path) -> None:
@@ -167,13 +177,19 @@ def test_any_folder_name_will_do(folder: Path) -> None:
 
 def test_interrupted_first_start_leaves_no_half_cluster(data_dir: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(data_dir)])
-    while not list(data_dir.glob("postgres.new-*/data/PG_VERSION")):
+    while not list(data_dir.glob("postgres.new-*/data")):
         assert process.poll() is None
-        time.sleep(0.01)
+        time.sleep(0.001)
+    process.send_signal(signal.SIGSTOP)  # it does not go on when initdb ends before this test, on a busy machine
+    deadline = time.monotonic() + 60
+    while not list(data_dir.glob("postgres.new-*/data/PG_VERSION")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
     process.kill()
     process.wait()
     assert not (data_dir / "postgres").exists()
-    time.sleep(1)  # initdb outlives it by its own work
+    while is_in_use(data_dir):  # initdb outlives it by its own work
+        time.sleep(0.01)
     with EmbeddedPostgres(data_dir, FAST) as server:
         assert query(str(server.url), "SELECT 1") == "1"
     assert not list(data_dir.glob("postgres.new-*"))

@@ -231,7 +231,7 @@ def test_a_line_in_the_middle_of_another_waits_for_nobody(pipe: Pipe) -> None:
 
 
 _FORK = """
-import os, threading
+import os, sys, threading
 from taskmanager.telemetry.log_writer import LogWriter
 
 writer = LogWriter()
@@ -239,6 +239,7 @@ writer.open(1, lambda lines: b"%d lines dropped\\n" % lines)
 for _ in range(3):
     writer.write(b"p" * 1_500_000 + b"\\n")
 assert writer.dropped
+print("full", file=sys.stderr, flush=True)
 # A lock that another thread holds at that moment is free in the child.
 holder = threading.Thread(target=writer._changed.acquire)
 holder.start()
@@ -256,10 +257,15 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_fork_writes_its_own_lines_and_none_of_its_parent() -> None:
     source, target = os.pipe()
     with os.fdopen(source, "rb") as reader:
-        process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", _FORK], stdout=target)
+        command = [sys.executable, "-W", "ignore", "-c", _FORK]
+        process = subprocess.Popen(command, stdout=target, stderr=subprocess.PIPE)
         os.close(target)
-        text = reader.read()
-        assert process.wait(20) == 0
+        assert process.stderr is not None
+        with process, process.stderr:
+            # Were it read before, the writer could be faster than the lines come, and nothing would be dropped.
+            assert process.stderr.readline() == b"full\n"
+            text = reader.read()
+            assert process.wait(20) == 0
     lines = sorted(text.splitlines(), key=len)
     assert lines.count(b"from the child") == 1
     assert text.count(b"p" * 1_500_000 + b"\n") <= 2
