@@ -103,7 +103,12 @@ async def test_gunicorn_serves_and_stops(database_url: str, database: Database, 
 
 async def test_its_workers_share_their_metrics(database_url: str, database: Database, tmp_path: Path) -> None:
     token = "a token for metrics under gunicorn"
-    settings = {"SECRET_KEY": SECRET, "METRICS_TOKEN": token, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+    settings = {
+        "SECRET_KEY": SECRET,
+        "METRICS_TOKEN": token,
+        "DRAIN_SECONDS": "0",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
+    }
     async with gunicorn(tmp_path, DATABASE_URL=database_url, DATABASE_POOL_SIZE="3", **settings) as (process, url):
         await until_ready(process, url)
         headers = {"Authorization": f"Bearer {token}", "Connection": "close"}

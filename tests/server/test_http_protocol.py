@@ -189,14 +189,15 @@ class Connection:
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[Connection]:
-    """A connection to a server that closes idle ones after 0.4 seconds."""
+async def connection(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Connection]:
+    """A connection to a server that closes idle ones after 0.4 seconds, and refused ones after 0.5."""
 
     async def app(scope: Any, _receive: Any, send: Any) -> None:
         await asyncio.sleep(float(scope["path"][1:]))
         await send({"type": "http.response.start", "status": 200, "headers": [*PLAIN, (b"x-path", scope["raw_path"])]})
         await send({"type": "http.response.body", "body": b"{}"})
 
+    monkeypatch.setattr("taskmanager.server.uvicorn_protocol._LINGER_SECONDS", 0.5)
     config = uvicorn.Config(app, http=CorkedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=1)
     config.timeout_keep_alive = 0.4  # type: ignore[assignment]  # whole seconds would be a long test
     config.load()

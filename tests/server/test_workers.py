@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -40,9 +40,12 @@ def start(postgres: FragilePostgres, tmp_path: Path) -> Iterator[Start]:
     """Start a service of so many workers, on a database that is well again after the test."""
     servers: list[LiveServer] = []
 
-    def make(workers: int, *, ready: bool = True, **settings: str) -> LiveServer:
+    def make(
+        workers: int, *, ready: bool = True, constants: Mapping[str, Any] | None = None, **settings: str
+    ) -> LiveServer:
         environment = {"DATABASE_URL": postgres.url, "SECRET_KEY": SECRET, **settings}
-        server = LiveServer(environment, tmp_path / f"log{len(servers)}", workers=workers)
+        log = tmp_path / f"log{len(servers)}"
+        server = LiveServer(environment, log, workers=workers, constants=constants)
         servers.append(server)
         if ready:
             server.start()
@@ -121,7 +124,8 @@ def assert_unavailable(server: LiveServer) -> None:
 def test_workers_that_are_killed_are_replaced(
     start: Start, postgres: FragilePostgres, victims: int, state: str
 ) -> None:
-    server = start(2)
+    patience = {"taskmanager.health.readiness._PATIENCE_SECONDS": 0.5}
+    server = start(2, constants=patience, DATABASE_CONNECT_TIMEOUT_SECONDS="1.5")
     before = server.worker_pids
     assert len(before) == 2
     postgres.enter(state)
@@ -187,7 +191,7 @@ def test_an_end_that_was_asked_for_is_exit_code_0(
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(start: Start) -> None:
-    server = start(2)
+    server = start(2, constants={"taskmanager.server.workers._HUNG_SECONDS": 2.0})
     hung, other = server.worker_pids
     os.kill(hung, signal.SIGSTOP)
     until(lambda: lines(server, "worker ended unasked"), 20)
@@ -215,7 +219,9 @@ def test_a_worker_starts_on_a_schema_that_no_longer_fits(start: Start, postgres:
 
 def test_workers_that_die_at_their_start_are_tried_again_more_and_more_seldom(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
-    server = start(2, PROMETHEUS_MULTIPROC_DIR=str(folder))
+    shortest = 0.05
+    pause = {"taskmanager.server.workers._SHORTEST_PAUSE_SECONDS": shortest}
+    server = start(2, constants=pause, PROMETHEUS_MULTIPROC_DIR=str(folder))
     killed, healthy = server.worker_pids
     shutil.rmtree(folder)
     folder.write_text("no folder, so that no application can be made")
@@ -224,9 +230,8 @@ def test_workers_that_die_at_their_start_are_tried_again_more_and_more_seldom(st
     deaths = lines(server, "worker ended unasked")
     assert (deaths[0]["signal"], {line["exit_code"] for line in deaths[1:]}) == ("SIGKILL", {1})
     times = [datetime.fromisoformat(line["timestamp"]) for line in deaths]
-    pauses = [(later - earlier).total_seconds() for earlier, later in pairwise(times[1:])]
-    assert pauses == sorted(pauses)
-    assert pauses[-1] > 1.9
+    pauses = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert [pause >= shortest * 2**number for number, pause in enumerate(pauses[:4])] == [True] * 4
     # Nor does a rolling replacement go on when the first new worker does not come.
     server.send_signal(signal.SIGHUP)
     until(lambda: len(lines(server, "worker ended unasked")) >= 6)
@@ -250,7 +255,7 @@ def test_a_service_of_which_no_worker_starts_ends_with_an_error(start: Start, tm
 @pytest.mark.parametrize("state", ["down", "frozen"])
 def test_the_first_start_waits_for_the_database(start: Start, postgres: FragilePostgres, state: str) -> None:
     postgres.enter(state)
-    server = start(2, ready=False)
+    server = start(2, ready=False, DATABASE_CONNECT_TIMEOUT_SECONDS="1.5")
     until(lambda: server.log.exists() and lines(server, "waiting for the database"))
     postgres.enter("up")
     until(lambda: server.log.read_text().count("Application startup complete") == 2)

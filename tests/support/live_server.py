@@ -10,8 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher as Argon2
 
 RATE_LIMITS = (
     "rate_limit_anonymous_per_minute",
@@ -19,6 +23,7 @@ RATE_LIMITS = (
     "rate_limit_login_per_minute",
     "rate_limit_login_address_per_minute",
 )
+_ARGON2 = "taskmanager.accounts.password.hashing._ARGON2"
 _PROCESSES = multiprocessing.get_context("forkserver")
 # All but the modules that need prometheus_client, which looks at the environment when it is imported.
 _PROCESSES.set_forkserver_preload(
@@ -43,7 +48,6 @@ _PROCESSES.set_forkserver_preload(
         "taskmanager.rate_limits.limiter",
         "taskmanager.server.serving",
         "taskmanager.tasks.bulk.routes",
-        "taskmanager.tasks.shortcuts",
         "taskmanager.telemetry.tracing",
     ]
 )
@@ -56,7 +60,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _run_command(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+def _run_command(
+    arguments: Sequence[str], environment: Mapping[str, str], log: str, constants: Mapping[str, Any]
+) -> None:
     from taskmanager.commands.cli import main  # only in the process that becomes the service
 
     descriptors = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -64,14 +70,30 @@ def _run_command(arguments: Sequence[str], environment: Mapping[str, str], log: 
         os.dup2(descriptor, number)
     os.environ.clear()
     os.environ.update(environment)
+    for place, value in constants.items():
+        module, _, name = place.rpartition(".")
+        assert hasattr(import_module(module), name)
+        setattr(import_module(module), name, value)
     sys.argv = ["taskmanager", *arguments]
     main()
 
 
 class LiveServer:
-    """`taskmanager serve`, on a free port of the loopback address, without rate limits unless they are given."""
+    """`taskmanager serve`, on a free port of the loopback address, without rate limits unless they are given.
 
-    def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 1) -> None:
+    Hashes of passwords are cheap unless `costly_hashes`. `constants` of its modules, by module and name, have other
+    values than in the source, for tests that would have to wait for them.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        workers: int = 1,
+        costly_hashes: bool = False,
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
         self.port = free_port()
         # Clients of it are made with verify=False: to load certificates takes longer than many requests.
         self.url = f"http://127.0.0.1:{self.port}"
@@ -80,12 +102,15 @@ class LiveServer:
         defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0"}
         self._environment = {**os.environ, **defaults, **environment}
         self._arguments = ["serve", "--workers", str(workers)]
+        # As those of tests/conftest.py, so that neither finds the other's outdated.
+        cheap = {} if costly_hashes else {_ARGON2: Argon2(time_cost=1, memory_cost=8, parallelism=1)}
+        self._constants = {**cheap, **(constants or {})}
         self._process: BaseProcess | None = None
 
     def launch(self) -> None:
         """Start, and wait for nothing."""
         self._process = _PROCESSES.Process(
-            target=_run_command, args=(self._arguments, self._environment, str(self.log))
+            target=_run_command, args=(self._arguments, self._environment, str(self.log), self._constants)
         )
         self._process.start()
 

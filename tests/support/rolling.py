@@ -120,7 +120,7 @@ async def restart_in_turn(
     async with AsyncExitStack() as stack:
         for server in servers:
             await asyncio.to_thread(server.start)
-            stack.push_async_callback(asyncio.to_thread, server.stop)
+            stack.push_async_callback(asyncio.to_thread, server.kill)
         balancer = Balancer(servers, token)
         stack.push_async_callback(balancer.aclose)
         done = asyncio.Event()
