@@ -155,7 +155,7 @@ class TestStorm:
         return found
 
     async def test_also_while_backends_are_killed(self, alice: Person, database: Database, database_url: str) -> None:
-        async with backends_killed(database_url, every_seconds=0.2, at_once=1) as killings:
+        async with backends_killed(database_url, every_seconds=0.05, at_once=1) as killings:
             report = await send_copies(alice, keys=5, copies=50)
         print(report, killings)
         assert killings.count > 0
