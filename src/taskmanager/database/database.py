@@ -17,6 +17,7 @@ from taskmanager.database.checks import Fault, read_state
 from taskmanager.database.connections import EngineMaker
 from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.measuring import StatementMeter
+from taskmanager.database.opening import open_completely
 from taskmanager.database.schema_version import newest_revision, read_schema_version
 from taskmanager.settings import DatabaseSettings
 
@@ -218,6 +219,9 @@ class Database:
         return await self._connect_held(self._alone_engine)
 
     async def _connect_held(self, engine: AsyncEngine) -> SharedConnection:
+        return await open_completely(self._open_held(engine), SharedConnection.close)
+
+    async def _open_held(self, engine: AsyncEngine) -> SharedConnection:
         session = AsyncSession(engine, expire_on_commit=False)
         try:
             pooled = await (await session.connection()).get_raw_connection()
