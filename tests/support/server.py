@@ -14,14 +14,8 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy import URL, make_url
 
-# Nothing here has to survive a power cut, and whoever waits for a lock is soon looked at for a deadlock.
-FAST = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "deadlock_timeout": "100ms",
-    "max_connections": "200",
-}
+# Nothing here has to survive a power cut.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 @dataclass(frozen=True)
