@@ -49,7 +49,7 @@ migrate: .venv/.synced ## Bring the schema at DATABASE_URL up to date
 
 migration: .venv/.synced ## Start a new migration: make migration NAME="add labels"
 	@test -n "$(NAME)" || { echo 'NAME is missing: make migration NAME="add labels"' >&2; exit 2; }
-	$(BIN)/python -c 'import sys; from alembic import command; from taskmanager.database.schema_migrations import alembic_config; command.revision(alembic_config(), message=sys.argv[1])' "$(NAME)"
+	$(BIN)/python -c 'import sys; from taskmanager.database.schema_migrations import start_migration; start_migration(sys.argv[1])' "$(NAME)"
 
 openapi: .venv/.synced ## Write docs/openapi.json; refuses what breaks clients unless ALLOW_BREAKING=1
 	$(BIN)/python -m tests.support.openapi_compatibility

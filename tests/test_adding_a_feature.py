@@ -30,9 +30,10 @@ from tests.support.live_server import RATE_LIMITS, free_port
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "how-to-add-a-feature.md").read_text()
-_FILE = re.compile(r"^`((?:src|migrations)/[\w/]+\.py)`[^`].*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^`(src/[\w/]+\.py)`[^`].*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = dict(_FILE.findall(PAGE))
 _IMPORT = re.compile(r"^```python\n(from taskmanager\.labels\.feature import .*)\n```$", re.MULTILINE)
+_MIGRATION = re.compile(r"^```python\n(def upgrade.*?)^```$", re.MULTILINE | re.DOTALL)
 _ROWS = re.compile(r"^```python\n((?:    .*\n)+)```$", re.MULTILINE)
 ROUTES = {
     ("GET", "/projects/{project_id}/labels"),
@@ -57,6 +58,7 @@ print(json.dumps({
     "compiled": [(method, one.template) for method, one in labels if one in layer.bound],
 }))
 """
+_START_MIGRATION = "from taskmanager.database.schema_migrations import start_migration; start_migration('add labels')"
 _CHECK_SCHEMA = """
 from alembic import command
 from taskmanager.database.schema_migrations import alembic_config
@@ -116,6 +118,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     for name, text in FILES.items():
         assert not (folder / name).exists()
         (folder / name).write_text(text)
+    source = Source(folder)
+    source.run("-c", _START_MIGRATION)
+    [migration] = (folder / "migrations" / "versions").glob("*_add_labels.py")
+    head, _, _ = migration.read_text().partition("def upgrade")
+    migration.write_text(head + _MIGRATION.findall(PAGE)[0])
     main = folder / "src/taskmanager/main.py"
     text = main.read_text()
     [imported] = _IMPORT.findall(PAGE)
@@ -123,7 +130,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     assert text.count(before) == text.count("    ADMINISTRATION,\n)") == 1
     text = text.replace(before, f"{imported}\n{before}")
     main.write_text(text.replace("    ADMINISTRATION,\n)", "    ADMINISTRATION,\n    LABELS,\n)"))
-    return Source(folder)
+    return source
 
 
 @contextmanager
@@ -221,7 +228,7 @@ def read_type(answer: httpx.Response, name: str) -> str:
 
 def test_the_page_names_each_file() -> None:
     names = [f"src/taskmanager/labels/{name}.py" for name in ("models", "schemas", "repository", "routes", "feature")]
-    assert list(FILES) == [*names, "migrations/versions/0005_add_labels.py"]
+    assert list(FILES) == names
 
 
 def test_the_application_finds_the_feature_and_compiles_its_handlers(source: Source) -> None:

@@ -19,7 +19,7 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     Raises:
         SchemaError: The schema is known not to fit, and `state.starts_with_any_database` is not set.
-        sqlalchemy.exc.DBAPIError: The server refused to tell it, likewise.
+        sqlalchemy.exc.DBAPIError: The server refused to answer, and that is not set either.
     """
     database: Database = app.state.database
     in_background = [asyncio.create_task(app.state.metrics.keep_published())]

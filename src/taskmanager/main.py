@@ -117,7 +117,7 @@ def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> Fa
     app.state.password_hasher = PasswordHasher(
         threads=settings.password_hash_threads,
         queue=settings.password_hash_queue,
-        # So a crowd of logins never has all connections.
+        # One connection for writes is left to other requests, however many people log in.
         turns=min(settings.password_hash_threads, settings.database_pool_size - 1),
     )
     app.state.metrics = _metrics(app)

@@ -157,7 +157,7 @@ class TestTask:
             (2, "moved_out"),
             (1, "created"),
         ]
-        assert events[1]["changes"] == {}
+        assert events[1]["changes"] == {"project_id": {"old": alice.inbox_id, "new": None}}
 
     async def test_a_viewer_may_read_it_and_a_stranger_gets_404(
         self, alice: Person, bob: Person, project_id: int
@@ -256,7 +256,11 @@ class TestProject:
         await alice.patch(f"/tasks/{task['id']}", {"project_id": alice.inbox_id, "title": "Private"})
         answer = await bob.get(f"/projects/{project_id}/activity")
         left = answer.json()["events"][0]
-        assert (left["entity_id"], left["action"], left["changes"]) == (task["id"], "moved_out", {})
+        assert (left["entity_id"], left["action"], left["changes"]) == (
+            task["id"],
+            "moved_out",
+            {"project_id": {"old": project_id, "new": None}},
+        )
         assert "Private" not in answer.text
         arrived = (await of_project(alice, alice.inbox_id))[1]
         assert (arrived["action"], arrived["version"]) == ("moved_in", left["version"])

@@ -1,5 +1,7 @@
 """Errors of the database are called by their names: only what cannot be reached is said to be."""
 
+import errno
+import ssl
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,33 @@ class TestFailures:
         async with silent_url(database_url) as url:
             silent = await error_at(url, database_connect_timeout_seconds=0.2)
         assert describe_failure(silent) == "the database cannot be reached: no answer in time"
+
+    async def test_a_server_without_tls_is_not_called_out_of_reach(self, database_url: str, tmp_path: Path) -> None:
+        async with temporary_role(database_url) as url:
+            demanding = make_url(url).update_query_dict({"sslmode": "require"})
+            code, printed = await outcome(demanding.render_as_string(hide_password=False), tmp_path, "migrate")
+        if make_url(url).host is None:
+            pytest.skip("TLS is never used on a socket of Unix")
+        assert (code, printed.count("\n")) == (2, 1)
+        assert printed.startswith("taskmanager: the connection to the database failed: ")
+        assert "rejected SSL upgrade" in printed
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (ssl.SSLCertVerificationError(1, "certificate verify failed"), "the encrypted connection to the database"),
+            (OSError(errno.EMFILE, "Too many open files"), "the connection to the database failed"),
+            (PermissionError(errno.EACCES, "Permission denied"), "the connection to the database failed"),
+            (
+                OSError("Multiple exceptions: [Errno 111] refused, [Errno 111] refused"),
+                "the database cannot be reached",
+            ),
+            (OSError(errno.EHOSTUNREACH, "No route to host"), "the database cannot be reached"),
+        ],
+    )
+    def test_only_the_network_is_called_out_of_reach(self, error: OSError, reason: str) -> None:
+        assert failure_reason(error).startswith(reason)
+        assert str(error) in describe_failure(error)
 
     async def test_too_many_connections(self, database_url: str, tmp_path: Path) -> None:
         async with temporary_role(database_url, "ALTER ROLE {role} CONNECTION LIMIT 0") as url:

@@ -119,8 +119,7 @@ class TestTasks:
 
     async def test_skip_and_cursor_are_422(self, alice: Person, stock: Stock) -> None:
         cursor = (await alice.get("/tasks", params={"limit": 2})).json()["next_cursor"]
-        for skip in (0, 1):
-            await alice.get("/tasks", 422, params={"cursor": cursor, "skip": skip})
+        await alice.get("/tasks", 422, params={"cursor": cursor, "skip": 1})
 
 
 class TestCount:

@@ -230,6 +230,17 @@ async def test_a_service_that_is_gone_is_503_to_be_tried_again() -> None:
     assert answer.json()["type"] == "urn:taskmanager:problem:unavailable"
 
 
+@pytest.mark.parametrize("given", ['a"b', 'x","status":200,"y":"', "a\\b", "ü", "a b", "x" * 129, "a, b", ""])
+async def test_a_request_id_that_the_service_would_not_take_is_replaced(given: str) -> None:
+    with nginx(free_port()) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            answer = await client.get("/health", headers=[(b"X-Request-ID", given.encode())])
+            kept = await client.get("/health", headers={"X-Request-ID": "my-own.id"})
+    assert answer.json()["status"] == 503
+    assert re.fullmatch("[0-9a-f]{32}", answer.json()["request_id"])
+    assert kept.json()["request_id"] == "my-own.id"
+
+
 async def test_one_address_holds_so_many_connections_and_no_more(front: str) -> None:
     async with httpx.AsyncClient(base_url=front) as client:
         port = int(front.rpartition(":")[2])

@@ -34,7 +34,7 @@ _PROCESSES.set_forkserver_preload(
         "taskmanager.commands.cli",
         "taskmanager.server.uvicorn_protocol",
         "taskmanager.accounts.authentication",
-        "taskmanager.accounts.routes",
+        "taskmanager.accounts.feature",
         "taskmanager.activity.routes",
         "taskmanager.administration.routes",
         "taskmanager.comments.routes",

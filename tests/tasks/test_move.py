@@ -101,7 +101,8 @@ class TestMove:
         events = {event["action"]: event for event in await events_of(database, "task", task["id"])}
         assert set(events) == {"created", "moved_out", "moved_in"}
         common = {"actor_id": alice.id, "version": task["version"] + 1}
-        assert events["moved_out"] == {**common, "project_id": source, "action": "moved_out", "changes": {}}
+        left = {"project_id": {"old": source, "new": None}}
+        assert events["moved_out"] == {**common, "project_id": source, "action": "moved_out", "changes": left}
         assert events["moved_in"] == {
             **common,
             "project_id": target,

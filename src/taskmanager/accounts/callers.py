@@ -1,6 +1,7 @@
 """Who is calling: the credential of a request, and the statement that looks up the callers of all that wait."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,10 +24,10 @@ _ACCOUNT = "u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at"
 _FIND = Statement(
     "find caller",
     f"""
-SELECT {_ACCOUNT}, CAST(NULL AS text[]) AS scopes, false AS is_use_unnoted
+SELECT {_ACCOUNT}, CAST(NULL AS text[]) AS scopes, CAST(NULL AS timestamptz) AS expires_at, false AS is_use_unnoted
 {good_session(":session_id", ":user_id")}
 UNION ALL
-SELECT {_ACCOUNT}, k.scopes,
+SELECT {_ACCOUNT}, k.scopes, k.expires_at,
        k.last_used_at IS NULL OR k.last_used_at < now() - make_interval(secs => {_LAST_USE_PRECISION_SECONDS})
 FROM api_keys k JOIN users u ON u.id = k.user_id
 WHERE k.id = :key_id AND k.secret_hash = :secret_hash AND NOT u.disabled
@@ -71,9 +72,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class AccountCaller(Caller):
-    """A caller with their account."""
+    """A caller with their account, and the end of the API key that they came with, if it has one."""
 
     account: Account = None  # type: ignore[assignment]  # always given; fields without a default cannot follow others
+    key_expires_at: datetime | None = None
 
 
 def read_credential(token: str | None, key: str | None, signer: TokenSigner) -> Credential:
@@ -190,4 +192,4 @@ class Callers:
 def _caller(row: asyncpg.Record, credential: Credential) -> AccountCaller:
     values: dict[str, Any] = {name: row[name] for name in Account.__dataclass_fields__}
     scopes = None if row["scopes"] is None else frozenset(row["scopes"])
-    return AccountCaller(row["id"], credential.session_id, scopes, Account(**values))
+    return AccountCaller(row["id"], credential.session_id, scopes, Account(**values), row["expires_at"])

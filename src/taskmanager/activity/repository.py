@@ -21,7 +21,7 @@ _WITH_ACTOR = "LEFT JOIN users u ON u.id = e.actor_id"
 _NEXT_OF_PROJECT = f"""
 SELECT e.*, u.username, e.xid::text::bigint AS key_time, e.id AS key_id
 FROM events e {_WITH_ACTOR}
-WHERE e.project_id = m.project_id AND (:with_tasks OR e.entity NOT IN ('task', 'comment'))
+WHERE e.project_id = m.project_id AND (:with_tasks OR e.entity IN ('project', 'member'))
   AND (e.xid, e.id) < (CAST(COALESCE(:after_xid, '{2**64 - 1}') AS xid8), COALESCE(:after_id, {2**63 - 1}))
 ORDER BY e.xid DESC, e.id DESC LIMIT :limit
 """
@@ -67,7 +67,7 @@ class ActivityReader:
     ) -> FoundPage:
         """Return a page of changes in a project, newest first, as `json_page` has it; its keys are transaction and id.
 
-        Without `with_tasks` those of tasks and comments are left out.
+        Without `with_tasks` there are only those of the project itself and its members.
 
         Raises:
             NotFoundError: There is no such project that the caller may see.

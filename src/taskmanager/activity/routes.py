@@ -31,7 +31,7 @@ async def list_task_activity(
 async def list_project_activity(
     caller: ProjectsReader, project_id: ProjectId, query: PageOf, reads: AppReads, paging: Paging
 ) -> JsonAnswer:
-    """Return what happened in a project, newest first; tasks and comments only to who may read tasks."""
+    """Return what happened in a project, newest first; without the scope `tasks:read` only of it and its members."""
     with_tasks = caller.may(Scope.TASKS_READ)
     binding = f"project activity {project_id} {with_tasks} {caller.user_id}"
     after = paging.signer.read(query.cursor, binding) if query.cursor else None

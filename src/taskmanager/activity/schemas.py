@@ -1,7 +1,5 @@
 """What activity routes answer."""
 
-from typing import Literal
-
 from pydantic import Field, JsonValue
 
 from taskmanager.events.schemas import Actor
@@ -21,7 +19,10 @@ class EventRead(ResponseModel):
     id: int
     created_at: Timestamp
     actor: Actor | None = Field(description="Who did it; null for the system and for deleted accounts.")
-    entity: Literal["project", "member", "task", "comment"]
+    entity: str = Field(
+        description="The kind of thing; there may be more kinds later.",
+        examples=["project", "member", "task", "comment"],
+    )
     entity_id: int = Field(description="Id of the thing; of a member, the user's.")
     version: int = Field(description="The version that the change made; 0 for what has none.")
     action: str = Field(examples=["created", "updated", "deleted", "moved_in", "moved_out", "added", "removed"])

@@ -7,8 +7,8 @@ from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import WriteRunner, Written
 from taskmanager.errors import NotFoundError
-from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.pagination import Page
+from taskmanager.tasks.statements import LOG_DELETED
 
 _COLUMNS = "id, username, email, disabled, is_admin, created_at"
 
@@ -41,12 +41,7 @@ _CLEAR_TASKS = Write(
     f"""
 gone AS (
     DELETE FROM tasks WHERE {_IS_ADMITTED} RETURNING project_id, id, version, title
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'task', id, version + 1, 'deleted',
-           jsonb_build_object('title', jsonb_build_object('old', title, 'new', NULL))
-    FROM gone
-)""",
+), {LOG_DELETED}""",
     f"""
 SELECT true AS done, CAST(NULL AS bigint) AS id, {_NO_PROJECT},
        convert_to({json_object(Done, "answer")}, 'UTF8') AS body

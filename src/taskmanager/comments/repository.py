@@ -251,7 +251,7 @@ class CommentWriter:
             mentions=mentioned_names(body),
             versions=condition.versions,
         )
-        row = await self._require_written(row, condition)
+        row = await self._require_written(row, condition, user_id)
         return Written(row["id"], row["version"], row["body"])
 
     async def delete(self, comment_id: int, *, task_id: int, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
@@ -268,9 +268,9 @@ class CommentWriter:
         row = await self._writes.one(
             _DELETE, comment_id=comment_id, task_id=task_id, user_id=user_id, versions=condition.versions
         )
-        await self._require_written(row, condition)
+        await self._require_written(row, condition, user_id)
 
-    async def _require_written(self, row: asyncpg.Record | None, condition: IfMatch) -> asyncpg.Record:
+    async def _require_written(self, row: asyncpg.Record | None, condition: IfMatch, user_id: int) -> asyncpg.Record:
         if row is None:
             raise NotFoundError("comment")
         if not row["done"]:
@@ -280,12 +280,7 @@ class CommentWriter:
             require_writer(row["role"], archived=row["archived"])
             if (version := row["found_version"]) is not None:
                 await check_version(
-                    self._writes,
-                    condition,
-                    version,
-                    project_id=row["project_id"],
-                    entity="comment",
-                    entity_id=row["id"],
+                    self._writes, condition, version, user_id=user_id, entity="comment", entity_id=row["id"]
                 )
             # Deleted by somebody else between the look-up and the lock.
             raise NotFoundError("comment")

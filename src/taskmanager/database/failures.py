@@ -1,10 +1,19 @@
 """What stopped a call of the database, in words for operators."""
 
+import errno
+import socket
+import ssl
+
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.driver_errors import sqlstate_of
 
 _UNREACHABLE = "the database cannot be reached"
+# ENOENT: there is no such socket.
+_NETWORK_ERRORS = {
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOENT),
+    *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL),
+}
 # The first that begins a SQLSTATE counts (PostgreSQL's appendix A).
 _REASONS = {
     "08": "the connection to the database is lost",
@@ -34,9 +43,10 @@ def failure_reason(error: BaseException) -> str:
     state = sqlstate_of(error)
     if state is not None:
         return next((words for begin, words in _REASONS.items() if state.startswith(begin)), "the database refuses")
-    if isinstance(_cause(error), OSError):
-        return _UNREACHABLE
-    return "the connection to the database failed"
+    cause = _cause(error)
+    if isinstance(cause, ssl.SSLError):
+        return "the encrypted connection to the database failed"
+    return _UNREACHABLE if _is_of_the_network(cause) else "the connection to the database failed"
 
 
 def describe_failure(error: BaseException) -> str:
@@ -46,6 +56,14 @@ def describe_failure(error: BaseException) -> str:
     if not message:
         message = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
     return f"{failure_reason(error)}: {message}"
+
+
+def _is_of_the_network(cause: BaseException) -> bool:
+    if isinstance(cause, TimeoutError | socket.gaierror):
+        return True
+    # Of a host with several addresses asyncio raises one error without a number, with what became of each.
+    is_of_several = type(cause) is OSError and cause.errno is None
+    return isinstance(cause, OSError) and (is_of_several or cause.errno in _NETWORK_ERRORS)
 
 
 def _cause(error: BaseException) -> BaseException:

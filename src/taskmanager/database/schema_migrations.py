@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alembic import op
+from alembic import command, op
 from alembic.config import Config
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.driver_errors import sqlstate_of
-from taskmanager.database.schema_version import migrations_directory
+from taskmanager.database.schema_version import migrations_directory, newest_revision
 
 # Shorter than a request waits for a lock, because requests queue behind a migration that waits for a table.
 TABLE_LOCK_TIMEOUT_MS = 500
@@ -33,6 +33,11 @@ def alembic_config(database_url: str | None = None) -> Config:
     config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     return config
+
+
+def start_migration(message: str) -> None:
+    """Write the file of a new migration, with the next number; `message` says what it does: `add labels`."""
+    command.revision(alembic_config(), message=message, rev_id=f"{int(newest_revision()) + 1:04}")
 
 
 def build_index(name: str, definition: str) -> None:

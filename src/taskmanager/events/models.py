@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, func, text
+from sqlalchemy import BigInteger, Identity, Index, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
@@ -26,12 +26,12 @@ class Event(Base):
 
     Identity numbers become visible out of order, so the order is that of (xid, id), and a reader that follows the log
     forward has to stop below `pg_snapshot_xmin(pg_current_snapshot())`. There are no foreign keys: the log outlives the
-    things whose changes it holds, and every write appends to it.
+    things whose changes it holds, and every write appends to it. `entity` names the kind of thing, which is up to the
+    feature that writes the event.
     """
 
     __tablename__ = "events"
     __table_args__ = (
-        CheckConstraint("entity IN ('project', 'member', 'task', 'comment')", name="entity"),
         Index("events_entity_idx", "project_id", "entity", "entity_id", "version"),
         Index("events_order_idx", "project_id", "xid", "id"),
     )

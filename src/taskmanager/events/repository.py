@@ -5,19 +5,36 @@ from taskmanager.database.writes import Runner
 from taskmanager.errors import StaleVersionError
 from taskmanager.http.preconditions import IfMatch
 
+# A thing that was moved has its changes in the logs of several projects. Only those of which the caller is a member are
+# read, and there is no row unless they have every version. A move is complete in the log of the project that was left,
+# which says whether the assignee was cleared; events from before it did are without `project_id`. OFFSET 0 has
+# PostgreSQL look into the index for each membership.
 _CHANGED_FIELDS = Statement(
     "name changed fields",
     """
-SELECT array_agg(DISTINCT field ORDER BY field) AS fields
-FROM events CROSS JOIN LATERAL jsonb_object_keys(changes) AS field
-WHERE project_id = :project_id AND entity = :entity AND entity_id = :entity_id AND version > :base_version
+WITH logged AS MATERIALIZED (
+    SELECT e.* FROM project_members m CROSS JOIN LATERAL (
+        SELECT version, action, changes FROM events
+        WHERE project_id = m.project_id AND entity = :entity AND entity_id = :entity_id
+          AND version > :base_version AND version <= :current_version
+        OFFSET 0
+    ) AS e
+    WHERE m.user_id = :user_id
+)
+SELECT ARRAY(
+    SELECT DISTINCT field COLLATE "C" FROM logged CROSS JOIN LATERAL jsonb_object_keys(changes) AS field ORDER BY 1
+) AS fields
+WHERE (
+    SELECT count(DISTINCT version) FROM logged
+    WHERE action <> 'moved_in' AND (action <> 'moved_out' OR jsonb_exists(changes, 'project_id'))
+) = :current_version - :base_version
 """,
-    {"entity": "text", "base_version": "integer"},
+    {"entity": "text", "base_version": "integer", "current_version": "integer"},
 )
 
 
 async def check_version(
-    run: Runner, condition: IfMatch, version: int, *, project_id: int, entity: str, entity_id: int
+    run: Runner, condition: IfMatch, version: int, *, user_id: int, entity: str, entity_id: int
 ) -> None:
     """Check the version that a thing has against what the client knows.
 
@@ -28,10 +45,23 @@ async def check_version(
     try:
         condition.check(version)
     except StaleVersionError as stale:
-        if stale.base_version is None or stale.base_version >= version:
-            raise
-        row = await run.one(
-            _CHANGED_FIELDS, project_id=project_id, entity=entity, entity_id=entity_id, base_version=stale.base_version
-        )
-        stale.changed_fields = (row and row["fields"]) or []
+        await name_changed_fields(run, stale, user_id=user_id, entity=entity, entity_id=entity_id)
         raise
+
+
+async def name_changed_fields(
+    run: Runner, stale: StaleVersionError, *, user_id: int, entity: str, entity_id: int
+) -> None:
+    """Add to an error the fields that changed since its base version, if the user may read all of that in the log."""
+    base, current = stale.base_version, stale.current_version
+    if base is None or base >= current:
+        return
+    row = await run.one(
+        _CHANGED_FIELDS,
+        user_id=user_id,
+        entity=entity,
+        entity_id=entity_id,
+        base_version=base,
+        current_version=current,
+    )
+    stale.changed_fields = None if row is None else row["fields"]

@@ -1,7 +1,7 @@
 """The strict reader of JSON bodies."""
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from taskmanager.errors import MalformedBodyError
 
@@ -17,14 +17,24 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _refuse_repeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("an object names a member more than once")
+    return found
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
+
+
 def parse_json(body: bytes) -> Any:
-    """Read a JSON document strictly: UTF-8 only, no NaN or Infinity (RFC 8259).
+    """Read a JSON document strictly: UTF-8 only, no NaN or Infinity, no name twice in an object (RFC 8259).
 
     Raises:
         MalformedBodyError: The bytes are not such a document, or nest too deeply to be read.
     """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        return _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise MalformedBodyError("the body is not UTF-8") from None
     except json.JSONDecodeError as error:

@@ -33,7 +33,7 @@ class IfMatch:
         if self.versions is not None and version not in self.versions:
             if not self.given:
                 raise PreconditionRequiredError
-            raise StaleVersionError(version, base_version=max(self.versions, default=None))
+            raise StaleVersionError(version, base_version=min(self.versions, default=None))
 
 
 NO_CONDITION = IfMatch(None, given=False)

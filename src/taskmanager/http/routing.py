@@ -1,7 +1,7 @@
 """The route class of the whole API, strict about bodies and queries, and its routers."""
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final, get_origin
 
@@ -11,10 +11,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
-from starlette.types import Scope
 
 from taskmanager.errors import (
+    MalformedBodyError,
+    MalformedHeaderError,
     RepeatedQueryParameterError,
     UnknownQueryParameterError,
     UnsupportedContentTypeError,
@@ -24,7 +24,13 @@ from taskmanager.http.preconditions import read_if_match
 from taskmanager.idempotency.header import read_idempotency_key
 
 API_PREFIX: Final = "/api/v1"
-_RESERVED = frozenset({"bulk"})
+_SINGLE: Final = {
+    b"authorization": "Authorization",
+    b"content-type": "Content-Type",
+    b"idempotency-key": "Idempotency-Key",
+    b"x-api-key": "X-API-Key",
+}
+_LISTS: Final = frozenset({b"if-match", b"if-none-match"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -45,7 +51,7 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """A route that answers a wrong content type (415) and a malformed body or header (400) before anything else.
 
-    Headers are read where the route documents a 400.
+    Headers are read where the route documents a 400. What may be given once only is never taken from several.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -57,22 +63,18 @@ class StrictRoute(APIRoute):
         reads_headers = 400 in self.responses
 
         async def handle_strictly(request: Request) -> Response:
-            strict = StrictRequest(request.scope, request.receive)
+            headers, repeated = _join_repeated(request.scope["headers"])
+            strict = StrictRequest({**request.scope, "headers": headers}, request.receive)
             if accepted:
                 await _check_body(strict, accepted)
             if reads_headers:
+                if repeated is not None:
+                    raise MalformedHeaderError(repeated)
                 read_if_match(strict.headers.get("if-match"))
                 read_idempotency_key(strict.headers.get("idempotency-key"))
             return await handle(strict)
 
         return handle_strictly
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match a request, but never take a word that another route spells out for an id."""
-        match, child_scope = super().matches(scope)
-        if match is not Match.NONE and not _RESERVED.isdisjoint(child_scope["path_params"].values()):
-            return Match.NONE, {}
-        return match, child_scope
 
     @cached_property
     def query_parameters(self) -> dict[str, bool]:
@@ -97,12 +99,34 @@ def api_router(prefix: str, *, tag: str) -> APIRouter:
     return plain_router(f"{API_PREFIX}{prefix}", tag=tag)
 
 
+def _join_repeated(headers: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], str | None]:
+    """Return headers with the lines of each list joined (RFC 9110, 5.3), and one that is repeated and is no list."""
+    joined: dict[bytes, bytes] = {}
+    others: list[tuple[bytes, bytes]] = []
+    repeated = None
+    for name, value in headers:
+        if name not in _LISTS and name not in _SINGLE:
+            others.append((name, value))
+        elif name not in joined:
+            joined[name] = value
+        elif name in _LISTS:
+            joined[name] += b", " + value
+        else:
+            repeated = _SINGLE[name]
+    return [*others, *joined.items()], repeated
+
+
 async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if content_type in accepted:
         if body and accepted == (JSON,):
             await request.json()
+        elif body:
+            form = await request.form()
+            if len(form.multi_items()) > len(form):
+                await request.close()
+                raise MalformedBodyError("the form gives a field more than once")
     elif body:
         raise UnsupportedContentTypeError(" or ".join(accepted))
 

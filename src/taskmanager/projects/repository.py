@@ -190,7 +190,7 @@ class ProjectWriter:
                 raise NotFoundError("project")
             if not row["is_allowed"]:
                 raise PersonalProjectError("archived") if row["is_personal"] else ProjectArchivedError
-            await self._check(self._writes, project_id, row["found_version"], condition)
+            await self._check(self._writes, project_id, user_id, row["found_version"], condition)
         return Written(row["id"], row["version"], row["body"])
 
     async def delete(self, project_id: int, *, user_id: int, condition: IfMatch = NO_CONDITION) -> None:
@@ -210,8 +210,8 @@ class ProjectWriter:
             require_owner(row["role"])
             if row["inbox_of"] is not None:
                 raise PersonalProjectError("deleted")
-            await self._check(run, project_id, row["version"], condition)
+            await self._check(run, project_id, user_id, row["version"], condition)
             await run.last(_DELETE, project_id=project_id, user_id=user_id)
 
-    async def _check(self, run: Runner, project_id: int, version: int, condition: IfMatch) -> None:
-        await check_version(run, condition, version, project_id=project_id, entity="project", entity_id=project_id)
+    async def _check(self, run: Runner, project_id: int, user_id: int, version: int, condition: IfMatch) -> None:
+        await check_version(run, condition, version, user_id=user_id, entity="project", entity_id=project_id)

@@ -50,7 +50,7 @@ gone_comments AS (
            (SELECT user_id FROM project_members WHERE project_id = :target_id AND user_id = gone.assignee_id
             FOR KEY SHARE),
            version + 1, now(), {_KEPT_BY_MOVE}
-    FROM target CROSS JOIN gone RETURNING id, version
+    FROM target CROSS JOIN gone RETURNING id, version, assignee_id
 ), moved_comments AS (
     INSERT INTO comments (project_id, {_COMMENT_KEPT_BY_MOVE})
     SELECT target_id, {_COMMENT_KEPT_BY_MOVE} FROM target CROSS JOIN gone_comments
@@ -64,8 +64,12 @@ gone_comments AS (
     WHERE :notify AND person.user_id <> :user_id
 ), logged AS (
 INSERT INTO events ({EVENT_COLUMNS})
-SELECT :source_id, :user_id, 'task', id, version, 'moved_out', CAST('{{}}' AS jsonb)
-FROM moved
+SELECT :source_id, :user_id, 'task', moved.id, moved.version, 'moved_out',
+       jsonb_build_object('project_id', jsonb_build_object('old', :source_id, 'new', NULL))
+       || CASE WHEN gone.assignee_id IS DISTINCT FROM moved.assignee_id
+          THEN jsonb_build_object('assignee_id', jsonb_build_object('old', gone.assignee_id, 'new', NULL))
+          ELSE '{{}}' END
+FROM moved CROSS JOIN gone
 UNION ALL
 SELECT :target_id, :user_id, 'task', id, version, 'moved_in',
        jsonb_build_object('project_id', jsonb_build_object('old', NULL, 'new', :target_id))
@@ -98,7 +102,9 @@ async def move_task(run: Runner, target_id: int, values: dict[str, Any], conditi
     require_writer(row["role"], archived=False)
     require_writer(row["target_role"], archived=row["archived"] or row["target_archived"])
     source_id = row["project_id"]
-    await check_version(run, condition, row["found_version"], project_id=source_id, entity="task", entity_id=row["id"])
+    await check_version(
+        run, condition, row["found_version"], user_id=values["user_id"], entity="task", entity_id=row["id"]
+    )
     if source_id == target_id:
         return False
     if await run.one(_MOVE, **values, source_id=source_id, target_id=target_id) is None:  # the target was deleted

@@ -13,7 +13,6 @@ from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError
 from taskmanager.events.repository import check_version
-from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 from taskmanager.roles import may_write
@@ -21,7 +20,7 @@ from taskmanager.tasks import shared_writes
 from taskmanager.tasks.moving import move_task
 from taskmanager.tasks.schemas import TaskCreate, TaskUpdate
 from taskmanager.tasks.shared_writes import ChangedTask, NewTask
-from taskmanager.tasks.statements import TASK_ACCESS, create_steps, task_as_bytes, update_steps
+from taskmanager.tasks.statements import LOG_DELETED, TASK_ACCESS, create_steps, task_as_bytes, update_steps
 
 _KEYS = """
     SELECT 1 AS n, :user_id AS user_id, :project_id AS project_id, :title AS title, :description AS description,
@@ -84,12 +83,7 @@ _DELETE = Write(
     DELETE FROM tasks t USING found f
     WHERE t.project_id = f.project_id AND t.id = f.id AND {_IS_WANTED.format(version="t.version")}
     RETURNING t.project_id, t.id, t.version, t.title
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'task', id, version + 1, 'deleted',
-           jsonb_build_object('title', jsonb_build_object('old', title, 'new', NULL))
-    FROM gone
-)""",
+), {LOG_DELETED}""",
     """
     SELECT a.role, a.archived, f.version AS found_version, gone.id IS NOT NULL AS done,
            a.id, a.project_id, CAST(NULL AS integer) AS version, CAST(NULL AS bytea) AS body
@@ -201,7 +195,7 @@ class TaskWriter:
         row = await self._writes.one(
             _DELETE, task_id=task_id, user_id=user_id, project_id=project_id, versions=condition.versions
         )
-        await _require_written(self._writes, row, condition)
+        await _require_written(self._writes, row, condition, user_id)
 
     async def _create_alone(self, new: TaskCreate, *, user_id: int, project_id: int | None) -> Written:
         values = new.model_dump(exclude={"project_id"})
@@ -218,7 +212,7 @@ class TaskWriter:
     async def _update_alone(self, values: dict[str, Any], condition: IfMatch) -> Written:
         with _named_violations():
             row = await self._writes.one(_UPDATE, **values, versions=condition.versions)
-        row = await _require_written(self._writes, row, condition)
+        row = await _require_written(self._writes, row, condition, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 
     async def _move(self, target_id: int, values: dict[str, Any], condition: IfMatch) -> Written:
@@ -227,18 +221,18 @@ class TaskWriter:
                 if await move_task(run, target_id, values, condition):
                     values["notify"] = False  # the move has notified already
                 row = await run.last(_UPDATE, **{**values, "project_id": target_id}, versions=None)
-            row = await _require_written(run, row, NO_CONDITION)
+            row = await _require_written(run, row, NO_CONDITION, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 
 
-async def _require_written(run: Runner, row: asyncpg.Record | None, condition: IfMatch) -> asyncpg.Record:
+async def _require_written(run: Runner, row: asyncpg.Record | None, condition: IfMatch, user_id: int) -> asyncpg.Record:
     if row is None:
         raise NotFoundError("task")
     if not row["done"]:
         require_writer(row["role"], archived=row["archived"])
         if row["found_version"] is not None:
             await check_version(
-                run, condition, row["found_version"], project_id=row["project_id"], entity="task", entity_id=row["id"]
+                run, condition, row["found_version"], user_id=user_id, entity="task", entity_id=row["id"]
             )
         # Deleted by somebody else between the look-up and the lock.
         raise NotFoundError("task")

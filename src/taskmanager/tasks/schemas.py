@@ -72,8 +72,8 @@ class TaskCreateAnywhere(TaskCreate):
     project_id: Id | None = None
 
 
-class TaskUpdate(RequestModel):
-    """Changes to a task; what is left out stays as it is."""
+class TaskChanges(RequestModel):
+    """Changes to a task in its project; what is left out stays as it is."""
 
     title: Title = UNCHANGED
     description: Description | None = None
@@ -82,6 +82,11 @@ class TaskUpdate(RequestModel):
     tags: Tags = UNCHANGED
     due_at: Moment | None = None
     assignee_id: Id | None = None
+
+
+class TaskUpdate(TaskChanges):
+    """Changes to a task; what is left out stays as it is."""
+
     project_id: Id = UNCHANGED
 
 
@@ -131,7 +136,7 @@ class ProjectTaskQuery(RequestModel):
     order: Literal["asc", "desc"] = "desc"
     skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
     limit: Limit = 20
-    cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; not with `skip`.")
+    cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; `skip` is then 0.")
     count: Literal["exact", "none"] | None = Field(
         default=None, description="Whether to count `total`; without it the first page counts, those by cursor don't."
     )
@@ -143,8 +148,8 @@ class ProjectTaskQuery(RequestModel):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
-        if self.cursor is not None and "skip" in self.model_fields_set:
-            raise ValueError("skip and cursor exclude each other")
+        if self.cursor is not None and self.skip > 0:
+            raise ValueError("skip must be 0 with a cursor")
         if self.due_after and self.due_before and self.due_after >= self.due_before:
             raise ValueError("due_after must be before due_before")
         return self

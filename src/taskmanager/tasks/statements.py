@@ -18,6 +18,14 @@ access AS (
     JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
     WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
 )"""
+# The events of tasks that a step `gone` (project_id, id, version, title) has deleted.
+LOG_DELETED = f"""
+logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, :user_id, 'task', id, version + 1, 'deleted',
+           jsonb_build_object('title', jsonb_build_object('old', title, 'new', NULL))
+    FROM gone ORDER BY id
+)"""
 GIVEN = ", ".join(TaskCreate.model_fields)
 GIVEN_COLUMNS = (
     "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint"

@@ -42,7 +42,7 @@ async def add_member(caller: ProjectsWriter, project_id: ProjectId, new: MemberC
     )
 
 
-@router.get("/{user_id}", response_model=MemberRead, responses=problems(401, 403, 404, 422, 429, 503))
+@router.get("/{user_id}", response_model=MemberRead, responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: UserId, reads: AppReads) -> JsonAnswer:
     """Return a member of a project."""
     return JsonAnswer(await MemberReader(reads).find(project_id, user_id, caller_id=caller.user_id))

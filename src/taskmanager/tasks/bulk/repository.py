@@ -10,11 +10,11 @@ from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.statements import Write
 from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError, PreconditionRequiredError, StaleVersionError
-from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.events.repository import name_changed_fields
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.bulk.schemas import BulkChanges
 from taskmanager.tasks.schemas import TaskCreateAnywhere
-from taskmanager.tasks.statements import GIVEN, GIVEN_COLUMNS, create_steps, task_as_json, update_steps
+from taskmanager.tasks.statements import GIVEN, GIVEN_COLUMNS, LOG_DELETED, create_steps, task_as_json, update_steps
 
 _BODY = """convert_to('{{"tasks":[' || string_agg({json}, ',' ORDER BY {order}) || ']}}', 'UTF8') AS body"""
 _GIVEN = TypeAdapter(Sequence[TaskCreateAnywhere])
@@ -78,12 +78,7 @@ _DELETE = Write(
 gone AS (
     DELETE FROM tasks WHERE project_id = :project_id AND id = ANY(:task_ids)
     RETURNING project_id, id, version, title
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'task', id, version + 1, 'deleted',
-           jsonb_build_object('title', jsonb_build_object('old', title, 'new', NULL))
-    FROM gone ORDER BY id
-)""",
+), {LOG_DELETED}""",
     f"SELECT true AS done, :project_id AS project_id, {_NO_ID}, CAST(NULL AS bytea) AS body",
 )
 
@@ -187,7 +182,9 @@ async def _lock(
         raise PreconditionRequiredError
     for index, (task_id, version) in enumerate(zip(task_ids, versions, strict=True)):
         if version is not None and found[task_id]["version"] != version:
-            raise StaleVersionError(found[task_id]["version"], base_version=version, index=index)
+            stale = StaleVersionError(found[task_id]["version"], base_version=version, index=index)
+            await name_changed_fields(run, stale, user_id=user_id, entity="task", entity_id=task_id)
+            raise stale
     project_id: int = first["project_id"]
     return project_id
 

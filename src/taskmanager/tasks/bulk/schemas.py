@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from taskmanager.field_types import UNCHANGED, Id, Moment, RequestModel, ResponseModel, WrittenId
-from taskmanager.tasks.schemas import Description, Priority, Tags, TaskCreateAnywhere, TaskRead, TaskStatus, Title
+from taskmanager.field_types import Id, RequestModel, ResponseModel, WrittenId
+from taskmanager.tasks.schemas import TaskChanges, TaskCreateAnywhere, TaskRead
 
 MAX_TASKS = 100
 Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
@@ -23,16 +23,8 @@ class BulkCreate(RequestModel):
         return self
 
 
-class BulkChanges(RequestModel):
+class BulkChanges(TaskChanges):
     """What to set on every task; what is left out stays as it is."""
-
-    title: Title = UNCHANGED
-    description: Description | None = None
-    status: TaskStatus = UNCHANGED
-    priority: Priority = UNCHANGED
-    tags: Tags = UNCHANGED
-    due_at: Moment | None = None
-    assignee_id: Id | None = None
 
 
 class TaskVersion(RequestModel):

@@ -1,0 +1,83 @@
+"""Routes that log in, refresh a login and log out."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+
+from taskmanager.accounts.dependencies import (
+    Anyone,
+    AppPasswordHasher,
+    AppTokenSigner,
+    AppWrites,
+    Attempts,
+    LoginForm,
+    UserAgent,
+)
+from taskmanager.accounts.login import login
+from taskmanager.accounts.schemas import RefreshToken, Token
+from taskmanager.http.dependencies import AppReads, AppSettings
+from taskmanager.http.problems import problems
+from taskmanager.http.routing import StrictRoute, api_router
+
+router = api_router("", tag="accounts")
+
+
+class LoginRoute(StrictRoute):
+    """A route whose requests start one by one, before their bodies are read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Let each request wait at the entrance."""
+        handle = super().get_route_handler()
+
+        async def handle_in_turn(request: Request) -> Response:
+            await request.app.state.password_hasher.enter()
+            return await handle(request)
+
+        return handle_in_turn
+
+
+async def create_token(
+    _: Anyone,
+    form: LoginForm,
+    attempts: Attempts,
+    user_agent: UserAgent,
+    reads: AppReads,
+    writes: AppWrites,
+    hasher: AppPasswordHasher,
+    signer: AppTokenSigner,
+) -> Token:
+    """Log in with user name and password (OAuth2 password grant); the access token goes into `Authorization`."""
+    async with attempts.log_in(form.username):
+        return await login.log_in(
+            username=form.username,
+            password=form.password,
+            user_agent=user_agent,
+            reads=reads,
+            writes=writes,
+            hasher=hasher,
+            signer=signer,
+        )
+
+
+router.add_api_route(
+    "/token",
+    create_token,
+    methods=["POST"],
+    responses=problems(400, 401, 413, 415, 422, 429, 503),
+    route_class_override=LoginRoute,
+)
+
+
+@router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 429, 503))
+async def refresh_token(
+    _: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner, settings: AppSettings
+) -> Token:
+    """Exchange a refresh token for new tokens; a token that was spent before ends its login."""
+    return await login.refresh(given.refresh_token, writes=writes, signer=signer, idle_days=settings.refresh_token_days)
+
+
+@router.post("/token/revoke", status_code=204, responses=problems(400, 413, 415, 422, 429, 503))
+async def revoke_token(_: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner) -> None:
+    """Log out; the answer is the same whether or not the token was good."""
+    await login.log_out(given.refresh_token, writes=writes, signer=signer)
