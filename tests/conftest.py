@@ -141,6 +141,7 @@ def make_settings(**values: Any) -> Settings:
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """The real application, with its lifespan."""
     app = create_app(settings)
+    app.state.maintenance.stop()  # tests run its jobs themselves
     # All tests and this application stay until the end; each full collection would look through them again.
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
 """The types of single fields, as pure rules."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -16,6 +16,7 @@ from taskmanager.field_types import (
     RequestModel,
     Timestamp,
     WrittenId,
+    WrittenMoment,
     format_timestamp,
 )
 
@@ -106,32 +107,123 @@ def test_ids_in_a_body_are_numbers(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("a", "a"), (" a b \t\n", "a b"), ("\u00a0ä\u3000", "ä"), ("a\nb", "a\nb")]
+    ("given", "kept"),
+    [
+        ("a", "a"),
+        (" a b \t\r\n", "a b"),
+        ("\u00a0\u00e4\u3000\u2028", "\u00e4"),
+        ("a\u0308", "\u00e4"),
+        (" " * 20 + "a\u0308" * 10 + " " * 20, "\u00e4" * 10),
+        ("\u212b", "\u00c5"),
+        ("\u1112\u1161\u11ab", "\ud55c"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        ("\u200ba\u200e", "\u200ba\u200e"),
+        ("\u2764\ufe0f", "\u2764\ufe0f"),
+    ],
 )
 def test_a_line_is_trimmed(given: str, kept: str) -> None:
-    assert TypeAdapter(Line).validate_python(given) == kept
+    assert TypeAdapter(Annotated[str, Line(10)]).validate_python(given) == kept
 
 
-@pytest.mark.parametrize("value", ["", " ", "\t\r\n", "\u00a0\u2003", "a\x00b", "\x00", "\ud800", None, 1], ids=repr)
+BLANK = (
+    *("", " ", "\t\r\n", "\u00a0\u2003", "\u200b", "\u200b \u200d", "\u200e", "\u202a\u202c", "\u2066\u2069", "\ufeff"),
+    *("\u3164", "\uffa0", "\u115f\u1160", "\u2800", "\u2800\u2800", "\u00ad", "\u034f", "\u061c", "\u17b4", "\u180e"),
+    *("\u2060", "\u2061", "\u206f", "\ufe0f", "\U000e0100", "\U000e0041", "\U0001d173", "\ufff9", "\u3000\u3164\u200b"),
+)
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+
+
+@pytest.mark.parametrize("value", [*BLANK, "\ud800", None, 1], ids=ascii)
 def test_a_line_is_not_blank_and_can_be_stored(value: Any) -> None:
-    assert not accepts(Line, value)
+    assert not accepts(Annotated[str, Line(100)], value)
 
 
-@pytest.mark.parametrize("text", ["", " ", " a \n", "\u200b", "😀"])
-def test_free_text_is_kept_as_it_is(text: str) -> None:
-    assert TypeAdapter(FreeText).validate_python(text) == text
+@pytest.mark.parametrize("control", [*CONTROLS, "\u2028", "\u2029"], ids=ascii)
+def test_a_line_has_no_controls_and_no_breaks(control: str) -> None:
+    assert not accepts(Annotated[str, Line(100)], f"a{control}b")
+    assert not accepts(Annotated[str, Line(100)], f"\u00e4{control}\u00e4")
 
 
-@pytest.mark.parametrize("value", ["a\x00b", "a\n\x00", "\udfff", None, 1], ids=repr)
+@pytest.mark.parametrize("kind", [Line(100), FreeText(100)], ids=["line", "text"])
+def test_the_message_names_the_control_and_its_place(kind: Any) -> None:
+    with pytest.raises(ValidationError, match=r"has the control character U\+0007 at position 3: leave it out"):
+        TypeAdapter(Annotated[str, kind]).validate_python("ab\x07c")
+
+
+def test_lengths_are_counted_in_form_c() -> None:
+    for kind in (Line(3), FreeText(3), FreeText(3, visible=True)):
+        assert accepts(Annotated[str, kind], "a\u0308" * 3)
+        assert not accepts(Annotated[str, kind], "a\u0308" * 3 + "b")
+        # Which may be longer than what was sent.
+        assert accepts(Annotated[str, kind], "\u0958")
+        assert not accepts(Annotated[str, kind], "\u0958" * 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        *((same, same) for same in ("", " ", " a \n", "\u200b", "\U0001f600", "a\tb\n\tc", "\u2028")),
+        ("a\r\nb\rc\n", "a\nb\nc\n"),
+        ("e\u0301\r\n", "\u00e9\n"),
+    ],
+)
+def test_free_text_is_kept_in_form_c_with_one_kind_of_line_end(text: str, kept: str) -> None:
+    assert TypeAdapter(Annotated[str, FreeText(20)]).validate_python(text) == kept
+
+
+@pytest.mark.parametrize("value", ["\udfff", None, 1], ids=ascii)
 def test_free_text_can_be_stored(value: Any) -> None:
-    assert not accepts(FreeText, value)
+    assert not accepts(Annotated[str, FreeText(100)], value)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=ascii)
+def test_free_text_has_tabs_and_line_ends_but_no_other_control(control: str) -> None:
+    for visible in (False, True):
+        assert accepts(Annotated[str, FreeText(100, visible=visible)], f"a{control}b") is (control in "\t\n\r")
+
+
+@pytest.mark.parametrize("value", BLANK, ids=ascii)
+def test_visible_text_is_not_blank(value: str) -> None:
+    assert not accepts(Annotated[str, FreeText(100, visible=True)], value)
+    assert not accepts(Annotated[str, FreeText(100, visible=True)], f"\n{value}\n")
+
+
+def test_the_description_has_the_bounds() -> None:
+    line = TypeAdapter(Annotated[str, Line(7)]).json_schema()
+    assert (line["type"], line["minLength"], line["maxLength"]) == ("string", 1, 7)
+    assert {"type": "string", "maxLength": 7}.items() <= TypeAdapter(Annotated[str, FreeText(7)]).json_schema().items()
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-01-31T12:00:00 01:00", "2026-01-31T11:00:00.000000Z"),
+        ("2026-01-31 12:00:00.5 05:30", "2026-01-31T06:30:00.500000Z"),
+        ("2026-01-31t12:00 0100", "2026-01-31T11:00:00.000000Z"),
+        ("2026-01-31T12:00:00+01:00", "2026-01-31T11:00:00.000000Z"),
+        ("2026-01-31 12:00:00Z", "2026-01-31T12:00:00.000000Z"),
+    ],
+)
+def test_the_plus_of_an_offset_may_have_become_a_space(written: str, moment: str) -> None:
+    assert (
+        TypeAdapter(WrittenMoment).dump_json(TypeAdapter(WrittenMoment).validate_python(written)).decode()
+        == f'"{moment}"'
+    )
+
+
+@pytest.mark.parametrize(
+    "written", ["2026-01-31 12:00", "2026-01-31 12:00:00", "2026-01-31T12:00:00  01:00", "12:00 01:00"]
+)
+def test_a_space_is_no_offset_elsewhere(written: str) -> None:
+    assert not accepts(WrittenMoment, written)
+    assert not accepts(Moment, "2026-01-31T12:00:00 01:00")
 
 
 class Example(RequestModel):
     """A request with a field that may be left out but not be null."""
 
-    name: Line = UNCHANGED
-    note: FreeText | None = None
+    name: Annotated[str, Line(100)] = UNCHANGED
+    note: Annotated[str, FreeText(100)] | None = None
 
 
 def test_absent_and_null_differ() -> None:

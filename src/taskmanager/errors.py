@@ -24,9 +24,15 @@ class ContentTooLargeError(TaskManagerError):
 
 @dataclass(eq=False)
 class UnsupportedContentTypeError(TaskManagerError):
-    """The request's body has another content type than the route takes."""
+    """The request's body has another content type than those that the route takes."""
 
-    accepted: str
+    accepted: Sequence[str]
+    is_patch: bool = False
+
+
+@dataclass(eq=False)
+class UnsupportedContentEncodingError(TaskManagerError):
+    """The request's body is compressed."""
 
 
 @dataclass(eq=False)
@@ -61,6 +67,16 @@ class InvalidTokenError(TaskManagerError):
 @dataclass(eq=False)
 class WrongLoginError(TaskManagerError):
     """User name and password don't belong together; never says which of them is wrong."""
+
+
+@dataclass(eq=False)
+class InvalidGrantError(TaskManagerError):
+    """The refresh token of an OAuth request is not good (RFC 6749, section 5.2)."""
+
+
+@dataclass(eq=False)
+class UnsupportedGrantTypeError(TaskManagerError):
+    """An OAuth request asks for tokens in a way that the service does not know."""
 
 
 @dataclass(eq=False)

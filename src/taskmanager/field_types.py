@@ -1,6 +1,8 @@
 """Types of single fields, shared by the schemas of every feature."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,18 +13,24 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
-    StringConstraints,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema, core_schema
+
+from taskmanager.written_text import read_line, read_text, read_visible_text
 
 # The largest integer that JavaScript, and so JSON Schema, represents exactly; bigint holds more.
 MAXIMUM_ID = 2**53 - 1
-# PostgreSQL's text cannot hold NUL.
-_NO_NUL = r"^[^\x00]*$"
+# For the API's description; `written_text` says what is wrong in words.
+_NO_CONTROLS = r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*$"
+_NO_CONTROLS_OR_BREAKS = r"^[^\u0000-\u001F\u007F-\u009F\u2028\u2029]*$"
 _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+# An offset of a query whose + was not encoded, and so arrives as a space.
+_SPACED_OFFSET = re.compile(r"([T ]\d{2}:\d{2}[^ ]*) (\d{2}:?\d{2})$", re.ASCII | re.IGNORECASE)
 _DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]", re.ASCII | re.IGNORECASE)
 
 
@@ -40,6 +48,10 @@ def _require_date_and_time(value: Any) -> Any:
     if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
         raise ValueError("must be a date and time with an offset, like 2026-01-31T12:00:00Z")
     return value
+
+
+def _restore_plus(value: Any) -> Any:
+    return _SPACED_OFFSET.sub(r"\1+\2", value) if isinstance(value, str) else value
 
 
 def _to_utc(moment: datetime) -> datetime:
@@ -75,6 +87,9 @@ Moment = Annotated[
 ]
 """A moment in a request: with an offset, kept in UTC."""
 
+WrittenMoment = Annotated[Moment, BeforeValidator(_restore_plus)]
+"""A moment written in a query, where the + of an offset need not be encoded."""
+
 # Comes last in an annotation: bounds that stand behind it would be missing in the API's schema.
 DIGITS = BeforeValidator(_digits_only)
 """Lets a number in a path or query be plain digits only."""
@@ -85,11 +100,38 @@ WrittenId = Annotated[int, Field(ge=1, le=MAXIMUM_ID), DIGITS]
 Id = Annotated[int, Field(strict=True, ge=1, le=MAXIMUM_ID)]
 """An id in a JSON body."""
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=_NO_NUL)]
-"""Trimmed text that is not blank."""
 
-FreeText = Annotated[str, StringConstraints(pattern=_NO_NUL)]
-"""Text kept as it is."""
+@dataclass(frozen=True)
+class Line:
+    """One line of text that shows something: trimmed and in form C before its characters are counted."""
+
+    longest: int
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a string whose bounds the API's description shows."""
+        return _text_schema(read_line, min_length=1, max_length=self.longest, pattern=_NO_CONTROLS_OR_BREAKS)
+
+
+@dataclass(frozen=True)
+class FreeText:
+    """Any number of lines, in form C before its characters are counted; `visible` text is trimmed and not blank."""
+
+    longest: int
+    visible: bool = False
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a string whose bounds the API's description shows."""
+        if self.visible:
+            return _text_schema(read_visible_text, min_length=1, max_length=self.longest, pattern=_NO_CONTROLS)
+        return _text_schema(read_text, max_length=self.longest, pattern=_NO_CONTROLS)
+
+
+def _text_schema(read: Callable[[str], str], **bounds: Any) -> CoreSchema:
+    def read_if_text(value: Any) -> Any:
+        return read(value) if isinstance(value, str) else value
+
+    return core_schema.no_info_before_validator_function(read_if_text, core_schema.str_schema(**bounds))
+
 
 UNCHANGED: Any = Field(default_factory=lambda: None)
 """Default of a field that may be left out but not be null: never read, and absent from the API's schema."""

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from taskmanager.database.database import Database
 from taskmanager.database.driver_errors import is_transient
-from taskmanager.idempotency.kept_answers import purge_for_ever
+from taskmanager.maintenance.maintenance import Maintenance
 from taskmanager.telemetry.logs import log_request, log_writer
 
 
@@ -22,14 +22,18 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
         sqlalchemy.exc.DBAPIError: The server refused to answer, and that is not set either.
     """
     database: Database = app.state.database
+    maintenance: Maintenance = app.state.maintenance
     in_background = [asyncio.create_task(app.state.metrics.keep_published())]
     try:
         await _look_at_database(app)
-        in_background.append(asyncio.create_task(purge_for_ever(app.state.writes)))
         background = (work for feature in app.state.features for work in feature.background)
         in_background += [asyncio.create_task(work(app)) for work in background]
-        with app.state.drain.before_exit():
-            yield
+        maintaining = asyncio.create_task(maintenance.run())
+        try:
+            with app.state.drain.before_exit(maintenance.stop):
+                yield
+        finally:
+            await maintenance.finish(maintaining)
     finally:
         for task in in_background:
             task.cancel()

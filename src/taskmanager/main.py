@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskmanager.accounts.authentication import CallerAuthentication
@@ -31,8 +30,9 @@ from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.reads import Reads
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.writes import Writes
+from taskmanager.documentation.openapi import complete_openapi
 from taskmanager.documentation.pages import add_documentation
-from taskmanager.features import Feature
+from taskmanager.features import Feature, jobs_of
 from taskmanager.health.feature import FEATURE as HEALTH
 from taskmanager.health.readiness import Readiness
 from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
@@ -52,9 +52,9 @@ from taskmanager.http.draining import Drain
 from taskmanager.http.front import Front, Surroundings
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.http.preconditions import IfMatch, read_if_match
-from taskmanager.http.problems import problem_schemas
 from taskmanager.idempotency.header import identify_request, read_idempotency_key
 from taskmanager.lifespan import run_lifespan
+from taskmanager.maintenance.maintenance import Maintenance
 from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS
 from taskmanager.projects.feature import FEATURE as PROJECTS
 from taskmanager.rate_limits.limiter import RateLimiter
@@ -74,7 +74,6 @@ FEATURES: Final[tuple[Feature, ...]] = (
     NOTIFICATIONS,
     ADMINISTRATION,
 )
-_CONDITIONS = frozenset({"If-Match", "If-None-Match"})
 _DESCRIPTION = """Tasks, projects and comments for web clients.
 
 Register with `POST /api/v1/users`, log in with `POST /api/v1/token` (the *Authorize* button does it), and send
@@ -120,10 +119,11 @@ def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> Fa
         # One connection for writes is left to other requests, however many people log in.
         turns=min(settings.password_hash_threads, settings.database_pool_size - 1),
     )
+    app.state.maintenance = Maintenance(jobs_of(features), app.state.writes, settings)
     app.state.metrics = _metrics(app)
     _add_routes(app)
     app.wrap = partial(_front, app, settings)
-    _complete_openapi(app)
+    complete_openapi(app)
     return app
 
 
@@ -182,6 +182,7 @@ def _metrics(app: FastAPI) -> Metrics:
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])
     counter("rate_limits_failed_closed", "Logins refused for want of an answer.", lambda: failures["closed"])
     counter("log_lines_dropped", "Lines of the log that nobody read in time.", lambda: log_writer.dropped)
+    app.state.maintenance.report_to(metrics)
     return metrics
 
 
@@ -288,25 +289,3 @@ def _known_versions(request: PlainRequest) -> KnownVersions:
 def _header(request: PlainRequest, name: bytes) -> str | None:
     value = request.headers.get(name)
     return None if value is None else value.decode("latin-1")
-
-
-def _describe_etag(operation: dict[str, Any]) -> None:
-    if _CONDITIONS.isdisjoint(parameter["name"] for parameter in operation.get("parameters", ())):
-        return
-    for status, response in operation["responses"].items():
-        if status in {"200", "304", "412"}:
-            etag = {"description": "The version that is there", "schema": {"type": "string"}}
-            response.setdefault("headers", {})["ETag"] = etag
-
-
-def _complete_openapi(app: FastAPI) -> None:
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            schema["components"]["schemas"].update(problem_schemas())
-            for operation in (operation for path in schema["paths"].values() for operation in path.values()):
-                _describe_etag(operation)
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

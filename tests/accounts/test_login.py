@@ -129,8 +129,6 @@ class TestLogin:
             {},
             {"username": "alice"},
             {"password": PASSWORD},
-            {**FORM, "grant_type": "client_credentials"},
-            {**FORM, "grant_type": "passwordx"},
         ],
         ids=lambda form: "-".join(form) or "empty",
     )

@@ -13,7 +13,9 @@ from argon2 import PasswordHasher as Argon2
 from argon2 import Type, extract_parameters
 from fastapi import FastAPI
 
-from taskmanager.accounts.password.hashing import PasswordHasher
+from taskmanager.accounts.password import hashing
+from taskmanager.accounts.password.hashing import PasswordHasher, Verdict
+from taskmanager.accounts.password.rules import MAX_CHARACTERS
 from taskmanager.accounts.repository import AccountReader, StoredLogin
 from taskmanager.errors import OverloadedError
 from taskmanager.main import create_app
@@ -44,14 +46,14 @@ async def test_the_same_password_never_has_the_same_hash(hasher: PasswordHasher)
 
 
 async def test_only_the_password_itself_matches(hasher: PasswordHasher) -> None:
-    assert await hasher.verify(PASSWORD, PASSWORD_HASH)
+    assert (await hasher.verify(PASSWORD, PASSWORD_HASH)).matches
     for other in ("", PASSWORD.upper(), PASSWORD + " ", PASSWORD[:-1], PASSWORD + "\x00"):
-        assert not await hasher.verify(other, PASSWORD_HASH)
+        assert not (await hasher.verify(other, PASSWORD_HASH)).matches
 
 
 async def test_without_a_stored_hash_nothing_matches(hasher: PasswordHasher) -> None:
     for password in ("", PASSWORD, "never anyone's password"):
-        assert not await hasher.verify(password, None)
+        assert not (await hasher.verify(password, None)).matches
 
 
 async def test_without_a_stored_hash_no_takes_as_long_as_with_one(hasher: PasswordHasher) -> None:
@@ -70,24 +72,63 @@ async def test_without_a_stored_hash_no_takes_as_long_as_with_one(hasher: Passwo
     "garbage", ["!", "plain text", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1$short", "$2b$12$x"]
 )
 async def test_a_stored_hash_that_is_none_never_matches(hasher: PasswordHasher, garbage: str) -> None:
-    assert not await hasher.verify(garbage, garbage)
+    assert not (await hasher.verify(garbage, garbage)).matches
 
 
 @pytest.mark.parametrize(
     ("time_cost", "memory_cost", "parallelism", "expected"),
     [(2, 19_456, 1, False), (1, 19_456, 1, True), (2, 1_024, 1, True), (2, 19_456, 2, True), (3, 65_536, 4, True)],
 )
-def test_other_parameters_ask_for_a_new_hash(
+async def test_other_parameters_ask_for_a_new_hash(
     hasher: PasswordHasher, time_cost: int, memory_cost: int, parallelism: int, expected: bool
 ) -> None:
     stored = Argon2(time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism).hash(PASSWORD)
-    assert hasher.needs_rehash(stored) is expected
+    assert await hasher.verify(PASSWORD, stored) == (True, expected)
+
+
+COMPOSED, DECOMPOSED = "gr\u00fc\u00df Gott", "gru\u0308\u00df Gott"
+
+
+async def test_a_password_is_the_same_in_every_spelling_of_unicode(hasher: PasswordHasher) -> None:
+    for stored in (await hasher.hash(COMPOSED), await hasher.hash(DECOMPOSED)):
+        for given in (COMPOSED, DECOMPOSED):
+            assert await hasher.verify(given, stored) == (True, False)
+    for given, same in (
+        ("\ufb01re \u2460 \uff21\u3000x", "fire 1 A x"),
+        ("\u212bngstr\u00f6m", "A\u030angstro\u0308m"),
+    ):
+        assert await hasher.verify(given, await hasher.hash(same)) == (True, False)
+
+
+async def test_a_password_is_never_trimmed_nor_its_case_folded(hasher: PasswordHasher) -> None:
+    stored = await hasher.hash(f" {COMPOSED} ")
+    for given in (COMPOSED, f" {COMPOSED}", f"{COMPOSED} ", f" {COMPOSED.upper()} "):
+        assert not (await hasher.verify(given, stored)).matches
+
+
+async def test_a_hash_of_another_spelling_matches_and_asks_for_a_new_one(hasher: PasswordHasher) -> None:
+    stored = hashing._ARGON2.hash(DECOMPOSED)  # as older versions did
+    assert await hasher.verify(DECOMPOSED, stored) == (True, True)
+    assert await hasher.verify(COMPOSED, stored) == (False, False)
+    # Normal, this one is too long to be hashed.
+    long = "\ufdfa" * 100
+    assert await hasher.verify(long, hashing._ARGON2.hash(long)) == (True, False)
+
+
+async def test_too_long_a_password_never_matches(hasher: PasswordHasher) -> None:
+    stored = await hasher.hash("x" * MAX_CHARACTERS)
+    assert (await hasher.verify("x" * MAX_CHARACTERS, stored)).matches
+    for given in ("x" * (MAX_CHARACTERS + 1), "x" * 100_000, "\ufdfa" * 100_000):
+        assert not (await hasher.verify(given, stored)).matches
+    assert (
+        await hasher.verify("\u1112\u1161\u11ab" * MAX_CHARACTERS, await hasher.hash("\ud55c" * MAX_CHARACTERS))
+    ).matches
 
 
 async def test_a_full_queue_refuses_and_then_recovers(hasher: PasswordHasher) -> None:
     results = await asyncio.gather(*(hasher.hash(PASSWORD) for _ in range(5)), return_exceptions=True)
     assert [isinstance(result, OverloadedError) for result in results] == [False, False, True, True, True]
-    assert await hasher.verify(PASSWORD, PASSWORD_HASH)
+    assert (await hasher.verify(PASSWORD, PASSWORD_HASH)).matches
 
 
 async def test_callers_who_give_up_make_room_again(hasher: PasswordHasher) -> None:
@@ -97,7 +138,7 @@ async def test_callers_who_give_up_make_room_again(hasher: PasswordHasher) -> No
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    assert await hasher.verify(PASSWORD, PASSWORD_HASH)
+    assert (await hasher.verify(PASSWORD, PASSWORD_HASH)).matches
 
 
 async def test_the_event_loop_goes_on_while_a_password_is_hashed(hasher: PasswordHasher) -> None:
@@ -157,11 +198,11 @@ async def test_a_crowd_of_logins_leaves_connections_for_everybody_else(
         most = max(most, under_way)
         return await begin(reader, username)
 
-    async def verify(_hasher: PasswordHasher, _password: str, _stored: str | None) -> bool:
+    async def verify(_hasher: PasswordHasher, _password: str, _stored: str | None) -> Verdict:
         nonlocal under_way
         await asyncio.sleep(0.01)
         under_way -= 1
-        return False
+        return Verdict(matches=False)
 
     monkeypatch.setattr(AccountReader, "find_login", count)
     monkeypatch.setattr(PasswordHasher, "verify", verify)

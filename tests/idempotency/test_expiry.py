@@ -9,6 +9,7 @@ from taskmanager.database.database import Database
 from taskmanager.idempotency import kept_answers
 from tests.conftest import Person
 from tests.support.event_log import count_rows
+from tests.support.jobs import run_job
 from tests.support.keyed_writes import KeyedWrite, keys_of, make_write
 from tests.support.rows import execute
 
@@ -67,19 +68,13 @@ class TestExpiry:
         created = await other.send(alice)
         assert (await other.send(alice)).content == created.content
 
-    async def test_expired_ones_are_purged_in_the_background(
-        self, alice: Person, database: Database, app: FastAPI, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_expired_ones_are_purged(self, alice: Person, database: Database, app: FastAPI) -> None:
         for number in range(12):
             await KeyedWrite("/projects", {"name": "Old"}).send(alice, f"old-{number}")
         await self._age(database, "24 hours 1 second")
         await KeyedWrite("/projects", {"name": "Young"}).send(alice, "young")
-        monkeypatch.setattr(kept_answers, "_PURGE_SECONDS", 0.01)
-        purging = asyncio.create_task(kept_answers.purge_for_ever(app.state.writes))
-        async with asyncio.timeout(5):
-            while await keys_of(database) != ["young"]:  # noqa: ASYNC110  # the database has no event
-                await asyncio.sleep(0.01)
-        purging.cancel()
+        await run_job(kept_answers.PURGE, app)
+        assert await keys_of(database) == ["young"]
 
     async def test_an_expired_key_that_is_purged_meanwhile_is_no_trouble(
         self, alice: Person, bob: Person, database: Database, app: FastAPI
@@ -87,5 +82,5 @@ class TestExpiry:
         writes = {name: KeyedWrite("/projects", {"name": name}) for name in ("a", "b", "c", "d")}
         for _ in range(5):
             sent = [write.send(person, name) for name, write in writes.items() for person in (alice, bob)]
-            await asyncio.gather(*sent, kept_answers.purge(app.state.writes))
+            await asyncio.gather(*sent, run_job(kept_answers.PURGE, app))
             await self._age(database, "24 hours 1 second")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskmanager.comments.repository import mentioned_names
+from taskmanager.comments.mentions import mentioned_names
 from tests.conftest import Person, SignUp
 from tests.support.inboxes import comment, inbox, share
 

@@ -110,7 +110,7 @@ class TestDue:
 
     async def test_a_bound_without_offset_is_422(self, alice: Person) -> None:
         for name in ("due_after", "due_before"):
-            for value in ("2026-01-02", "2026-01-02T00:00:00", "1767312000", "now", ""):
+            for value in ("2026-01-02", "2026-01-02T00:00:00", "1767312000", "now", " "):
                 await alice.get("/tasks", 422, params={name: value})
 
     async def test_overdue_is_due_before_now_and_still_open(self, alice: Person) -> None:
@@ -159,8 +159,8 @@ class TestSearch:
             with subtests.test(search=search):
                 assert await listed(alice, ("search", search)) == expected
 
-    @pytest.mark.parametrize("search", ["", "x" * 101, "a\x00b"], ids=["empty", "long", "NUL"])
-    async def test_too_short_too_long_or_unstorable_is_422(self, alice: Person, search: str) -> None:
+    @pytest.mark.parametrize("search", ["x" * 101, "a\x00b"], ids=["long", "NUL"])
+    async def test_too_long_or_unstorable_is_422(self, alice: Person, search: str) -> None:
         await alice.get("/tasks", 422, params={"search": search})
 
     async def test_of_100_characters_is_fine(self, alice: Person) -> None:

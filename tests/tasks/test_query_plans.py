@@ -18,21 +18,21 @@ SORTS = {
     "created_at": {CREATED_AT},
     "updated_at": {"tasks_updated_at_idx"},
     "priority": {"tasks_priority_idx"},
-    "title": {"tasks_title_idx"},
+    "title": {"tasks_folded_title_idx"},
     "due_at": {"tasks_due_at_idx", CREATED_AT},
 }
 RARE: dict[str, tuple[dict[str, Any], str]] = {
     "status": ({"status": ["cancelled"]}, "tasks_status_idx"),
     "priority": ({"priority": [5]}, "tasks_priority_idx"),
-    "tag": ({"tag": ["rare"]}, "tasks_search_idx"),
+    "tag": ({"tag": ["rare"]}, "tasks_folded_search_idx"),
     "assignee": ({"assignee": ["me"]}, "tasks_assignee_created_at_idx"),
     "due date": (
         {"due_after": "2026-01-01T01:00:00Z", "due_before": "2026-01-01T01:00:30Z"},
         "tasks_due_at_idx",
     ),
-    "search": ({"search": "needle"}, "tasks_search_idx"),
-    "search without a match": ({"search": "no such text"}, "tasks_search_idx"),
-    "tag without a match": ({"tag": ["never"]}, "tasks_search_idx"),
+    "search": ({"search": "needle"}, "tasks_folded_search_idx"),
+    "search without a match": ({"search": "no such text"}, "tasks_folded_search_idx"),
+    "tag without a match": ({"tag": ["never"]}, "tasks_folded_search_idx"),
 }
 COMMON: dict[str, dict[str, Any]] = {
     "status": {"status": ["pending"]},

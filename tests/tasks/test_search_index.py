@@ -24,7 +24,9 @@ from tests.support.sessions import open_session, open_transaction
 async def pages_left(database: Database) -> int:
     """Merge what is left, and return how many pages of new entries that were."""
     async with open_transaction(database) as session:
-        return int((await session.execute(text("SELECT gin_clean_pending_list('tasks_search_idx')"))).scalar_one())
+        return int(
+            (await session.execute(text("SELECT gin_clean_pending_list('tasks_folded_search_idx')"))).scalar_one()
+        )
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
-from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm, SecurityScopes
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
 from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
 from taskmanager.accounts.callers import AccountCaller, Caller, Callers, Credential, RequestReads, read_credential
 from taskmanager.accounts.login.attempts import PasswordAttempts
+from taskmanager.accounts.login.grants import PasswordGrant, RefreshGrant, read_grant
 from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.accounts.scopes import DESCRIPTIONS, Scope
@@ -211,4 +212,4 @@ TasksWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_WRITE
 Administrator = Annotated[int | None, Depends(authenticate_administrator)]
 Attempts = Annotated[PasswordAttempts, Depends(get_password_attempts)]
 UserAgent = Annotated[str | None, Depends(get_user_agent)]
-LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
+TokenGrant = Annotated[PasswordGrant | RefreshGrant, Depends(read_grant)]

@@ -6,7 +6,12 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
+from taskmanager.accounts.statements import folded_name
+from taskmanager.database.composed_text import TextTable
 from taskmanager.database.database import Base
+
+USER_TEXTS = TextTable("users", ("id",), {"email": 255}, unique="email")
+API_KEY_TEXTS = TextTable("api_keys", ("id",), {"name": 100})
 
 
 class User(Base):
@@ -23,7 +28,10 @@ class User(Base):
         ),
         Index("users_lower_username_idx", text("lower(username)"), unique=True),
         Index("users_email_idx", "email", unique=True),
+        Index("users_folded_username_idx", text(folded_name("username")), unique=True),
         Index("users_created_at_idx", "created_at", "id"),
+        USER_TEXTS.index,
+        {"info": {"texts": USER_TEXTS}},
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -58,6 +66,8 @@ class ApiKey(Base):
         CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
         CheckConstraint("length(secret_hash) = 32", name="secret_hash"),
         CheckConstraint("cardinality(scopes) > 0", name="scopes"),
+        API_KEY_TEXTS.index,
+        {"info": {"texts": API_KEY_TEXTS}},
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

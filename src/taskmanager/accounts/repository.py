@@ -6,7 +6,9 @@ from typing import Any
 
 import asyncpg
 
+from taskmanager.accounts.names import normal_username
 from taskmanager.accounts.schemas import UserRead
+from taskmanager.accounts.statements import folded_name
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.reads import Reads
@@ -15,7 +17,11 @@ from taskmanager.database.writes import Runner, Written
 from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
 from taskmanager.events.statements import EVENT_COLUMNS
 
-_TAKEN = {"users_lower_username_idx": "username", "users_email_idx": "email"}
+_TAKEN = {
+    "users_lower_username_idx": "username",
+    "users_folded_username_idx": "username",
+    "users_email_idx": "email",
+}
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,9 @@ new_user AS (
 
 _FIND_LOGIN = Statement(
     "find login",
-    """
+    f"""
 SELECT id AS user_id, password_hash FROM users
-WHERE lower(username) = lower(:username) AND deleted_at IS NULL AND NOT disabled
+WHERE {folded_name("username")} = {folded_name(":username")} AND deleted_at IS NULL AND NOT disabled
 """,
     {"username": "text"},
     shared=True,
@@ -86,8 +92,9 @@ _FIND_LOGIN_OF = Statement(
 
 _FIND_BY_NAME = Statement(
     "find user by name",
-    """
-SELECT id, username, email, disabled, is_admin, created_at FROM users WHERE lower(username) = lower(:username)
+    f"""
+SELECT id, username, email, disabled, is_admin, created_at FROM users
+WHERE {folded_name("username")} = {folded_name(":username")}
 """,
     {"username": "text"},
 )
@@ -148,7 +155,7 @@ class AccountReader:
 
     async def find_login(self, username: str) -> StoredLogin | None:
         """Return what to check a user's password against, or None if there is no such active user."""
-        row = await self._reads.one(_FIND_LOGIN, username=username)
+        row = await self._reads.one(_FIND_LOGIN, username=normal_username(username))
         return None if row is None else StoredLogin(row["user_id"], row["password_hash"])
 
     async def find_login_of(self, user_id: int) -> StoredLogin | None:
@@ -158,7 +165,7 @@ class AccountReader:
 
     async def find_by_name(self, username: str) -> Account | None:
         """Return the user of this name, in any case, or None."""
-        row = await self._reads.one(_FIND_BY_NAME, username=username)
+        row = await self._reads.one(_FIND_BY_NAME, username=normal_username(username))
         return None if row is None else Account(**row)
 
 

@@ -1,32 +1,38 @@
 """What account routes take and answer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
-from taskmanager.accounts.password.rules import MAX_CHARACTERS
+from taskmanager.accounts.names import LONGEST_EMAIL, normal_email, normal_username
+from taskmanager.accounts.password.rules import MAX_CHARACTERS, normal_password
 from taskmanager.accounts.scopes import Scope
 from taskmanager.field_types import UNCHANGED, Line, Moment, RequestModel, ResponseModel, Timestamp
 
-Username = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{3,50}$")]
+
+def _trim(value: Any) -> Any:
+    """Return a name or an address without what a hand or a program leaves around it."""
+    return normal_username(value) if isinstance(value, str) else value
 
 
-def _normal_email(value: str) -> str:
-    # Checks the form only: no look-up of the domain, no display name.
-    try:
-        return validate_email(value, check_deliverability=False).normalized.lower()
-    except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
+def _normal_password(value: Any) -> Any:
+    """Return a password as it is hashed, so that its characters are counted after that."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return normal_password(value) if isinstance(value, str) else value
 
 
+Username = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_]{3,50}$"), BeforeValidator(_trim)]
 Email = Annotated[
     str,
-    StringConstraints(max_length=255, pattern=r"^[^\x00]*$"),
-    AfterValidator(_normal_email),
+    StringConstraints(max_length=LONGEST_EMAIL),
+    AfterValidator(normal_email),
     Field(json_schema_extra={"format": "email"}),
+    BeforeValidator(_trim),
 ]
-NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=MAX_CHARACTERS)]
+NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=MAX_CHARACTERS), BeforeValidator(_normal_password)]
+RepeatedPassword = Annotated[SecretStr, BeforeValidator(_normal_password)]
+# Checked as it came, since it may have been hashed so.
 # No longer password is ever stored, so a longer one is wrong, not invalid.
 GivenPassword = Annotated[SecretStr, Field(max_length=10 * MAX_CHARACTERS)]
 RefreshTokenText = Annotated[str, StringConstraints(max_length=500)]
@@ -78,7 +84,7 @@ class PasswordChange(RequestModel):
 
     current_password: GivenPassword
     new_password: NewPassword
-    confirm_password: SecretStr
+    confirm_password: RepeatedPassword
 
 
 class PasswordConfirmation(RequestModel):
@@ -107,7 +113,7 @@ class SessionList(ResponseModel):
 class ApiKeyCreate(RequestModel):
     """A new API key."""
 
-    name: Annotated[Line, StringConstraints(max_length=100)]
+    name: Annotated[str, Line(100)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     expires_at: Moment | None = None
 

@@ -1,4 +1,9 @@
-"""The pieces of SQL by which every request's login is checked."""
+"""The pieces of SQL by which every request's login is checked, and users are found by name."""
+
+
+def folded_name(name: str) -> str:
+    """Return SQL for a user name without its case, the same in databases of every locale; it has a unique index."""
+    return f"lower({name} COLLATE pg_c_utf8)"
 
 
 def good_session(session_id: str, user_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `taskmanager dev | serve | migrate | doctor | openapi | user | key`."""
+"""The command line: `taskmanager dev | serve | migrate | maintain | doctor | openapi | user | key`."""
 
 import typer
 
@@ -6,6 +6,7 @@ from taskmanager.commands.accounts import create_key, create_user
 from taskmanager.commands.describe import print_openapi
 from taskmanager.commands.develop import dev, dev_server
 from taskmanager.commands.doctor.command import examine
+from taskmanager.commands.maintain import maintain
 from taskmanager.commands.migrate import migrate
 from taskmanager.commands.serve import serve
 from taskmanager.telemetry.logs import log_writer
@@ -20,6 +21,7 @@ cli.command("dev")(dev)
 cli.command("_dev-server", hidden=True)(dev_server)
 cli.command("serve")(serve)
 cli.command("migrate")(migrate)
+cli.command("maintain")(maintain)
 cli.command("doctor")(examine)
 cli.command("openapi")(print_openapi)
 user_cli.command("create")(create_user)

@@ -6,7 +6,10 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstr
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
+from taskmanager.database.composed_text import TextTable
 from taskmanager.database.database import Base
+
+TEXTS = TextTable("comments", ("project_id", "id"), {"body": 10_000})
 
 
 class Comment(Base):
@@ -21,6 +24,8 @@ class Comment(Base):
         ),
         CheckConstraint("length(body) BETWEEN 1 AND 10000", name="body"),
         Index("comments_task_idx", "project_id", "task_id", "created_at", "id"),
+        TEXTS.index,
+        {"info": {"texts": TEXTS}},
     )
 
     project_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)

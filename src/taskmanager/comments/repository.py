@@ -1,10 +1,10 @@
 """Every statement on comments; membership is part of each WHERE clause."""
 
-import re
 from functools import partial
 
 import asyncpg
 
+from taskmanager.comments.mentions import mentioned_names
 from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.comments.shared_writes import CREATE, NewComment
 from taskmanager.comments.statements import AS_BYTES, COMMENT, WITH_AUTHOR, create_steps, mention_steps
@@ -146,14 +146,6 @@ FROM target LEFT JOIN found ON true LEFT JOIN gone ON true
 """,
     {"versions": "integer[]"},
 )
-
-# A letter of any script before the @ means an e-mail address; one behind the name means a longer word.
-_MENTION = re.compile(r"(?<![\w@./+-])@([A-Za-z0-9_]{3,50})(?![\w@])")
-
-
-def mentioned_names(body: str) -> list[str]:
-    """Return the user names that a text mentions as @name, in lower case."""
-    return sorted({name.lower() for name in _MENTION.findall(body)})
 
 
 class CommentReader:

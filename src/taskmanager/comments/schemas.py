@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from taskmanager.field_types import Line, RequestModel, ResponseModel, Timestamp
+from taskmanager.field_types import FreeText, RequestModel, ResponseModel, Timestamp
 
-Body = Annotated[Line, StringConstraints(max_length=10_000)]
+Body = Annotated[str, FreeText(10_000, visible=True)]
 
 
 class CommentText(RequestModel):

@@ -40,7 +40,7 @@ def start_migration(message: str) -> None:
     command.revision(alembic_config(), message=message, rev_id=f"{int(newest_revision()) + 1:04}")
 
 
-def build_index(name: str, definition: str) -> None:
+def build_index(name: str, definition: str, *, unique: bool = False) -> None:
     """Build an index from within a migration, while others write; commits what the migration has done before.
 
     After an interruption it goes on: an index that is complete stays, an invalid one is built again.
@@ -49,18 +49,20 @@ def build_index(name: str, definition: str) -> None:
         name: Of the index.
         definition: What follows ON, as `pg_get_indexdef(..., 0, true)` writes it: `tasks USING btree (created_at)`.
             Written in another way the index is the same, but is built again after each interruption.
+        unique: Whether no two rows may have the same.
 
     Raises:
         HeldUpError: An older transaction stayed open.
         sqlalchemy.exc.DBAPIError: The server refused, for example because another table has an index of that name.
     """
+    kind = "UNIQUE INDEX" if unique else "INDEX"
     with _patiently():
         there = None if op.get_context().as_sql else op.get_bind().execute(_INDEX, {"name": name}).one_or_none()
-        if there and there.is_valid and there.statement == f"CREATE INDEX {name} ON {definition}":
+        if there and there.is_valid and there.statement == f"CREATE {kind} {name} ON {definition}":
             return
         if op.get_context().as_sql or (there and there.table == definition.partition(" ")[0]):
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-        op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
+        op.execute(f"CREATE {kind} CONCURRENTLY {name} ON {definition}")
 
 
 def drop_index(name: str) -> None:

@@ -8,7 +8,7 @@ something the binder does not know.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -23,7 +23,7 @@ from starlette.types import Scope
 
 from taskmanager.errors import TaskManagerError
 from taskmanager.http.dispatch import Endpoint
-from taskmanager.http.json_bodies import is_json, parse_json
+from taskmanager.http.json_bodies import is_one_of, json_types, parse_json
 from taskmanager.http.retries import retry_lost
 from taskmanager.short_key_cache import cache_short_keys
 
@@ -167,7 +167,7 @@ def bind(
                 parse.append((name, _query(model)))
                 takes_query = True
             case params.Body() | None if type(marker) in {params.Body, NoneType} and (model := _model(hints[name])):
-                parse.append((name, _body(model)))
+                parse.append((name, _body(model, json_types(endpoint.route.methods or ()))))
                 headers |= _OF_A_BODY
                 takes_body = True
             case params.Depends(dependency=call) if call is not None and call in authentications and caller is None:
@@ -208,11 +208,11 @@ def _path(position: int) -> Parse:
     return parse
 
 
-def _body(model: type[BaseModel]) -> Parse:
+def _body(model: type[BaseModel], types: Collection[str]) -> Parse:
     validate = TypeAdapter(model).validate_python
 
     def parse(request: PlainRequest) -> BaseModel:
-        if not is_json(request.headers.get(b"content-type", b"")):
+        if not is_one_of(types, request.headers.get(b"content-type", b"")):
             raise NotPlainError
         return validate(parse_json(request.body))
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,8 +23,10 @@ class Drain:
         self._started_at = 0.0
 
     @contextmanager
-    def before_exit(self) -> Iterator[None]:
+    def before_exit(self, on_start: Callable[[], None] = lambda: None) -> Iterator[None]:
         """While the block runs, let SIGTERM reach the server's own handler only when the drain is over.
+
+        `on_start` is called when the drain begins.
 
         The server closes its sockets as soon as its handler has run. A later SIGTERM, or SIGINT, which is left alone,
         ends the drain early. Nothing happens where no server handles SIGTERM, or outside the main thread.
@@ -38,6 +40,7 @@ class Drain:
 
         def start() -> None:
             structlog.stdlib.get_logger("taskmanager.drain").info("draining", seconds=self._seconds)
+            on_start()
             loop.call_later(self._seconds, stop, signal.SIGTERM, None)
 
         def on_sigterm(number: int, frame: FrameType | None) -> None:

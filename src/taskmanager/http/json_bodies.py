@@ -1,16 +1,24 @@
 """The strict reader of JSON bodies."""
 
 import json
+from collections.abc import Collection
 from typing import Any, Final, NoReturn
 
 from taskmanager.errors import MalformedBodyError
 
-JSON = "application/json"
+JSON: Final = "application/json"
+# RFC 7396: null clears a field, and what is left out stays. So does every PATCH here.
+MERGE_PATCH: Final = "application/merge-patch+json"
 
 
-def is_json(content_type: bytes) -> bool:
-    """Return whether a Content-Type is that of JSON; its parameters are ignored."""
-    return content_type.partition(b";")[0].strip().lower() == JSON.encode()
+def json_types(methods: Collection[str]) -> tuple[str, ...]:
+    """Return the content types of JSON bodies that a route of these methods takes."""
+    return (JSON, MERGE_PATCH) if "PATCH" in methods else (JSON,)
+
+
+def is_one_of(types: Collection[str], content_type: bytes) -> bool:
+    """Return whether a Content-Type is one of these; its parameters are ignored."""
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1") in types
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import to_json
 
 from taskmanager.errors import InvalidCursorError
@@ -23,7 +23,31 @@ CursorText = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Limit = Annotated[int, Field(ge=1, le=100), DIGITS]
 
 
-class PageQuery(RequestModel):
+# Of a list: which page, in which order. What else a query has are filters.
+_NO_FILTERS = frozenset({"limit", "skip", "cursor", "sort_by", "order", "count"})
+
+
+class ListQuery(RequestModel):
+    """The query of a list, in which a filter without a value is no filter, as forms and URL builders send it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty_filters(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        kept = {}
+        for name, value in given.items():
+            if name in cls.model_fields and name not in _NO_FILTERS:
+                values = [one for one in value if one != ""] if isinstance(value, list) else value
+                if values in ("", []):
+                    continue
+                kept[name] = values
+            else:
+                kept[name] = value
+        return kept
+
+
+class PageQuery(ListQuery):
     """Which page of a list."""
 
     limit: Limit = 20

@@ -68,6 +68,11 @@ def _unavailable() -> Answer:
     return Answer(503, "unavailable", "The database is not available right now; try again.", _RETRY)
 
 
+_HEADERS = {
+    "If-Match": ': send the ETag as it came, such as "3"',
+    "Idempotency-Key": ": send 1 to 255 printable ASCII characters, with a login or an API key of an account",
+}
+
 # A test walks all subclasses of TaskManagerError and fails for one that is missing here.
 DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.DatabaseUnavailableError: lambda _: _unavailable(),
@@ -75,23 +80,42 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         413, "content-too-large", f"The body may have at most {e.limit_bytes} bytes.", {"Connection": "close"}
     ),
     errors.UnsupportedContentTypeError: lambda e: Answer(
-        415, "unsupported-content-type", f"This route takes {e.accepted}."
+        415,
+        "unsupported-content-type",
+        f"This route takes {' or '.join(e.accepted)}: name it in Content-Type.",
+        {"Accept": ", ".join(e.accepted), **({"Accept-Patch": ", ".join(e.accepted)} if e.is_patch else {})},
+    ),
+    errors.UnsupportedContentEncodingError: lambda _: Answer(
+        415,
+        "unsupported-content-encoding",
+        "The body may not be compressed: send it as it is, without Content-Encoding.",
+        {"Accept-Encoding": "identity"},
     ),
     errors.MalformedBodyError: lambda e: Answer(400, "malformed-body", f"The body cannot be read: {e.reason}."),
-    errors.MalformedHeaderError: lambda e: Answer(400, "malformed-header", f"The header {e.name} cannot be read."),
-    errors.InvalidCursorError: lambda _: Answer(400, "invalid-cursor", "The cursor does not belong to this list."),
+    errors.MalformedHeaderError: lambda e: Answer(
+        400, "malformed-header", f"The header {e.name} cannot be read{_HEADERS.get(e.name, '')}."
+    ),
+    errors.InvalidCursorError: lambda _: Answer(
+        400, "invalid-cursor", "The cursor does not belong to this list: begin without one."
+    ),
     errors.UnauthenticatedError: lambda _: Answer(401, "unauthenticated", "Log in first.", _BEARER),
     errors.InvalidTokenError: lambda _: Answer(
-        401, "invalid-token", "The token is not valid, or not valid any more.", _INVALID_TOKEN
+        401, "invalid-token", "The token is not valid, or not valid any more: log in again.", _INVALID_TOKEN
     ),
     errors.WrongLoginError: lambda _: Answer(401, "wrong-login", "Incorrect username or password.", _BEARER),
+    errors.InvalidGrantError: lambda _: Answer(
+        400, "invalid-grant", "The refresh token is not valid, or not valid any more: log in again."
+    ),
+    errors.UnsupportedGrantTypeError: lambda _: Answer(
+        400, "unsupported-grant-type", "The grant_type must be password or refresh_token."
+    ),
     errors.WrongPasswordError: lambda _: Answer(403, "wrong-password", "The password is not right."),
     errors.WrongAdminKeyError: lambda _: Answer(403, "wrong-admin-key", "The key is not valid for administration."),
     errors.AdministratorOnlyError: lambda _: Answer(
         403, "administrator-only", "Only administrators can make a key with the scope admin."
     ),
     errors.ScopeMissingError: lambda e: Answer(
-        403, "scope-missing", f"The API key lacks the scope {e.scope}.", extra={"scope": e.scope}
+        403, "scope-missing", f"The API key lacks the scope {e.scope}: use a key that has it.", extra={"scope": e.scope}
     ),
     errors.InvalidValueError: lambda e: _invalid([_field_error(e.loc, e.message, e.kind)]),
     errors.UnknownQueryParameterError: lambda e: _invalid(
@@ -113,7 +137,7 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.StaleVersionError: lambda e: Answer(
         412,
         "stale-version",
-        "It has changed since the version that you know.",
+        "It has changed since the version that you know: read it again and send its ETag in If-Match.",
         {} if e.index is not None else {"ETag": f'"{e.current_version}"'},
         {
             "current_version": e.current_version,
@@ -128,10 +152,12 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         409, "idempotency-key-in-use", "The same request is running now; try again.", _RETRY
     ),
     errors.IdempotencyKeyReusedError: lambda _: Answer(
-        422, "idempotency-key-reused", "The Idempotency-Key was used for a request with another body."
+        422, "idempotency-key-reused", "The Idempotency-Key was used for a request with another body: take a new one."
     ),
     errors.PersonalProjectError: lambda e: Answer(409, "personal-project", f"Your Inbox cannot be {e.action}."),
-    errors.LastOwnerError: lambda _: Answer(409, "last-owner", "The project would be left without an owner."),
+    errors.LastOwnerError: lambda _: Answer(
+        409, "last-owner", "The project would be left without an owner: make somebody else one first."
+    ),
     errors.AlreadyMemberError: lambda _: Answer(409, "already-member", "This person is a member already."),
     errors.OwnsSharedProjectsError: lambda e: Answer(
         409,
@@ -140,7 +166,7 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         extra={"projects": [{"id": project_id, "name": name} for project_id, name in e.projects]},
     ),
     errors.AlreadyTakenError: lambda e: Answer(
-        409, "already-taken", f"This {e.field} is already taken.", extra={"field": e.field}
+        409, "already-taken", f"This {e.field} is already taken: choose another.", extra={"field": e.field}
     ),
     errors.RateLimitedError: lambda e: Answer(
         429,
@@ -193,15 +219,17 @@ def unavailable_cause(error: BaseException) -> str:
 
 
 def problem_response(answer: Answer, scope: Scope) -> Response:
-    """Render an answer for the request of this scope."""
+    """Render an answer for the request of this scope, with the `problem_members` that its route has for it."""
+    state = scope.get("state", {})
     content: dict[str, Any] = {
         "type": f"urn:taskmanager:problem:{answer.kind}",
         "title": HTTPStatus(answer.status).phrase,
         "status": answer.status,
         "detail": answer.detail,
         "instance": scope.get("path", ""),
-        "request_id": scope.get("state", {}).get("request_id", ""),
+        "request_id": state.get("request_id", ""),
         **answer.extra,
+        **(state["problem_members"](answer) if "problem_members" in state else {}),
     }
     # Names sent by the client may hold lone surrogates, which UTF-8 cannot carry.
     body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
@@ -217,7 +245,7 @@ _DESCRIPTIONS = {
     409: "In conflict with what is there",
     412: "Changed since the version in If-Match",
     413: "The body is too large",
-    415: "The body has another content type",
+    415: "The body has another content type, or is compressed",
     422: "Values that cannot be accepted",
     428: "If-Match is required by this server",
     429: "Too many requests; try again after `Retry-After` seconds",

@@ -17,9 +17,10 @@ from taskmanager.errors import (
     MalformedHeaderError,
     RepeatedQueryParameterError,
     UnknownQueryParameterError,
+    UnsupportedContentEncodingError,
     UnsupportedContentTypeError,
 )
-from taskmanager.http.json_bodies import JSON, parse_json
+from taskmanager.http.json_bodies import is_one_of, json_types, parse_json
 from taskmanager.http.preconditions import read_if_match
 from taskmanager.idempotency.header import read_idempotency_key
 
@@ -57,16 +58,17 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler so that the body is checked before any dependency runs."""
         handle = super().get_route_handler()
+        methods = self.methods or set()
         accepted: tuple[str, ...] = ()
         if self.body_field is not None:
-            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else (JSON,)
+            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else json_types(methods)
         reads_headers = 400 in self.responses
 
         async def handle_strictly(request: Request) -> Response:
             headers, repeated = _join_repeated(request.scope["headers"])
             strict = StrictRequest({**request.scope, "headers": headers}, request.receive)
             if accepted:
-                await _check_body(strict, accepted)
+                await _check_body(strict, accepted, is_patch="PATCH" in methods)
             if reads_headers:
                 if repeated is not None:
                     raise MalformedHeaderError(repeated)
@@ -116,19 +118,21 @@ def _join_repeated(headers: Sequence[tuple[bytes, bytes]]) -> tuple[list[tuple[b
     return [*others, *joined.items()], repeated
 
 
-async def _check_body(request: StrictRequest, accepted: tuple[str, ...]) -> None:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
-    if content_type in accepted:
-        if body and accepted == (JSON,):
-            await request.json()
-        elif body:
-            form = await request.form()
-            if len(form.multi_items()) > len(form):
-                await request.close()
-                raise MalformedBodyError("the form gives a field more than once")
-    elif body:
-        raise UnsupportedContentTypeError(" or ".join(accepted))
+async def _check_body(request: StrictRequest, accepted: tuple[str, ...], *, is_patch: bool) -> None:
+    if not await request.body():
+        return
+    codings = ",".join(request.headers.getlist("content-encoding")).split(",")
+    if not {coding.strip().lower() for coding in codings} <= {"", "identity"}:
+        raise UnsupportedContentEncodingError
+    if not is_one_of(accepted, request.headers.get("content-type", "").encode("latin-1")):
+        raise UnsupportedContentTypeError(accepted, is_patch=is_patch)
+    if accepted != _FORMS:
+        await request.json()
+        return
+    form = await request.form()
+    if len(form.multi_items()) > len(form):
+        await request.close()
+        raise MalformedBodyError("the form gives a field more than once")
 
 
 def _query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:

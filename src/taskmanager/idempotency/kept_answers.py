@@ -6,19 +6,15 @@ answering 409. It inserts without ON CONFLICT, because its snapshot is older tha
 insert fails with a unique violation and undoes the second effect.
 """
 
-import asyncio
-import random
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
-from taskmanager.database.driver_errors import DATABASE_ERRORS, violated_constraint
+from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement
-from taskmanager.database.writes import Runner
 from taskmanager.errors import (
     IdempotencyKeyInUseError,
     IdempotencyKeyReusedError,
@@ -26,6 +22,7 @@ from taskmanager.errors import (
     RoleTooLowError,
 )
 from taskmanager.idempotency.header import RequestIdentity
+from taskmanager.maintenance.jobs import purge_job
 from taskmanager.roles import Role
 
 KEPT_HOURS = 24
@@ -38,8 +35,6 @@ STORE_TYPES = {
     "answer_location": "text",
 }
 _EXPIRED = f"created_at <= now() - interval '{KEPT_HOURS} hours'"
-_PURGE_SECONDS = 60.0
-_PURGED_ROWS = 1_000
 
 _FIND = Statement(
     "find kept answer",
@@ -53,13 +48,18 @@ WHERE k.user_id = :key_user_id AND k.method = :key_method AND k.path = :key_path
     shared=True,
 )
 
-_PURGE = Statement(
+PURGE = purge_job(
     "purge kept answers",
-    f"""
-DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency_keys WHERE {_EXPIRED} ORDER BY created_at LIMIT {_PURGED_ROWS} FOR UPDATE SKIP LOCKED
-)) RETURNING 1
-""",
+    Statement(
+        "purge kept answers",
+        f"""
+        DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM idempotency_keys WHERE {_EXPIRED} ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+        """,
+    ),
+    lambda _: {},
+    interval_seconds=60.0,
 )
 
 
@@ -164,17 +164,3 @@ async def refuse_running(reads: Reads, request: RequestIdentity) -> None:
 def is_duplicate(error: asyncpg.UniqueViolationError) -> bool:
     """Return whether a statement failed because a copy of its request was faster."""
     return violated_constraint(error) == "idempotency_keys_pkey"
-
-
-async def purge(writes: Runner) -> None:
-    """Delete all expired answers, 1,000 in each statement."""
-    while len(await writes.all(_PURGE)) == _PURGED_ROWS:
-        pass
-
-
-async def purge_for_ever(writes: Runner) -> None:
-    """Delete expired answers about once a minute, for ever."""
-    while True:
-        await asyncio.sleep(_PURGE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
-        with suppress(*DATABASE_ERRORS):
-            await purge(writes)

@@ -6,7 +6,10 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
+from taskmanager.database.composed_text import TextTable
 from taskmanager.database.database import Base
+
+TEXTS = TextTable("projects", ("id",), {"name": 100, "description": 2000})
 
 
 class Project(Base):
@@ -18,6 +21,8 @@ class Project(Base):
         CheckConstraint("length(description) <= 2000", name="description"),
         CheckConstraint("inbox_of IS NULL OR NOT archived", name="inbox"),
         Index("projects_inbox_of_idx", "inbox_of", unique=True, postgresql_where=text("inbox_of IS NOT NULL")),
+        TEXTS.index,
+        {"info": {"texts": TEXTS}},
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

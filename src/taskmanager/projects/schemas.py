@@ -2,13 +2,14 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from taskmanager.accounts.names import find_email
 from taskmanager.field_types import UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
 from taskmanager.roles import Role
 
-ProjectName = Annotated[Line, StringConstraints(max_length=100)]
-ProjectDescription = Annotated[FreeText, StringConstraints(max_length=2000)]
+ProjectName = Annotated[str, Line(100)]
+ProjectDescription = Annotated[str, FreeText(2000)]
 
 
 class ProjectCreate(RequestModel):
@@ -43,8 +44,8 @@ class ProjectRead(ResponseModel):
 class MemberCreate(RequestModel):
     """A person to add, by user name or by e-mail address, and their role."""
 
-    username: Annotated[FreeText, StringConstraints(max_length=255)] | None = None
-    email: Annotated[FreeText, StringConstraints(max_length=255)] | None = None
+    username: Annotated[str, Line(255)] | None = None
+    email: Annotated[str, Line(255), AfterValidator(find_email)] | None = None
     role: Role
 
     @model_validator(mode="after")

@@ -3,7 +3,9 @@
 from fastapi import FastAPI
 
 from taskmanager.features import Feature
+from taskmanager.maintenance.composing import compose_job
 from taskmanager.tasks.bulk.routes import router as bulk_router
+from taskmanager.tasks.models import TEXTS
 from taskmanager.tasks.routes import project_router, router
 from taskmanager.tasks.search_index import SearchIndexUpkeep
 
@@ -14,4 +16,6 @@ async def keep_search_index(app: FastAPI) -> None:
 
 
 # Bulk before the tasks, whose ids would take "bulk" for one of theirs.
-FEATURE = Feature(routers=(project_router, bulk_router, router), background=(keep_search_index,))
+FEATURE = Feature(
+    routers=(project_router, bulk_router, router), background=(keep_search_index,), jobs=(compose_job(TEXTS),)
+)

@@ -17,7 +17,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
+from taskmanager.database.composed_text import TextTable
 from taskmanager.database.database import Base
+from taskmanager.tasks.folding import folded
+
+TEXTS = TextTable("tasks", ("project_id", "id"), {"title": 200, "description": 2000}, lists={"tags": 50})
 
 
 class Task(Base):
@@ -41,13 +45,13 @@ class Task(Base):
         Index("tasks_updated_at_idx", "project_id", "updated_at", "created_at", "id"),
         Index("tasks_priority_idx", "project_id", "priority", "created_at", "id"),
         Index(
-            "tasks_title_idx",
+            "tasks_folded_title_idx",
             "project_id",
-            literal_column("lower(title)").label("lower_title"),
+            literal_column("lower(title COLLATE pg_c_utf8)").label("folded_title"),
             "created_at",
             "id",
             # Reflection does not return the collation, so naming it in the expression would look like a difference.
-            postgresql_ops={"lower_title": 'COLLATE "C"'},
+            postgresql_ops={"folded_title": 'COLLATE "C"'},
         ),
         Index("tasks_status_idx", "project_id", "status", "created_at", "id"),
         Index(
@@ -67,14 +71,16 @@ class Task(Base):
             postgresql_where=text("assignee_id IS NOT NULL"),
         ),
         Index(
-            "tasks_search_idx",
+            "tasks_folded_search_idx",
             "project_id",
             "tags",
-            "title",
-            "description",
+            literal_column(folded("title")).label("folded_title"),
+            literal_column(folded("description")).label("folded_description"),
             postgresql_using="gin",
-            postgresql_ops={"title": "gin_trgm_ops", "description": "gin_trgm_ops"},
+            postgresql_ops={"folded_title": "gin_trgm_ops", "folded_description": "gin_trgm_ops"},
         ),
+        TEXTS.index,
+        {"info": {"texts": TEXTS}},
     )
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True)

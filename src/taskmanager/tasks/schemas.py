@@ -4,7 +4,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from taskmanager.field_types import (
     DIGITS,
@@ -17,8 +17,10 @@ from taskmanager.field_types import (
     ResponseModel,
     Timestamp,
     WrittenId,
+    WrittenMoment,
 )
-from taskmanager.http.pagination import CursorText, Limit
+from taskmanager.http.pagination import CursorText, Limit, ListQuery
+from taskmanager.written_text import compose
 
 
 class TaskStatus(StrEnum):
@@ -41,16 +43,16 @@ class TaskSort(StrEnum):
 
 
 def _lower_tag(tag: str) -> str:
-    lowered = tag.lower()
+    lowered = compose(tag.lower())
     if len(lowered) > 50:
         raise ValueError("has more than 50 characters in lower case")
     return lowered
 
 
-Title = Annotated[Line, StringConstraints(max_length=200)]
-Description = Annotated[FreeText, StringConstraints(max_length=2000)]
+Title = Annotated[str, Line(200)]
+Description = Annotated[str, FreeText(2000)]
 Priority = Annotated[int, Field(strict=True, ge=1, le=5, description="From 1, the lowest, to 5.")]
-Tag = Annotated[Line, StringConstraints(max_length=50), AfterValidator(_lower_tag)]
+Tag = Annotated[str, Line(50), AfterValidator(_lower_tag)]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(lambda tags: sorted(set(tags)))]
 
 
@@ -119,17 +121,17 @@ class TaskList(ResponseModel):
     next_cursor: str | None = Field(default=None, description="Leads to the next page; null on the last one.")
 
 
-class ProjectTaskQuery(RequestModel):
+class ProjectTaskQuery(ListQuery):
     """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
 
     status: list[TaskStatus] = []
     priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = []
     tag: list[Tag] = []
     assignee: list[Literal["me"] | WrittenId] = []
-    due_after: Moment | None = Field(default=None, description="Due at this moment or later.")
-    due_before: Moment | None = Field(default=None, description="Due before this moment.")
+    due_after: WrittenMoment | None = Field(default=None, description="Due at this moment or later.")
+    due_before: WrittenMoment | None = Field(default=None, description="Due before this moment.")
     overdue: bool | None = Field(default=None, description="Due before now, and neither completed nor cancelled.")
-    search: Annotated[FreeText, StringConstraints(min_length=1, max_length=100)] | None = Field(
+    search: Annotated[str, FreeText(100)] | None = Field(
         default=None, description="Part of the title or the description, in any case; wildcards are literal."
     )
     sort_by: TaskSort = TaskSort.CREATED_AT

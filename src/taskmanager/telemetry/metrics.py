@@ -10,7 +10,7 @@ old.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +80,20 @@ class Metrics:
             value = read()
             counter.inc(value - published)
             published = value
+
+        self._publishers.append(publish)
+
+    def watch_counters(
+        self, name: str, documentation: str, read: Callable[[], Mapping[str, float]], *, label: str
+    ) -> None:
+        """Export what `read` returns, values that never fall, as a counter with a label, whose values are the keys."""
+        counter = Counter(f"{_PREFIX}{name}", documentation, [label], registry=self._registry)
+        published: dict[str, float] = {}
+
+        def publish() -> None:
+            for key, value in read().items():
+                counter.labels(key).inc(value - published.get(key, 0.0))
+                published[key] = value
 
         self._publishers.append(publish)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
+from taskmanager.accounts.names import normal_username
 from taskmanager.errors import RateLimitedError, WrongLoginError, WrongPasswordError
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.rate_limits.policies import Decision, Key
@@ -32,7 +33,7 @@ class PasswordAttempts:
             OSError: Nobody knows how many there were, so that none can be allowed.
         """
         # A digest, because a client may send anything as a name.
-        name = sha256(username.lower().encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        name = sha256(normal_username(username).lower().encode("utf-8", "surrogatepass")).hexdigest()[:32]
         async with self._bounded(("login", f"{name} {self._subject}"), ("login-address", self._subject)):
             yield
 

@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from taskmanager.accounts.deletion.repository import AccountDeleter
 from taskmanager.accounts.password.hashing import PasswordHasher
-from taskmanager.accounts.password.rules import MAX_CHARACTERS, check_password
+from taskmanager.accounts.password.rules import check_password, normal_password
 from taskmanager.accounts.repository import Account, AccountReader, AccountWriter, StoredLogin
 from taskmanager.accounts.schemas import PasswordChange
 from taskmanager.accounts.sessions.repository import SessionWriter
@@ -33,7 +33,7 @@ async def change_password(
     new = change.new_password.get_secret_value()
     if new != change.confirm_password.get_secret_value():
         raise InvalidValueError(("body", "confirm_password"), "must be the new password again")
-    if new == change.current_password.get_secret_value():
+    if new == normal_password(change.current_password.get_secret_value()):
         raise InvalidValueError(("body", "new_password"), "must differ from the current password")
     check_password(
         new,
@@ -78,8 +78,7 @@ async def delete_account(
 
 async def _confirm(user_id: int, password: SecretStr, *, reads: Reads, hasher: PasswordHasher) -> StoredLogin:
     login = await AccountReader(reads).find_login_of(user_id)
-    given = password.get_secret_value()
-    matches = await hasher.verify(given[:MAX_CHARACTERS], login.password_hash if login else None)
-    if login is None or not matches or len(given) > MAX_CHARACTERS:
+    verdict = await hasher.verify(password.get_secret_value(), login.password_hash if login else None)
+    if login is None or not verdict.matches:
         raise WrongPasswordError
     return login

@@ -2,8 +2,8 @@
 
 import re
 
+from taskmanager.accounts.names import normal_username
 from taskmanager.accounts.password.hashing import PasswordHasher
-from taskmanager.accounts.password.rules import MAX_CHARACTERS
 from taskmanager.accounts.repository import AccountReader, AccountWriter, StoredLogin
 from taskmanager.accounts.schemas import Token
 from taskmanager.accounts.sessions.repository import RefreshOutcome, SessionWriter
@@ -33,27 +33,29 @@ async def log_in(
     """
     accounts = AccountWriter(writes)
     async with hasher.turn():
-        login = await _check(username, password, reads, hasher)
-        if hasher.needs_rehash(login.password_hash):
+        login, is_outdated = await _check(username, password, reads, hasher)
+        if is_outdated:
             new_hash = await hasher.hash(password)
             try:
                 session_id = await accounts.start_session(login, user_agent, new_hash=new_hash)
             except WrongLoginError:  # perhaps another login has replaced the hash
-                login = await _check(username, password, reads, hasher)
+                login, _ = await _check(username, password, reads, hasher)
                 session_id = await accounts.start_session(login, user_agent)
         else:
             session_id = await accounts.start_session(login, user_agent)
         return _issue_tokens(signer, login.user_id, RefreshClaims(session_id, 0))
 
 
-async def _check(username: str, password: str, reads: Reads, hasher: PasswordHasher) -> StoredLogin:
+async def _check(username: str, password: str, reads: Reads, hasher: PasswordHasher) -> tuple[StoredLogin, bool]:
+    """Return the login whose password it is, and whether its hash should be made anew."""
     # Looked up even if no such name can exist, so that the time reveals nothing.
-    known_form = username if _USERNAME.fullmatch(username) else ""
+    name = normal_username(username)
+    known_form = name if _USERNAME.fullmatch(name) else ""
     login = await AccountReader(reads).find_login(known_form)
-    matches = await hasher.verify(password[:MAX_CHARACTERS], login.password_hash if login else None)
-    if login is None or not matches or len(password) > MAX_CHARACTERS:
+    verdict = await hasher.verify(password, login.password_hash if login else None)
+    if login is None or not verdict.matches:
         raise WrongLoginError
-    return login
+    return login, verdict.is_outdated
 
 
 async def refresh(token: str, *, writes: Runner, signer: TokenSigner, idle_days: int) -> Token:

@@ -11,11 +11,13 @@ from taskmanager.accounts.dependencies import (
     AppTokenSigner,
     AppWrites,
     Attempts,
-    LoginForm,
+    TokenGrant,
     UserAgent,
 )
 from taskmanager.accounts.login import login
+from taskmanager.accounts.login.grants import RefreshGrant, token_error
 from taskmanager.accounts.schemas import RefreshToken, Token
+from taskmanager.errors import InvalidGrantError, InvalidTokenError
 from taskmanager.http.dependencies import AppReads, AppSettings
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import StrictRoute, api_router
@@ -24,13 +26,14 @@ router = api_router("", tag="accounts")
 
 
 class LoginRoute(StrictRoute):
-    """A route whose requests start one by one, before their bodies are read."""
+    """A route whose requests start one by one, before their bodies are read; its errors are OAuth's too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Let each request wait at the entrance."""
         handle = super().get_route_handler()
 
         async def handle_in_turn(request: Request) -> Response:
+            request.state.problem_members = token_error
             await request.app.state.password_hasher.enter()
             return await handle(request)
 
@@ -39,19 +42,30 @@ class LoginRoute(StrictRoute):
 
 async def create_token(
     _: Anyone,
-    form: LoginForm,
+    grant: TokenGrant,
     attempts: Attempts,
     user_agent: UserAgent,
     reads: AppReads,
     writes: AppWrites,
     hasher: AppPasswordHasher,
     signer: AppTokenSigner,
+    settings: AppSettings,
 ) -> Token:
-    """Log in with user name and password (OAuth2 password grant); the access token goes into `Authorization`."""
-    async with attempts.log_in(form.username):
+    """Log in with user name and password, or go on with a refresh token (RFC 6749, sections 4.3 and 6).
+
+    The access token goes into `Authorization`.
+    """
+    if isinstance(grant, RefreshGrant):
+        try:
+            return await login.refresh(
+                grant.refresh_token, writes=writes, signer=signer, idle_days=settings.refresh_token_days
+            )
+        except InvalidTokenError:
+            raise InvalidGrantError from None
+    async with attempts.log_in(grant.username):
         return await login.log_in(
-            username=form.username,
-            password=form.password,
+            username=grant.username,
+            password=grant.password,
             user_agent=user_agent,
             reads=reads,
             writes=writes,

@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from taskmanager.accounts.password.rules import MAX_CHARACTERS, normal_password
 from taskmanager.errors import OverloadedError
 
 _T = TypeVar("_T")
@@ -25,6 +26,13 @@ def _yield_to_requests() -> None:
     # On Linux a thread has a priority of its own: hashing takes what the event loop leaves of the cores.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + _HASHING_NICENESS)
+
+
+class Verdict(NamedTuple):
+    """Whether a password matches, and whether its hash should be made anew."""
+
+    matches: bool
+    is_outdated: bool = False
 
 
 class PasswordHasher:
@@ -88,33 +96,41 @@ class PasswordHasher:
             self._at_entrance -= 1
 
     async def hash(self, password: str) -> str:
-        """Return a salted hash of the password.
+        """Return a salted hash of the password, in its normal form.
 
         Raises:
             OverloadedError: The queue is full.
         """
-        return await self._run(lambda: _ARGON2.hash(password))
+        return await self._run(lambda: _ARGON2.hash(normal_password(password)))
 
-    async def verify(self, password: str, stored: str | None) -> bool:
-        """Return whether the password matches; without a stored hash it takes the same time and returns False.
+    async def verify(self, password: str, stored: str | None) -> Verdict:
+        """Return whether the password matches; without a stored hash it takes the same time and does not.
+
+        A password that its normal form changes is also tried as it came: older versions hashed it so.
 
         Raises:
             OverloadedError: The queue is full.
         """
-        return await self._run(lambda: self._matches(password, stored))
+        return await self._run(lambda: self._verify(password, stored))
 
     @property
     def pending(self) -> int:
         """How many requests with a password run or wait; at `threads` + `queue` logins are refused."""
         return min(self._capacity, self._capacity - self._free_turns + self._at_entrance)
 
-    def needs_rehash(self, stored: str) -> bool:
-        """Return whether the hash was made with older parameters."""
-        return _ARGON2.check_needs_rehash(stored)
-
     def close(self) -> None:
         """End the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @classmethod
+    def _verify(cls, password: str, stored: str | None) -> Verdict:
+        normal = normal_password(password)
+        for one in dict.fromkeys((normal, password)):
+            # No longer password is ever stored; that it is too long takes as long to find out as that it is wrong.
+            if cls._matches(one[:MAX_CHARACTERS], stored) and stored is not None and len(one) <= MAX_CHARACTERS:
+                is_written_otherwise = one != normal and len(normal) <= MAX_CHARACTERS
+                return Verdict(matches=True, is_outdated=is_written_otherwise or _ARGON2.check_needs_rehash(stored))
+        return Verdict(matches=False)
 
     @staticmethod
     def _matches(password: str, stored: str | None) -> bool:

@@ -2,10 +2,23 @@
 
 from functools import cache
 from importlib.resources import files
+from unicodedata import normalize
 
 from taskmanager.errors import InvalidValueError
 
 MAX_CHARACTERS = 128
+# No text that is longer becomes a password of MAX_CHARACTERS: at most a few characters are composed into one.
+_LONGEST_WRITTEN = 10 * MAX_CHARACTERS
+
+
+def normal_password(password: str) -> str:
+    """Return a password in the form in which it is hashed, which does not depend on the system that it is typed on.
+
+    It is Unicode's normalisation form KC (NIST SP 800-63B, section 3.1.1.2); nothing is trimmed.
+    """
+    if password.isascii() or len(password) > _LONGEST_WRITTEN:
+        return password
+    return normalize("NFKC", password)
 
 
 @cache
@@ -20,6 +33,7 @@ def check_password(password: str, *, field: str, min_characters: int, username: 
     Raises:
         InvalidValueError: It is too short or too long, very common, or the account's own name or address.
     """
+    password = normal_password(password)
     lowered = password.lower()
     reason = None
     if len(password) < min_characters:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
 from taskmanager.commands.doctor.findings import Finding, is_this_machine, ok, problem, warning
+from taskmanager.commands.doctor.texts import examine_locale, examine_texts
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
 from taskmanager.database.database import (
     ALONE_CONNECTIONS,
@@ -40,8 +41,6 @@ _OFF = text("""
     SELECT name FROM pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name
 """)
-# What the search and the order of names depend on, in the locale of the database.
-_FOLDS_CASE = text("SELECT lower('\u00dc') = '\u00fc'")
 
 
 async def examine_database(settings: DatabaseSettings, workers: int) -> list[Finding]:
@@ -71,21 +70,14 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
             findings += await _durability(session)
             if url.host and not is_this_machine(url.host):
                 findings.append(await _encryption(session))
-            findings += await _text(session, state)
+            if state.encoding == "UTF8":
+                findings += await examine_locale(session)
         findings += await _schema(database, state)
     except (DBAPIError, OSError) as error:
         findings.append(problem(f"{describe_failure(error)} ({where})"))
     finally:
         await database.dispose()
     return findings
-
-
-async def _text(session: AsyncSession, state: DatabaseState) -> list[Finding]:
-    if state.encoding != "UTF8" or (await session.execute(_FOLDS_CASE)).scalar_one():
-        return []
-    return [
-        warning("the locale of the database folds the case of ASCII letters only: a search for \u00fc misses \u00dc")
-    ]
 
 
 async def _schema(database: Database, state: DatabaseState) -> list[Finding]:
@@ -97,6 +89,9 @@ async def _schema(database: Database, state: DatabaseState) -> list[Finding]:
         found = await database.check_schema()
     except SchemaError as error:
         return findings if problem(str(error)) in findings else [problem(str(error)), *findings]
+    if not findings:
+        async with database.reader() as session:
+            findings += await examine_texts(session)
     if found == SCHEMA_REVISION:
         return [ok(f"schema at revision {found}, as this version needs it"), *findings]
     return [warning(f"schema at revision {found}, of a newer version than this one"), *findings]

@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from taskmanager.accounts.statements import folded_name
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
@@ -57,7 +58,7 @@ access AS (
 ), person AS MATERIALIZED (
     -- Waits for a deletion of the account, and then does not find it.
     SELECT id, username FROM users
-    WHERE lower(username) = lower(:username) OR email = lower(:email)
+    WHERE {folded_name("username")} = {folded_name(":username")} OR email = :email
     FOR KEY SHARE
 ), added AS (
     INSERT INTO project_members (project_id, user_id, role)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from taskmanager.database.statements import Statement
+from taskmanager.tasks.folding import folded, folded_title
 from taskmanager.tasks.schemas import TaskSort
 from taskmanager.tasks.statements import task_as_json
 
@@ -21,12 +22,13 @@ _CREATED_AT_AND_ID: Final = ("t.created_at", "t.id")
 _SORT_KEYS: Final = {
     TaskSort.UPDATED_AT: "t.updated_at",
     TaskSort.PRIORITY: "t.priority",
-    TaskSort.TITLE: 'lower(t.title) COLLATE "C"',
+    TaskSort.TITLE: folded_title("t.title"),
     TaskSort.DUE_AT: "t.due_at",
 }
-_KEY_TYPES: Final = {"t.id": "bigint", "t.priority": "integer", 'lower(t.title) COLLATE "C"': "text"}
+_KEY_TYPES: Final = {"t.id": "bigint", "t.priority": "integer", folded_title("t.title"): "text"}
 _TIME: Final = "timestamptz"
 _OVERDUE: Final = "t.due_at IS NOT NULL AND t.due_at < now() AND t.status NOT IN ('completed', 'cancelled')"
+_MATCHES: Final = " OR ".join(f"{folded(column)} LIKE {folded(':search')}" for column in ("t.title", "t.description"))
 _CONDITIONS: Final = {
     "status": "t.status = :status",
     "statuses": "t.status = ANY(:statuses)",
@@ -39,7 +41,7 @@ _CONDITIONS: Final = {
     "due_before": "t.due_at < :due_before",
     "overdue": _OVERDUE,
     "not overdue": f"NOT ({_OVERDUE})",
-    "search": "(t.title ILIKE :search OR t.description ILIKE :search)",
+    "search": f"({_MATCHES})",
 }
 _TYPES: Final = {
     "status": "text",
@@ -245,7 +247,7 @@ _ANY_FILTERS: Final = f"""
     AND (:assignee_ids IS NULL OR t.assignee_id = ANY(:assignee_ids)) AND (:tags IS NULL OR t.tags && :tags)
     AND (:due_after IS NULL OR t.due_at >= :due_after) AND (:due_before IS NULL OR t.due_at < :due_before)
     AND (:is_overdue IS NULL OR ({_OVERDUE}) = :is_overdue)
-    AND (:search IS NULL OR t.title ILIKE :search OR t.description ILIKE :search)
+    AND (:search IS NULL OR {_MATCHES})
 """
 
 
