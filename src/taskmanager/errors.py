@@ -189,7 +189,12 @@ class PersonalProjectError(TaskManagerError):
 
 @dataclass(eq=False)
 class LastOwnerError(TaskManagerError):
-    """A project keeps at least one owner."""
+    """A project keeps at least one owner who can log in."""
+
+
+@dataclass(eq=False)
+class LastAdministratorError(TaskManagerError):
+    """The account is the only administrator who can log in."""
 
 
 @dataclass(eq=False)
@@ -199,7 +204,7 @@ class AlreadyMemberError(TaskManagerError):
 
 @dataclass(eq=False)
 class OwnsSharedProjectsError(TaskManagerError):
-    """The account is the only owner of projects with other members; `projects` are their ids and names."""
+    """The account is the only owner who can log in of projects with other members, whose ids and names these are."""
 
     projects: Sequence[tuple[int, str]]
 

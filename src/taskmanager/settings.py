@@ -146,6 +146,15 @@ class Settings(DatabaseSettings):
     refresh_token_days: int = Field(
         default=30, ge=1, le=365, description="A login unused for this many days has to log in again."
     )
+    session_retention_days: int = Field(
+        default=30, ge=0, le=36_500, description="How long a login that has ended is kept, in days; 0 is for ever."
+    )
+    api_key_retention_days: int = Field(
+        default=30, ge=0, le=36_500, description="How long an API key that has ended is kept, in days; 0 is for ever."
+    )
+    notification_retention_days: int = Field(
+        default=90, ge=0, le=36_500, description="How long a notification is kept once read, in days; 0 is for ever."
+    )
     password_min_characters: int = Field(
         default=8, ge=8, le=64, description="Shortest accepted password, in characters."
     )

@@ -265,6 +265,14 @@ class TestUse:
         assert await status_of(client, "/tasks", {"X-API-Key": key.text, **bearer("tm_1_x")}) == 200
         assert await status_of(client, "/tasks", {"X-API-Key": "tm_1_x", **key.as_bearer}) == 401
 
+    async def test_one_that_has_ended_is_not_made(self, alice: Person, database: Database) -> None:
+        before = await digests(database)
+        for moment in ("2020-01-01T00:00:00Z", "1900-01-01T00:00:00+01:00"):
+            body = {"name": "A key", "scopes": ["account"], "expires_at": moment}
+            problem = (await alice.post("/users/me/api-keys", body, expect=422)).json()
+            assert problem["errors"] == [{"loc": ["body", "expires_at"], "msg": "has passed", "type": "value_error"}]
+        assert await digests(database) == before
+
     async def test_expires_at_its_moment(self, alice: Person, client: httpx.AsyncClient, database: Database) -> None:
         soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         key = await new_key(alice, "tasks:read", expires_at=soon)

@@ -16,3 +16,9 @@ async def administrator(sign_up: SignUp) -> Person:
 async def key(administrator: Person) -> Key:
     """A key of the administrator's, for administration only."""
     return await new_key(administrator, "admin")
+
+
+@pytest.fixture
+async def carol(sign_up: SignUp) -> Person:
+    """A third person."""
+    return await sign_up("carol")

@@ -57,7 +57,7 @@ class TestConfiguredKey:
     ) -> None:
         before = await digests(database)
         headers = {"X-API-Key": CONFIGURED, "Idempotency-Key": "a-key"}
-        for method, path in ROUTES[1:]:
+        for method, path in (route for route in ROUTES if route[0] != "GET"):
             answer = await call(configured, method, path.format(id=alice.id), headers)
             assert (answer.status_code, kind_of(answer)) == (400, "malformed-header"), path
         assert await digests(database) == before

@@ -132,7 +132,7 @@ async def test_accounts_and_keys_are_made_on_the_command_line(
         assert scopes == [["admin", "tasks:read"]]
 
 
-@pytest.mark.parametrize("command", ["dev", "serve", "migrate", "doctor", "openapi", "user", "key"])
+@pytest.mark.parametrize("command", ["dev", "serve", "migrate", "maintain", "doctor", "openapi", "user", "key"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     result = run(command, "--help", environment={"NO_COLOR": "1", "TERM": "dumb"}, cwd=tmp_path)
     assert result.returncode == 0

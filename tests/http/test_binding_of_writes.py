@@ -44,6 +44,8 @@ FASTAPI_S = {
     "they are the administrator's, and rare": {
         ("DELETE", "/api/v1/admin/clear-tasks"),
         ("GET", "/api/v1/admin/users"),
+        ("GET", "/api/v1/admin/projects/without-owner"),
+        ("PUT", "/api/v1/admin/projects/{project_id}/members/{user_id}"),
         ("POST", "/api/v1/admin/users/{user_id}/disable"),
         ("POST", "/api/v1/admin/users/{user_id}/enable"),
     },

@@ -60,10 +60,36 @@ class TestVisible:
         await alice.patch(f"/tasks/{task['id']}", {"title": "New"})
         assert {n["task_title"] for n in await inbox(bob)} == {"New"}
 
-    async def test_in_an_archived_project_too(self, alice: Person, bob: Person, task: dict[str, Any]) -> None:
+    async def test_in_an_archived_project_only_if_asked_for(
+        self, alice: Person, bob: Person, task: dict[str, Any]
+    ) -> None:
+        other = await alice.new_project()
+        await share(alice, other, bob)
+        await alice.new_task(other, assignee_id=bob.id)
         await alice.patch(f"/projects/{task['project_id']}", {"archived": True})
-        await self._assert_shown(bob, 2)
+        await self._assert_shown(bob, 1)
+        for archived, count in (("false", 1), ("true", 2), ("any", 3)):
+            answer = (await bob.get("/notifications", params={"archived": archived})).json()
+            assert (len(answer["notifications"]), answer["unread"]) == (count, count)
+        (first, _) = await inbox(bob, archived="true")
+        await bob.post(f"/notifications/{first['id']}/read", expect=204)
         await bob.post("/notifications/read", expect=204)
+        assert await inbox(bob, unread=True, archived="any") == []
+        await bob.get("/notifications", 422, params={"archived": "maybe"})
+
+    async def test_not_of_a_comment_that_is_deleted(self, alice: Person, bob: Person, task: dict[str, Any]) -> None:
+        (mention, _) = await inbox(bob)
+        await alice.delete(f"/tasks/{task['id']}/comments/{mention['comment_id']}")
+        await self._assert_shown(bob, 1)
+        await bob.post(f"/notifications/{mention['id']}/read", expect=404)
+
+    async def test_of_a_comment_that_moved_with_its_task(
+        self, alice: Person, bob: Person, task: dict[str, Any]
+    ) -> None:
+        goal = await alice.new_project()
+        await share(alice, goal, bob)
+        await alice.patch(f"/tasks/{task['id']}", {"project_id": goal})
+        await self._assert_shown(bob, 2)
 
     async def test_from_a_deleted_account_it_is_from_nobody(
         self, alice: Person, bob: Person, carol: Person, project_id: int

@@ -239,7 +239,7 @@ async def test_conflict(world: World, database: Database, method: str, path: str
         options["json"] = {"username": "Alice", "email": "new@example.com", "password": "a fine password"}
     elif path == "/users/me":
         options["json"] = {"username": "bob"}
-    elif (method, path) == ("DELETE", "/projects/{project_id}"):
+    elif (method, path) == ("DELETE", "/projects/{project_id}") or path.startswith("/admin/projects/"):
         world.ids["project_id"] = world.alice.inbox_id
     elif path in _ONLY_COPIES:
         async with world.copy_running(database, method, path, "running"):

@@ -212,8 +212,9 @@ class TestDeletedAccount:
         assert login.status_code == 401
 
     async def test_no_key_of_theirs_administers(
-        self, client: httpx.AsyncClient, administrator: Person, admin_key: Key
+        self, client: httpx.AsyncClient, administrator: Person, admin_key: Key, sign_up: SignUp
     ) -> None:
+        await sign_up("successor", is_admin=True)
         await administrator.post("/users/me/delete", {"password": PASSWORD}, expect=204)
         assert await status_of(client, "/admin/users", admin_key.in_header) == 403
 

@@ -55,6 +55,7 @@ credentials = st.sampled_from(["login", "login", "full key", "reading key"])
 indexes = st.integers(0, 10**6)
 roles = st.sampled_from(sorted(RANKS))
 starting_roles = st.lists(st.sampled_from([None, "viewer", "editor", "owner"]), min_size=4, max_size=4)
+archives = st.sampled_from([None, "false", "true", "any"])
 maybe_users = st.none() | st.integers(0, len(USERS) - 1)
 
 

@@ -49,6 +49,15 @@ class Model:
         project = self.projects.get(project_id or 0)
         return project.roles.get(user_id) if project else None
 
+    def may_assign(self, user_id: int, project_id: int | None) -> bool:
+        """Return whether somebody can be given a task of a project."""
+        return self.role(user_id, project_id) is not None and user_id not in self.disabled
+
+    def has_other_owner(self, project_id: int, user_id: int) -> bool:
+        """Return whether a project has an owner beside this one who can log in."""
+        roles = self.projects[project_id].roles
+        return any(role == "owner" for other, role in roles.items() if other != user_id and other not in self.disabled)
+
     def visible_projects(self, user_id: int) -> set[int]:
         """Return the projects that a user is a member of."""
         return {project_id for project_id, project in self.projects.items() if user_id in project.roles}

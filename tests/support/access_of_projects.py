@@ -80,6 +80,7 @@ class ProjectRules(AccessMachine):
         if not refused:
             project = self.model.projects[project_id]
             refused = 409 if project.personal or member_id in project.roles else None
+            refused = 404 if member_id in self.model.disabled else refused
         body = {"username": USERS[person], "role": role}
         self.call(user_id, credential, "POST", f"/projects/{project_id}/members", refused or 201, body)
         if not refused:
@@ -98,8 +99,9 @@ class ProjectRules(AccessMachine):
             return 403
         if project.archived or project.personal:
             return 409
-        others = [role for member, role in project.roles.items() if member != member_id]
-        return None if leaves_owner or "owner" in others else 409
+        if leaves_owner or project.roles[member_id] != "owner" or self.model.has_other_owner(project_id, member_id):
+            return None
+        return 409
 
     @rule(who=actors, credential=credentials, index=indexes, person=actors, role=roles)
     def change_role(self, who: int, credential: str, index: int, person: int, role: str) -> None:

@@ -19,7 +19,7 @@ class TaskRules(AccessMachine):
         user_id = self.actor(who, project_id)
         assignee_id = None if assignee is None else self.model.users[assignee]
         refused = self.refusal(user_id, credential, project_id=project_id, least="editor", write=True)
-        if not refused and assignee_id and assignee_id not in self.model.projects[project_id].roles:
+        if not refused and assignee_id and not self.model.may_assign(assignee_id, project_id):
             refused = 422
         body: dict[str, Any] = {"title": f"A {MARKER} task", "assignee_id": assignee_id}
         path = f"/projects/{project_id}/tasks" if nested else "/tasks"
@@ -73,8 +73,8 @@ class TaskRules(AccessMachine):
         user_id = self.actor(who, project_id)
         assignee_id = None if assignee is None else self.model.users[assignee]
         refused = self.refusal(user_id, credential, project_id=project_id, least="editor", write=True)
-        if not refused and assignee_id and self.model.role(assignee_id, project_id) is None:
-            refused = 422
+        if not refused and assignee_id and not self.model.may_assign(assignee_id, project_id):
+            refused = None if self.model.tasks[task_id].assignee_id == assignee_id else 422
         body = {"assignee_id": assignee_id, "title": f"Another {MARKER} title"}
         self.call(user_id, credential, method, f"/tasks/{task_id}", refused or 200, body)
         if not refused:
@@ -105,8 +105,9 @@ class TaskRules(AccessMachine):
             for task_id in [] if refused else task_ids:
                 self.model.delete_task(task_id)
             return
-        if not refused and assignee_id and self.model.role(assignee_id, projects[0]) is None:
-            refused = 422
+        if not refused and assignee_id and not self.model.may_assign(assignee_id, projects[0]):
+            are_theirs = all(self.model.tasks[task_id].assignee_id == assignee_id for task_id in task_ids)
+            refused = None if are_theirs else 422
         body = {"ids": task_ids, "set": {"assignee_id": assignee_id}}
         self.call(user_id, credential, "PATCH", "/tasks/bulk", refused or 200, body)
         for task_id in [] if refused else task_ids:

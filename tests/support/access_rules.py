@@ -46,9 +46,9 @@ def member(role: str, scope: str, ok: int = 200, json: Body = None, *, query: Bo
     return Rule("member", ok, scope, role, json=json, query=query, shows=shows)
 
 
-def admin(ok: int = 200) -> Rule:
+def admin(ok: int = 200, json: Body = None) -> Rule:
     """An administrator's key with the scope `admin`."""
-    return Rule("admin", ok)
+    return Rule("admin", ok, json=json)
 
 
 def nobody() -> Rule:
@@ -150,6 +150,9 @@ WITHIN: dict[str, Rule | tuple[Rule, ...]] = {
     "GET /admin/users": admin(),
     "POST /admin/users/{stranger_id}/disable": admin(),
     "POST /admin/users/{disabled_id}/enable": admin(),
+    "GET /admin/projects/without-owner": admin(),
+    # The partner is an owner.
+    "PUT /admin/projects/{project_id}/members/{user_id}": admin(json={"role": "viewer"}),
     "DELETE /admin/clear-tasks": admin(),
 }
 

@@ -15,6 +15,10 @@ MARKER = "classified"
 # A second owner, whom others change or remove, and thanks to whom the first may leave.
 ROLES = {"owner": "owner", "partner": "owner", "editor": "editor", "viewer": "viewer"}
 PEOPLE = ("stranger", *ROLES, "disabled", "removed", "administrator")
+# Thanks to whom the administrator may leave.
+_DEPUTY = """
+    INSERT INTO users (username, email, password_hash, is_admin) VALUES ('deputy', 'deputy@example.com', '-', true)
+"""
 SCOPES = (*ALL_BUT_ADMIN, "admin")
 
 
@@ -95,6 +99,7 @@ async def build_world(app: FastAPI) -> World:
     async with client_for(app) as client:
         people = {name: await _join(client, app, world, name) for name in PEOPLE}
         await execute(database, "UPDATE users SET is_admin = true WHERE username = 'administrator'")
+        await execute(database, _DEPUTY)
         await _make_content(world, people)
         await _notify_everybody(world, people)
         await _make_keys(world, people, database)

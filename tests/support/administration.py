@@ -9,6 +9,7 @@ ROUTES = [
     ("GET", "/admin/users"),
     ("POST", "/admin/users/{id}/disable"),
     ("POST", "/admin/users/{id}/enable"),
+    ("GET", "/admin/projects/without-owner"),
     ("DELETE", "/admin/clear-tasks"),
 ]
 

@@ -37,10 +37,11 @@ _FILL = (
     INSERT INTO users (username, email, password_hash) SELECT name, name || '@example.com', 'x'
     FROM (VALUES ('alice'), ('bob'), ('carol')) AS names (name)
     """,
-    "INSERT INTO projects (name) SELECT 'Project ' || n FROM generate_series(1, 201) AS n",
+    "INSERT INTO projects (name) SELECT 'Project ' || n FROM generate_series(1, 20201) AS n",
     """
     INSERT INTO project_members (project_id, user_id, role)
-    SELECT p.id, u.id, 'owner' FROM projects p CROSS JOIN users u WHERE p.id <= 4 OR u.username = 'bob'
+    SELECT p.id, u.id, 'owner' FROM projects p CROSS JOIN users u
+    WHERE p.id <= 4 OR (u.username = 'bob' AND p.id <= 201)
     """,
     """
     INSERT INTO tasks (project_id, title, created_at, due_at, tags)
@@ -138,7 +139,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class LargeProject:
-    """A database with one large project, number 1, among 200 small ones; user 1 is in four of them."""
+    """A database with one large project, number 1, 200 small and many empty ones; user 1 is in four of them."""
 
     database: Database
     url: str

@@ -156,6 +156,22 @@ async def test_a_shared_page_is_read_from_its_index(large: LargeProject, name: s
         assert plan.most_rows <= 4 * runs * 22
 
 
+@pytest.mark.parametrize("query", [{}, {"sort_by": "title"}, {"sort_by": "due_at"}, {"status": ["pending"]}], ids=repr)
+@pytest.mark.parametrize("archived", ["false", "true", "any"])
+async def test_whether_a_project_is_archived_is_looked_up_by_its_key(
+    large: LargeProject, query: dict[str, Any], archived: str
+) -> None:
+    # Many projects, of which Bob is a member of 201 and Alice of 4.
+    for user_id, members in ((1, 4), (2, 201)):
+        asked = {**query, "archived": archived, "count": "none"}
+        for together in (0, 8):
+            plan = await large.plan(asked, anywhere=True, together=together, user_id=user_id)
+            looks = [node for node in plan.nodes if node.get("Relation Name") == "projects"]
+            assert {node["Node Type"] for node in looks} <= {"Index Scan", "Index Only Scan"}
+            read = sum(node["Actual Rows"] * node["Actual Loops"] for node in looks)
+            assert read <= (0 if archived == "any" else members * max(together, 1))
+
+
 async def test_to_find_that_tasks_are_not_few_takes_few_entries_of_an_index(large: LargeProject) -> None:
     for anywhere in (False, True):
         plan = await large.plan({"search": "needle"}, anywhere=anywhere, of_few=True)

@@ -42,6 +42,7 @@ async def count_shared(database: Database, person: Person, run: str | None) -> i
         SHARED_COUNTS[run],
         user_id=person.id,
         project_id=None,
+        archived=False,
         statuses=["in_progress"],
         priorities=[3],
     )

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
-from taskmanager.accounts.statements import folded_name
+from taskmanager.accounts.folded_names import folded_name
 from taskmanager.database.composed_text import TextTable
 from taskmanager.database.database import Base
 
@@ -30,6 +30,8 @@ class User(Base):
         Index("users_email_idx", "email", unique=True),
         Index("users_folded_username_idx", text(folded_name("username")), unique=True),
         Index("users_created_at_idx", "created_at", "id"),
+        Index("users_administrators_idx", "id", postgresql_where=text("is_admin")),
+        Index("users_disabled_idx", "id", postgresql_where=text("disabled AND deleted_at IS NULL")),
         USER_TEXTS.index,
         {"info": {"texts": USER_TEXTS}},
     )

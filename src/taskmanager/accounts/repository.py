@@ -6,9 +6,9 @@ from typing import Any
 
 import asyncpg
 
+from taskmanager.accounts.folded_names import folded_name
 from taskmanager.accounts.names import normal_username
 from taskmanager.accounts.schemas import UserRead
-from taskmanager.accounts.statements import folded_name
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.reads import Reads
@@ -99,6 +99,14 @@ WHERE {folded_name("username")} = {folded_name(":username")}
     {"username": "text"},
 )
 
+_LIST_AFTER = Statement(
+    "list users by id",
+    """
+SELECT id, username, email, disabled, is_admin, created_at FROM users
+WHERE deleted_at IS NULL AND id > :after_id ORDER BY id LIMIT :limit
+""",
+)
+
 _UPDATE = Write(
     "update user",
     """
@@ -144,6 +152,14 @@ replaced AS (
 )""",
     "SELECT id FROM replaced",
     {"new_hash": "text", "old_hash": "text"},
+)
+
+
+_SET_HASH = Write(
+    "set hash",
+    "changed AS (UPDATE users SET password_hash = :new_hash WHERE id = :user_id AND deleted_at IS NULL)",
+    "SELECT true AS done",
+    {"new_hash": "text"},
 )
 
 
@@ -224,6 +240,10 @@ class AccountWriter:
         )
         return row is not None
 
+    async def set_hash(self, new_hash: str, *, user_id: int) -> None:
+        """Store another hash, whatever the password was."""
+        await self._writes.one(_SET_HASH, user_id=user_id, new_hash=new_hash)
+
     async def _write_unique(self, write: Write, **values: Any) -> asyncpg.Record | None:
         try:
             return await self._writes.one(write, **values)
@@ -231,3 +251,9 @@ class AccountWriter:
             if field := _TAKEN.get(violated_constraint(error) or ""):
                 raise AlreadyTakenError(field) from None
             raise
+
+
+async def list_accounts(run: Runner, *, after_id: int, limit: int) -> list[Account]:
+    """Return so many accounts whose ids come next, disabled ones included."""
+    rows = await run.all(_LIST_AFTER, after_id=after_id, limit=limit)
+    return [Account(**row) for row in rows]

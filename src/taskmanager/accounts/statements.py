@@ -1,9 +1,4 @@
-"""The pieces of SQL by which every request's login is checked, and users are found by name."""
-
-
-def folded_name(name: str) -> str:
-    """Return SQL for a user name without its case, the same in databases of every locale; it has a unique index."""
-    return f"lower({name} COLLATE pg_c_utf8)"
+"""The pieces of SQL by which every request's login is checked, and by which an administrator stays."""
 
 
 def good_session(session_id: str, user_id: str) -> str:
@@ -16,3 +11,21 @@ def good_session(session_id: str, user_id: str) -> str:
 
 # Whether the login of a row `k` of a shared write holds, or its caller has been looked up already.
 GOOD_LOGIN_OF_KEY = f"(k.session_id IS NULL OR (SELECT true {good_session('k.session_id', 'k.user_id')}))"
+
+
+def administrator_steps(account_id: str) -> str:
+    """Return the step `administrators`: the `id` of all who can log in, if the account is one of them.
+
+    They are locked in one order, so that of two who shut each other out the second waits, and then finds itself alone.
+    """
+    return f"""
+administrators AS MATERIALIZED (
+    SELECT id FROM users
+    WHERE is_admin AND NOT disabled AND EXISTS (SELECT FROM users WHERE id = {account_id} AND is_admin)
+    ORDER BY id FOR NO KEY UPDATE
+)"""
+
+
+def is_last_administrator(account_id: str) -> str:
+    """Return SQL for whether the account is the only one of `administrators`."""
+    return f"(SELECT count(*) = 1 AND bool_and(id = {account_id}) FROM administrators)"

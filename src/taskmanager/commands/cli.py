@@ -2,7 +2,14 @@
 
 import typer
 
-from taskmanager.commands.accounts import create_key, create_user
+from taskmanager.commands.accounts import (
+    create_key,
+    create_user,
+    disable_user,
+    enable_user,
+    list_users,
+    set_password,
+)
 from taskmanager.commands.describe import print_openapi
 from taskmanager.commands.develop import dev, dev_server
 from taskmanager.commands.doctor.command import examine
@@ -25,6 +32,10 @@ cli.command("maintain")(maintain)
 cli.command("doctor")(examine)
 cli.command("openapi")(print_openapi)
 user_cli.command("create")(create_user)
+user_cli.command("list")(list_users)
+user_cli.command("enable")(enable_user)
+user_cli.command("disable")(disable_user)
+user_cli.command("set-password")(set_password)
 key_cli.command("create")(create_key)
 
 

@@ -1,6 +1,6 @@
 """The statements that create comments, for one request or for many that share them, and what others have in common."""
 
-from taskmanager.accounts.statements import folded_name
+from taskmanager.accounts.folded_names import folded_name
 from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.statements import EVENT_COLUMNS
@@ -23,7 +23,8 @@ mentioned AS (
     FROM {source} AS said
     JOIN {keys} AS k ON cardinality(k.mentions) > 0
     JOIN project_members m ON m.project_id = (said.c).project_id
-    JOIN users u ON u.id = m.user_id AND u.id <> k.user_id AND {folded_name("u.username")} = ANY(k.mentions)
+    JOIN users u ON u.id = m.user_id AND u.id <> k.user_id AND NOT u.disabled
+                AND {folded_name("u.username")} = ANY(k.mentions)
     WHERE NOT EXISTS (
         SELECT FROM notifications n
         WHERE n.task_id = (said.c).task_id AND n.comment_id = (said.c).id AND n.user_id = u.id

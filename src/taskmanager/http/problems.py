@@ -156,13 +156,22 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     ),
     errors.PersonalProjectError: lambda e: Answer(409, "personal-project", f"Your Inbox cannot be {e.action}."),
     errors.LastOwnerError: lambda _: Answer(
-        409, "last-owner", "The project would be left without an owner: make somebody else one first."
+        409,
+        "last-owner",
+        "The project would be left without an owner who can log in; make another member its owner first.",
+    ),
+    errors.LastAdministratorError: lambda _: Answer(
+        409,
+        "last-administrator",
+        "Nobody else who can log in is an administrator; make another one first.",
     ),
     errors.AlreadyMemberError: lambda _: Answer(409, "already-member", "This person is a member already."),
     errors.OwnsSharedProjectsError: lambda e: Answer(
         409,
         "owns-shared-projects",
-        "Hand these projects over first: " + ", ".join(name for _, name in e.projects) + ".",
+        "First make another member who can log in the owner of these projects, or delete them: "
+        + ", ".join(name for _, name in e.projects)
+        + ".",
         extra={"projects": [{"id": project_id, "name": name} for project_id, name in e.projects]},
     ),
     errors.AlreadyTakenError: lambda e: Answer(

@@ -21,6 +21,7 @@ class Notification(Base):
         Index("notifications_created_at_idx", "user_id", "created_at", "id"),
         Index("notifications_unread_idx", "user_id", "created_at", "id", postgresql_where=text("read_at IS NULL")),
         Index("notifications_task_idx", "task_id"),
+        Index("notifications_read_at_idx", "read_at", postgresql_where=text("read_at IS NOT NULL")),
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)

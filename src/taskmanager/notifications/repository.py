@@ -7,13 +7,21 @@ from taskmanager.database.writes import WriteRunner
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
 from taskmanager.http.pagination import Page
+from taskmanager.maintenance.jobs import purge_job
 from taskmanager.notifications.schemas import NotificationRead
 
-# Leaves out notifications of tasks that are gone or that the reader may not see any more.
+# Leaves out notifications of tasks and comments that are gone or that the reader may not see any more.
 _VISIBLE = """
 notifications n
 JOIN tasks t ON t.id = n.task_id
 JOIN project_members m ON m.project_id = t.project_id AND m.user_id = n.user_id
+WHERE n.user_id = :user_id AND (
+    n.comment_id IS NULL OR (SELECT true FROM comments c WHERE c.project_id = t.project_id AND c.id = n.comment_id)
+)
+"""
+# No join, which could be planned as a scan of all projects.
+_LISTED = f"""
+{_VISIBLE} AND (:archived IS NULL OR (SELECT p.archived FROM projects p WHERE p.id = t.project_id) = :archived)
 """
 
 _NOTIFICATION = json_object(
@@ -22,13 +30,13 @@ _NOTIFICATION = json_object(
     actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
 )
 _NEXT = f"""
-SELECT n.*, t.project_id, t.title AS task_title, u.username, n.created_at AS key_time, n.id AS key_id
-FROM {_VISIBLE} LEFT JOIN users u ON u.id = n.actor_id
-WHERE n.user_id = :user_id AND {after_key("n.created_at", "n.id", descending=True)} {{unread}}
+SELECT n.*, t.project_id, t.title AS task_title,
+       (SELECT u.username FROM users u WHERE u.id = n.actor_id) AS username, n.created_at AS key_time, n.id AS key_id
+FROM {_LISTED} AND {after_key("n.created_at", "n.id", descending=True)} {{unread}}
 ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
 """
 _CONDITIONS = {None: "", True: "AND n.read_at IS NULL", False: "AND n.read_at IS NOT NULL"}
-_UNREAD = f"SELECT count(*) FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.read_at IS NULL"
+_UNREAD = f"SELECT count(*) FROM {_LISTED} AND n.read_at IS NULL"
 _LISTS = {
     unread: Statement(
         "list notifications",
@@ -36,6 +44,7 @@ _LISTS = {
         SELECT page.*, ({_UNREAD}) AS unread
         FROM ({json_page(_NEXT.format(unread=condition), _NOTIFICATION, descending=True)}) AS page
         """,
+        {"archived": "boolean"},
         shared=True,
         most_shared=32,
     )
@@ -49,7 +58,7 @@ _MARK_ONE = Write(
     "mark notification",
     f"""
 found AS (
-    SELECT n.user_id, n.id FROM {_VISIBLE} WHERE n.user_id = :user_id AND n.id = :notification_id
+    SELECT n.user_id, n.id FROM {_VISIBLE} AND n.id = :notification_id
 ), marked AS (
     UPDATE notifications n SET read_at = now() FROM found
     WHERE n.user_id = found.user_id AND n.id = found.id AND n.read_at IS NULL
@@ -64,15 +73,36 @@ _MARK_ALL = Write(
 )
 
 
+PURGE_READ = purge_job(
+    "purge read notifications",
+    Statement(
+        "purge read notifications",
+        """
+        DELETE FROM notifications WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM notifications WHERE read_at < now() - make_interval(days => :kept_days)
+            ORDER BY read_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+        """,
+        {"kept_days": "integer"},
+    ),
+    lambda settings: {"kept_days": days} if (days := settings.notification_retention_days) else None,
+)
+
+
 class NotificationReader:
     """Reads a user's notifications."""
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
 
-    async def list_page(self, page: Page, *, user_id: int, unread: bool | None) -> tuple[FoundPage, int]:
-        """Return a page of notifications, newest first, as `json_page` has it, and how many are not read in all."""
-        row = await self._reads.one(_LISTS[unread], **page.parameters, user_id=user_id)
+    async def list_page(
+        self, page: Page, *, user_id: int, unread: bool | None, archived: bool | None
+    ) -> tuple[FoundPage, int]:
+        """Return a page of notifications, newest first, as `json_page` has it, and how many are not read in all.
+
+        With `archived` both are of archived projects, or of others, alone.
+        """
+        row = await self._reads.one(_LISTS[unread], **page.parameters, user_id=user_id, archived=archived)
         assert row is not None  # an aggregate always gives a row
         return found_page(row), row["unread"]
 

@@ -22,10 +22,12 @@ router = api_router("/notifications", tag="notifications")
 async def list_notifications(
     caller: TasksReader, query: Annotated[NotificationQuery, Query()], reads: AppReads, paging: Paging
 ) -> JsonAnswer:
-    """Return the caller's notifications, newest first."""
-    binding = f"notifications {query.unread} {caller.user_id}"
+    """Return the caller's notifications, newest first; `unread` counts those that are not read."""
+    binding = f"notifications {query.unread} {caller.user_id}{query.archived.in_binding}"
     page = paging.start(query, binding)
-    found, unread = await NotificationReader(reads).list_page(page, user_id=caller.user_id, unread=query.unread)
+    found, unread = await NotificationReader(reads).list_page(
+        page, user_id=caller.user_id, unread=query.unread, archived=query.archived.wanted
+    )
     return paging.answer("notifications", found, query.limit, binding, more=f'"unread":{unread},')
 
 

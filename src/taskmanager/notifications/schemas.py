@@ -7,6 +7,7 @@ from pydantic import Field
 from taskmanager.events.schemas import Actor
 from taskmanager.field_types import ResponseModel, Timestamp
 from taskmanager.http.pagination import PageQuery
+from taskmanager.projects.schemas import Archived
 
 
 class NotificationKind(StrEnum):
@@ -21,6 +22,9 @@ class NotificationQuery(PageQuery):
     """Which notifications to list."""
 
     unread: bool | None = Field(default=None, description="Only those that are not read, or only those that are.")
+    archived: Archived = Field(
+        default=Archived.FALSE, description="Also of tasks of archived projects, or only those; `unread` follows."
+    )
 
 
 class NotificationRead(ResponseModel):

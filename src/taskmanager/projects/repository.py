@@ -42,10 +42,16 @@ _FIND_VERSION = Statement("find version of project", f"SELECT p.version FROM {_V
 _NEXT = f"""
 SELECT p.*, p.inbox_of IS NOT NULL AS personal, m.role, p.created_at AS key_time, p.id AS key_id
 FROM project_members m JOIN projects p ON p.id = m.project_id
-WHERE m.user_id = :user_id AND {after_key("p.created_at", "p.id")}
+WHERE m.user_id = :user_id AND (:archived IS NULL OR p.archived = :archived) AND {after_key("p.created_at", "p.id")}
 ORDER BY p.created_at, p.id LIMIT :limit
 """
-_LIST = Statement("list projects", json_page(_NEXT, json_object(ProjectRead, "row")), shared=True, most_shared=32)
+_LIST = Statement(
+    "list projects",
+    json_page(_NEXT, json_object(ProjectRead, "row")),
+    {"archived": "boolean"},
+    shared=True,
+    most_shared=32,
+)
 
 # The row is locked before it is compared, so that old and new values in the log are those of this very change.
 _UPDATE = Write(
@@ -146,9 +152,12 @@ class ProjectReader:
         version: int = row["version"]
         return version
 
-    async def list_page(self, page: Page, *, user_id: int) -> FoundPage:
-        """Return a page of the caller's projects, oldest first, as `json_page` has it."""
-        row = await self._reads.page(_LIST, **page.parameters, user_id=user_id)
+    async def list_page(self, page: Page, *, user_id: int, archived: bool | None) -> FoundPage:
+        """Return a page of the caller's projects, oldest first, as `json_page` has it.
+
+        With `archived` it is of archived ones, or of others, alone.
+        """
+        row = await self._reads.page(_LIST, **page.parameters, user_id=user_id, archived=archived)
         assert row is not None  # an aggregate always gives a row
         return row
 

@@ -3,16 +3,16 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import Path, Response
+from fastapi import Path, Query, Response
 
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter, Writing
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write
-from taskmanager.http.dependencies import AppReads, Condition, Known, PageOf, Paging
+from taskmanager.http.dependencies import AppReads, Condition, Known, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import API_PREFIX, api_router
 from taskmanager.projects.repository import ProjectReader, ProjectWriter
-from taskmanager.projects.schemas import ProjectCreate, ProjectList, ProjectRead, ProjectUpdate
+from taskmanager.projects.schemas import Archived, ProjectCreate, ProjectList, ProjectQuery, ProjectRead, ProjectUpdate
 from taskmanager.roles import Role
 
 ProjectId = Annotated[WrittenId, Path()]
@@ -24,11 +24,14 @@ router = api_router("/projects", tag="projects")
 
 
 @router.get("", response_model=ProjectList, responses=problems(400, 401, 403, 422, 429, 503))
-async def list_projects(caller: ProjectsReader, query: PageOf, reads: AppReads, paging: Paging) -> JsonAnswer:
-    """Return the projects of the caller, oldest first; the first is the Inbox."""
-    binding = f"projects {caller.user_id}"
+async def list_projects(
+    caller: ProjectsReader, query: Annotated[ProjectQuery, Query()], reads: AppReads, paging: Paging
+) -> JsonAnswer:
+    """Return the projects of the caller, archived ones included, oldest first; the first is the Inbox."""
+    chosen = "" if query.archived is Archived.ANY else f" archived={query.archived}"
+    binding = f"projects {caller.user_id}{chosen}"
     page = paging.start(query, binding)
-    found = await ProjectReader(reads).list_page(page, user_id=caller.user_id)
+    found = await ProjectReader(reads).list_page(page, user_id=caller.user_id, archived=query.archived.wanted)
     return paging.answer("projects", found, query.limit, binding)
 
 

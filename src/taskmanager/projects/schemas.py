@@ -1,12 +1,36 @@
 """What project routes take and answer."""
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from taskmanager.accounts.names import find_email
 from taskmanager.field_types import UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
+from taskmanager.http.pagination import PageQuery
 from taskmanager.roles import Role
+
+
+class Archived(StrEnum):
+    """Which projects a list is about: those that are not archived, those that are, or all."""
+
+    FALSE = "false"
+    TRUE = "true"
+    ANY = "any"
+
+    @property
+    def wanted(self) -> bool | None:
+        """What `projects.archived` has to be; None if it may be either."""
+        return None if self is Archived.ANY else self is Archived.TRUE
+
+    @property
+    def in_binding(self) -> str:
+        """What the cursors of a list are bound to beside its other filters.
+
+        Nothing by default, so that the cursors from before there was a choice are still good.
+        """
+        return "" if self is Archived.FALSE else f" archived={self}"
+
 
 ProjectName = Annotated[str, Line(100)]
 ProjectDescription = Annotated[str, FreeText(2000)]
@@ -17,6 +41,12 @@ class ProjectCreate(RequestModel):
 
     name: ProjectName
     description: ProjectDescription | None = None
+
+
+class ProjectQuery(PageQuery):
+    """Which projects to list."""
+
+    archived: Archived = Field(default=Archived.ANY, description="Only those that are archived, or only the others.")
 
 
 class ProjectUpdate(RequestModel):

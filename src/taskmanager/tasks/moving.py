@@ -61,6 +61,7 @@ gone_comments AS (
         VALUES (gone.created_by), (gone.assignee_id) UNION SELECT author_id FROM gone_comments
     ) AS person (user_id)
     JOIN project_members m ON m.project_id = :target_id AND m.user_id = person.user_id
+    JOIN users u ON u.id = person.user_id AND NOT u.disabled
     WHERE :notify AND person.user_id <> :user_id
 ), logged AS (
 INSERT INTO events ({EVENT_COLUMNS})
@@ -84,7 +85,7 @@ async def move_task(run: Runner, target_id: int, values: dict[str, Any], conditi
     """Move a task with its comments, in a transaction, and return whether it was in another project before.
 
     `values` are those of an update. An assignee who is no member of the target is cleared; with `notify`, creator,
-    assignee and commenters who are members of the target learn of it.
+    assignee and commenters who are members of the target and can log in learn of it.
 
     Raises:
         NotFoundError: There is no such task, or no such target, that the caller may see.

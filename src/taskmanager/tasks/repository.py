@@ -20,7 +20,14 @@ from taskmanager.tasks import shared_writes
 from taskmanager.tasks.moving import move_task
 from taskmanager.tasks.schemas import TaskCreate, TaskUpdate
 from taskmanager.tasks.shared_writes import ChangedTask, NewTask
-from taskmanager.tasks.statements import LOG_DELETED, TASK_ACCESS, create_steps, task_as_bytes, update_steps
+from taskmanager.tasks.statements import (
+    LOG_DELETED,
+    NO_ASSIGNEE,
+    TASK_ACCESS,
+    create_steps,
+    task_as_bytes,
+    update_steps,
+)
 
 _KEYS = """
     SELECT 1 AS n, :user_id AS user_id, :project_id AS project_id, :title AS title, :description AS description,
@@ -64,9 +71,9 @@ _UPDATE = Write(
     ),
     f"""
     SELECT a.role, a.archived, (f.old).version AS found_version,
-           f.n IS NOT NULL AND {_IS_WANTED.format(version="(f.old).version")} AS done,
-           a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
-    FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
+           f.n IS NOT NULL AND {_IS_WANTED.format(version="(f.old).version")} AND r.n IS NULL AS done,
+           r.n IS NOT NULL AS is_refused, a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
+    FROM access a LEFT JOIN found f ON true LEFT JOIN refused r ON true LEFT JOIN changed c ON true
     CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
     """,
     {"patch": "jsonb", "versions": "integer[]", "notify": "boolean"},
@@ -136,7 +143,7 @@ class TaskWriter:
             NotFoundError: There is no such project that the caller may see.
             RoleTooLowError: The caller may only read it.
             ProjectArchivedError: It is archived.
-            InvalidValueError: The assignee is not a member of it.
+            InvalidValueError: The assignee is not a member of it who can log in.
         """
         alone = partial(self._create_alone, new, user_id=user_id, project_id=project_id)
         if new.assignee_id is not None:  # its foreign key may have to wait for the removal of a member
@@ -167,7 +174,7 @@ class TaskWriter:
             ProjectArchivedError: Its project, or the one to move it to, is archived.
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
-            InvalidValueError: The assignee is not a member of the project.
+            InvalidValueError: A new assignee is not a member of the project who can log in.
         """
         patch = changes.model_dump_json(exclude_unset=True, exclude={"project_id"})
         values = {"task_id": task_id, "user_id": user_id, "project_id": project_id, "patch": patch, "notify": notify}
@@ -234,13 +241,15 @@ async def _require_written(run: Runner, row: asyncpg.Record | None, condition: I
             await check_version(
                 run, condition, row["found_version"], user_id=user_id, entity="task", entity_id=row["id"]
             )
+            if row.get("is_refused"):
+                raise _no_member()
         # Deleted by somebody else between the look-up and the lock.
         raise NotFoundError("task")
     return row
 
 
 def _no_member() -> InvalidValueError:
-    return InvalidValueError(("body", "assignee_id"), "is not a member of the project")
+    return InvalidValueError(("body", "assignee_id"), NO_ASSIGNEE)
 
 
 @contextmanager

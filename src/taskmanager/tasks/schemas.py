@@ -20,6 +20,7 @@ from taskmanager.field_types import (
     WrittenMoment,
 )
 from taskmanager.http.pagination import CursorText, Limit, ListQuery
+from taskmanager.projects.schemas import Archived
 from taskmanager.written_text import compose
 
 
@@ -134,6 +135,10 @@ class ProjectTaskQuery(ListQuery):
     search: Annotated[str, FreeText(100)] | None = Field(
         default=None, description="Part of the title or the description, in any case; wildcards are literal."
     )
+    archived: Archived = Field(
+        default=Archived.FALSE,
+        description="Also tasks of archived projects, or only those; without effect where projects are named.",
+    )
     sort_by: TaskSort = TaskSort.CREATED_AT
     order: Literal["asc", "desc"] = "desc"
     skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
@@ -145,8 +150,8 @@ class ProjectTaskQuery(ListQuery):
 
     @cached_property
     def filters_and_order(self) -> str:
-        """What makes this list different from those with other filters or another order."""
-        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count"})
+        """What makes this list different from those with other filters or another order, `archived` apart."""
+        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived"})
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:

@@ -30,12 +30,21 @@ GIVEN = ", ".join(TaskCreate.model_fields)
 GIVEN_COLUMNS = (
     "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint"
 )
+# Why a task cannot be assigned to somebody.
+NO_ASSIGNEE = "is not a member of the project who can log in"
 _STRANGERS = """
 strangers AS MATERIALIZED (
     SELECT k.n FROM keys k JOIN access a ON {is_theirs}
     WHERE k.assignee_id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM project_members m WHERE m.project_id = a.project_id AND m.user_id = k.assignee_id
+        SELECT FROM project_members m JOIN users u ON u.id = m.user_id AND NOT u.disabled
+        WHERE m.project_id = a.project_id AND m.user_id = k.assignee_id
     )
+)"""
+# Who is assigned to a task already stays so. Who is no member violates a foreign key.
+_DISABLED = """
+refused AS MATERIALIZED (
+    SELECT c.n FROM compared c JOIN users u ON u.id = (c.new).assignee_id
+    WHERE jsonb_exists(c.changes, 'assignee_id') AND u.disabled
 )"""
 _NOTIFY_ASSIGNEE = """
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
@@ -55,6 +64,7 @@ _NOTIFY_PEOPLE = """
         ) AS person (user_id) WHERE notify
     ) AS news
     JOIN project_members m ON m.project_id = news.project_id AND m.user_id = news.user_id
+    JOIN users u ON u.id = news.user_id AND NOT u.disabled
     WHERE news.user_id <> news.actor_id
     ORDER BY news.task_id, news.user_id, news.kind
 """
@@ -74,10 +84,10 @@ def create_steps(keys: str, *, lock: str = "", notifies: bool = True, all_or_not
     """Return the steps that create a task for each of the `keys`: (n, user_id, project_id, fields of a new task).
 
     Without a project the task goes to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
-    role), `strangers` (n), whose assignee is no member, and `created` (n, t), which has only those that were allowed.
-    With `all_or_nothing` the keys are of one user and project, `access` is one row, and no task is created if there are
-    strangers. `lock` may be SKIP LOCKED. Without `notifies`, which is for tasks without an assignee, assignees are not
-    checked.
+    role), `strangers` (n), whose assignee is no member who can log in, and `created` (n, t), which has only those that
+    were allowed. With `all_or_nothing` the keys are of one user and project, `access` is one row, and strangers let no
+    task be created. `lock` may be SKIP LOCKED. Without `notifies`, which is for tasks without an assignee, assignees
+    are not checked.
     """
     # Keys of one project are looked up once.
     asking, is_theirs = ("(SELECT * FROM keys LIMIT 1)", "true") if all_or_nothing else ("keys", "k.n = a.n")
@@ -124,11 +134,16 @@ def update_steps(keys: str, *, lock: str = "", notifies: bool = True) -> str:
 
     These are (n, user_id, task_id, project_id, patch, versions, notify); a task is changed only at one of the
     `versions`, unless they are NULL. The steps to select from are `access` (n, project_id, id, archived, role), `found`
-    (n, old), which has only those that the user may write, and `changed` (n, t), which has those that differ now.
-    `lock` may be SKIP LOCKED. Without `notifies`, which is for changes without a new assignee, `notify` is ignored and
-    no one is notified.
+    (n, old), which has only those that the user may write, `refused` (n), whose new assignee cannot log in, so that no
+    task is changed, and `changed` (n, t), which has those that differ now. `lock` may be SKIP LOCKED. Without
+    `notifies`, which is for changes without a new assignee, `notify` is ignored, no one is notified, and there is no
+    `refused`.
     """
-    notified = f", notified AS ({_NOTIFY_PEOPLE})" if notifies else ""
+    notified = refused = is_allowed = ""
+    if notifies:
+        notified = f", notified AS ({_NOTIFY_PEOPLE})"
+        refused = f", {_DISABLED}"
+        is_allowed = "AND NOT EXISTS (SELECT FROM refused)"
     return f"""
 keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT k.n, t.project_id, t.id, p.archived, m.role
@@ -149,7 +164,7 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
             "wanted", ("title", "description", "status", "priority", "tags", "assignee_id"), timestamps=("due_at",)
         )
     } AS changes FROM wanted
-), changed AS (
+){refused}, changed AS (
     UPDATE tasks t
     SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
         priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, assignee_id = (c.new).assignee_id,
@@ -157,7 +172,7 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
         version = t.version + 1, updated_at = now()
     FROM compared c
     WHERE t.project_id = (c.old).project_id AND t.id = (c.old).id AND c.changes IS NOT NULL
-      AND (c.versions IS NULL OR t.version = ANY(c.versions))
+      AND (c.versions IS NULL OR t.version = ANY(c.versions)) {is_allowed}
     RETURNING c.n, t, c.changes, c.user_id, c.notify
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})

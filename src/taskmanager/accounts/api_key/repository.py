@@ -10,7 +10,7 @@ from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import Runner
-from taskmanager.errors import NotFoundError
+from taskmanager.errors import InvalidValueError, NotFoundError
 from taskmanager.http.pagination import Page
 
 
@@ -33,7 +33,8 @@ _CREATE = Write(
     f"""
 created AS (
     INSERT INTO api_keys (user_id, name, secret_hash, scopes, expires_at)
-    SELECT :user_id, :name, :secret_hash, :scopes, :expires_time WHERE :user_id IS NOT NULL
+    SELECT :user_id, :name, :secret_hash, :scopes, :expires_time
+    WHERE :user_id IS NOT NULL AND (:expires_time IS NULL OR :expires_time > now())
     RETURNING {_COLUMNS}
 )""",
     f"SELECT {_COLUMNS} FROM created",
@@ -85,11 +86,16 @@ class ApiKeyWriter:
     async def create(
         self, *, user_id: int, name: str, secret_hash: bytes, scopes: Sequence[str], expires_at: datetime | None
     ) -> StoredApiKey:
-        """Store a key."""
+        """Store a key.
+
+        Raises:
+            InvalidValueError: Its end has passed.
+        """
         row = await self._writes.one(
             _CREATE, user_id=user_id, name=name, secret_hash=secret_hash, scopes=scopes, expires_time=expires_at
         )
-        assert row is not None  # nothing is looked for
+        if row is None:
+            raise InvalidValueError(("body", "expires_at"), "has passed")
         return StoredApiKey(**row)
 
     async def delete(self, key_id: int, *, user_id: int) -> None:

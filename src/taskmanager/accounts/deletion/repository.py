@@ -1,7 +1,9 @@
 """Every statement of deleting an account, the one change that spans all of a user's projects."""
 
+from taskmanager.accounts.statements import administrator_steps, is_last_administrator
 from taskmanager.database.statements import Write
 from taskmanager.database.writes import Runner
+from taskmanager.errors import LastAdministratorError
 from taskmanager.events.statements import EVENT_COLUMNS
 
 # The user's memberships, and all of the projects that they own, are locked in one order: nobody joins, leaves or
@@ -10,10 +12,12 @@ _LOCK = Write(
     "lock projects of user",
     """
 locked AS MATERIALIZED (
-    SELECT o.project_id, o.user_id, o.role, p.name, mine.role = 'owner' AS owned
+    SELECT o.project_id, o.user_id, o.role = 'owner' AND NOT u.disabled AS counts_as_owner, p.name,
+           mine.role = 'owner' AS owned
     FROM project_members mine
     JOIN project_members o ON o.project_id = mine.project_id
     JOIN projects p ON p.id = mine.project_id
+    JOIN users u ON u.id = o.user_id
     WHERE mine.user_id = :user_id AND (mine.role = 'owner' OR o.user_id = :user_id)
     ORDER BY o.project_id, o.user_id FOR UPDATE OF p FOR UPDATE OF o
 )""",
@@ -69,8 +73,8 @@ _FORGET_AUTHORSHIP = Write(
 
 _ANONYMISE = Write(
     "anonymise user",
-    """
-gone_sessions AS (
+    f"""
+{administrator_steps(":user_id")}, gone_sessions AS (
     DELETE FROM sessions WHERE user_id = :user_id
 ), gone_notifications AS (
     DELETE FROM notifications WHERE user_id = :user_id
@@ -81,10 +85,12 @@ gone_sessions AS (
 ), anonymised AS (
     UPDATE users
     SET username = NULL, email = NULL, password_hash = NULL, disabled = true, is_admin = false, deleted_at = now()
-    WHERE id = :user_id AND password_hash = :password_hash
+    WHERE id = :user_id AND password_hash = :password_hash AND NOT {is_last_administrator(":user_id")}
     RETURNING id
 )""",
-    "SELECT id FROM anonymised",
+    f"""
+SELECT EXISTS (SELECT FROM anonymised) AS is_anonymised, {is_last_administrator(":user_id")} AS is_last_administrator
+""",
     {"password_hash": "text"},
 )
 
@@ -96,19 +102,28 @@ class AccountDeleter:
         self._run = run
 
     async def anonymise(self, *, user_id: int, password_hash: str) -> bool:
-        """Empty the user's row and end every credential; false if the password changed meanwhile."""
-        return await self._run.one(_ANONYMISE, user_id=user_id, password_hash=password_hash) is not None
+        """Empty the user's row and end every credential; false if the password changed meanwhile.
+
+        Raises:
+            LastAdministratorError: Nobody else who can log in is an administrator.
+        """
+        row = await self._run.one(_ANONYMISE, user_id=user_id, password_hash=password_hash)
+        assert row is not None  # nothing is looked for
+        if row["is_last_administrator"]:
+            raise LastAdministratorError
+        is_anonymised: bool = row["is_anonymised"]
+        return is_anonymised
 
     async def lock_projects(self, *, user_id: int) -> tuple[list[int], list[tuple[int, str]]]:
         """Lock the user's memberships and return the ids of their projects without other members.
 
-        The second list has id and name of each project with other members but without another owner.
+        The second list has id and name of each project with other members but without another owner who can log in.
         """
         locked = await self._run.all(_LOCK, user_id=user_id)
         rows = [row for row in locked if row["owned"]]
         names = {row["project_id"]: row["name"] for row in rows}
         shared = {row["project_id"] for row in rows if row["user_id"] != user_id}
-        co_owned = {row["project_id"] for row in rows if row["user_id"] != user_id and row["role"] == "owner"}
+        co_owned = {row["project_id"] for row in rows if row["user_id"] != user_id and row["counts_as_owner"]}
         alone = [project_id for project_id in names if project_id not in shared]
         return alone, [(project_id, names[project_id]) for project_id in sorted(shared - co_owned)]
 

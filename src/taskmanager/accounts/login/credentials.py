@@ -59,7 +59,8 @@ async def delete_account(
 
     Raises:
         WrongPasswordError: The password is not right.
-        OwnsSharedProjectsError: Projects with other members would be left without an owner.
+        OwnsSharedProjectsError: Projects with other members would be left without an owner who can log in.
+        LastAdministratorError: Nobody else who can log in is an administrator.
         OverloadedError: Too many passwords are being checked.
     """
     async with hasher.turn():

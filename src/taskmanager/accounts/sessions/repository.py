@@ -86,8 +86,9 @@ _REVOKE_OTHERS = Write(
 revoked AS (
     UPDATE sessions SET revoked_at = now()
     WHERE user_id = :user_id AND id IS DISTINCT FROM :kept_id AND revoked_at IS NULL
+    RETURNING id
 )""",
-    "SELECT true AS done",
+    "SELECT true AS done, count(*) AS ended FROM revoked",
 )
 
 _NEXT = f"""
@@ -156,6 +157,9 @@ class SessionWriter:
         if await self._writes.one(_REVOKE, session_id=session_id, user_id=user_id) is None:
             raise NotFoundError("session")
 
-    async def revoke_others(self, *, user_id: int, kept_id: int | None) -> None:
-        """End all of a user's logins but one."""
-        await self._writes.one(_REVOKE_OTHERS, user_id=user_id, kept_id=kept_id)
+    async def revoke_others(self, *, user_id: int, kept_id: int | None) -> int:
+        """End all of a user's logins but one, and return how many."""
+        row = await self._writes.one(_REVOKE_OTHERS, user_id=user_id, kept_id=kept_id)
+        assert row is not None  # an aggregate always gives a row
+        ended: int = row["ended"]
+        return ended

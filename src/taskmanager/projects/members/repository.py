@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from taskmanager.accounts.statements import folded_name
+from taskmanager.accounts.folded_names import folded_name
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
@@ -58,7 +58,7 @@ access AS (
 ), person AS MATERIALIZED (
     -- Waits for a deletion of the account, and then does not find it.
     SELECT id, username FROM users
-    WHERE {folded_name("username")} = {folded_name(":username")} OR email = :email
+    WHERE ({folded_name("username")} = {folded_name(":username")} OR email = :email) AND NOT disabled
     FOR KEY SHARE
 ), added AS (
     INSERT INTO project_members (project_id, user_id, role)
@@ -89,8 +89,8 @@ _LOCK = Write(
     "lock members",
     """
 locked AS MATERIALIZED (
-    SELECT m.user_id, m.role, p.archived, p.inbox_of IS NOT NULL AS is_personal
-    FROM project_members m JOIN projects p ON p.id = m.project_id
+    SELECT m.user_id, m.role, u.disabled, p.archived, p.inbox_of IS NOT NULL AS is_personal
+    FROM project_members m JOIN projects p ON p.id = m.project_id JOIN users u ON u.id = m.user_id
     WHERE m.project_id = :project_id AND (m.role = 'owner' OR m.user_id IN (:user_id, :member_id))
       AND EXISTS (SELECT FROM project_members WHERE project_id = :project_id AND user_id = :user_id)
     ORDER BY m.user_id FOR UPDATE OF p FOR UPDATE OF m
@@ -189,7 +189,7 @@ class MemberWriter:
         """Make somebody a member.
 
         Raises:
-            NotFoundError: There is no such project that the caller may see, or no such person.
+            NotFoundError: There is no such project that the caller may see, or no such person who can log in.
             RoleTooLowError: The caller is not its owner.
             ProjectArchivedError: It is archived.
             PersonalProjectError: It is an Inbox.
@@ -219,12 +219,12 @@ class MemberWriter:
             RoleTooLowError: The caller is not its owner.
             ProjectArchivedError: It is archived.
             PersonalProjectError: It is an Inbox.
-            LastOwnerError: The project would be left without an owner.
+            LastOwnerError: The project would be left without an owner who can log in.
         """
         async with self._writes.transaction() as run:
-            roles = await _lock(run, project_id, member_id, user_id=user_id)
+            members = await _lock(run, project_id, member_id, user_id=user_id)
             if role != Role.OWNER:
-                _require_remaining_owner(roles, member_id)
+                _require_remaining_owner(members, member_id)
             row = await run.last(_CHANGE_ROLE, project_id=project_id, member_id=member_id, user_id=user_id, role=role)
         assert row is not None  # the member is locked
         return Written(row["id"], None, row["body"])
@@ -237,32 +237,35 @@ class MemberWriter:
             RoleTooLowError: The caller is neither its owner nor that member.
             ProjectArchivedError: It is archived.
             PersonalProjectError: It is an Inbox.
-            LastOwnerError: The project would be left without an owner.
+            LastOwnerError: The project would be left without an owner who can log in.
         """
         async with self._writes.transaction() as run:
-            roles = await _lock(run, project_id, member_id, user_id=user_id, may_be_oneself=True)
-            _require_remaining_owner(roles, member_id)
+            members = await _lock(run, project_id, member_id, user_id=user_id, may_be_oneself=True)
+            _require_remaining_owner(members, member_id)
             await run.last(_REMOVE, project_id=project_id, member_id=member_id, user_id=user_id)
 
 
 async def _lock(
     run: Runner, project_id: int, member_id: int, *, user_id: int, may_be_oneself: bool = False
-) -> dict[int, str]:
-    """Lock a member with the caller and all owners, and return their roles."""
+) -> dict[int, asyncpg.Record]:
+    """Lock a member with the caller and all owners, and return them by their ids."""
     rows = await run.all(_LOCK, project_id=project_id, member_id=member_id, user_id=user_id)
-    roles = {row["user_id"]: row["role"] for row in rows}
-    if user_id not in roles:
+    members = {row["user_id"]: row for row in rows}
+    if user_id not in members:
         raise NotFoundError("project")
-    if member_id not in roles:
+    if member_id not in members:
         raise NotFoundError("member")
     if not (may_be_oneself and member_id == user_id):
-        require_owner(roles[user_id])
+        require_owner(members[user_id]["role"])
     _require_shareable(rows[0])
-    return roles
+    return members
 
 
-def _require_remaining_owner(roles: dict[int, str], member_id: int) -> None:
-    if not any(role == Role.OWNER for user_id, role in roles.items() if user_id != member_id):
+def _require_remaining_owner(members: dict[int, asyncpg.Record], member_id: int) -> None:
+    if members[member_id]["role"] != Role.OWNER:
+        return  # so that members can leave a project whose owners cannot log in
+    others = (member for user_id, member in members.items() if user_id != member_id)
+    if not any(other["role"] == Role.OWNER and not other["disabled"] for other in others):
         raise LastOwnerError
 
 

@@ -54,12 +54,12 @@ async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: Us
 async def change_role(
     caller: ProjectsWriter, project_id: ProjectId, user_id: UserId, change: MemberUpdate, write: Writing
 ) -> JsonAnswer:
-    """Give a member another role; owners only, and one owner always stays."""
+    """Give a member another role; owners only, and one owner who can log in always stays."""
     work = MemberWriter(write).change_role(project_id, user_id, change.role, user_id=caller.user_id)
     return await answer_write(write, work, role=Role.VIEWER)
 
 
 @router.delete("/{user_id}", status_code=204, responses=problems(400, 401, 403, 404, 409, 422, 429, 503))
 async def remove_member(caller: ProjectsWriter, project_id: ProjectId, user_id: UserId, write: Writing) -> NoContent:
-    """Remove a member, or leave; their tasks lose their assignee, and one owner always stays."""
+    """Remove a member, or leave; their tasks lose their assignee, and one owner who can log in always stays."""
     return await answer_removal(write, MemberWriter(write).remove(project_id, user_id, user_id=caller.user_id))

@@ -14,10 +14,19 @@ from taskmanager.events.repository import name_changed_fields
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.bulk.schemas import BulkChanges
 from taskmanager.tasks.schemas import TaskCreateAnywhere
-from taskmanager.tasks.statements import GIVEN, GIVEN_COLUMNS, LOG_DELETED, create_steps, task_as_json, update_steps
+from taskmanager.tasks.statements import (
+    GIVEN,
+    GIVEN_COLUMNS,
+    LOG_DELETED,
+    NO_ASSIGNEE,
+    create_steps,
+    task_as_json,
+    update_steps,
+)
 
 _BODY = """convert_to('{{"tasks":[' || string_agg({json}, ',' ORDER BY {order}) || ']}}', 'UTF8') AS body"""
 _GIVEN = TypeAdapter(Sequence[TaskCreateAnywhere])
+_SET_ASSIGNEE = ("body", "set", "assignee_id")
 _NO_ID = "CAST(NULL AS bigint) AS id, CAST(NULL AS integer) AS version"
 
 _CREATE = Write(
@@ -64,7 +73,7 @@ _UPDATE = Write(
         """
     ),
     f"""
-    SELECT true AS done, :project_id AS project_id, {_NO_ID},
+    SELECT NOT EXISTS (SELECT FROM refused) AS done, :project_id AS project_id, {_NO_ID},
            {_BODY.format(json=task_as_json("t"), order="f.n")}
     FROM found f LEFT JOIN changed c ON c.n = f.n CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
     HAVING count(*) > 0
@@ -96,7 +105,7 @@ class BulkTaskWriter:
             NotFoundError: There is no such project that the caller may see.
             RoleTooLowError: The caller may only read it.
             ProjectArchivedError: It is archived.
-            InvalidValueError: An assignee is not a member of it; the error names the task.
+            InvalidValueError: An assignee is not a member of it who can log in; the error names the task.
         """
         given = _GIVEN.dump_json(tasks).decode()
         with _named_violations(assignee=("body", "tasks")):
@@ -105,9 +114,7 @@ class BulkTaskWriter:
             raise NotFoundError("project")
         if not row["done"]:
             require_writer(row["role"], archived=row["archived"])
-            raise InvalidValueError(
-                ("body", "tasks", row["stranger"] - 1, "assignee_id"), "is not a member of the project"
-            )
+            raise InvalidValueError(("body", "tasks", row["stranger"] - 1, "assignee_id"), NO_ASSIGNEE)
         return Written(None, None, row["body"])
 
     async def update(
@@ -126,7 +133,7 @@ class BulkTaskWriter:
 
         Raises:
             NotFoundError: One of them does not exist, or the caller may not see it.
-            InvalidValueError: They are not all in one project, or the assignee is not a member of it.
+            InvalidValueError: They are not all in one project, or a new assignee is not a member of it who can log in.
             RoleTooLowError: The caller may only read the project.
             ProjectArchivedError: It is archived.
             PreconditionRequiredError: Versions are demanded and none were given.
@@ -137,10 +144,12 @@ class BulkTaskWriter:
             project_id = await _lock(
                 run, task_ids, versions, user_id=user_id, require_versions=require_versions, named_in=named_in
             )
-            with _named_violations(assignee=("body", "set", "assignee_id")):
+            with _named_violations(assignee=_SET_ASSIGNEE):
                 row = await run.last(_UPDATE, task_ids=task_ids, project_id=project_id, user_id=user_id, patch=patch)
             if row is None:  # the caller's account was deleted meanwhile
                 raise NotFoundError("task", 0)
+            if not row["done"]:
+                raise InvalidValueError(_SET_ASSIGNEE, NO_ASSIGNEE)
         return Written(None, None, row["body"])
 
     async def delete(self, task_ids: Sequence[int], *, user_id: int, named_in: tuple[str, str]) -> None:
@@ -196,7 +205,7 @@ def _named_violations(*, assignee: tuple[str, ...]) -> Iterator[None]:
     except asyncpg.IntegrityConstraintViolationError as error:
         match violated_constraint(error):
             case "tasks_assignee_fkey":
-                raise InvalidValueError(assignee, "is not a member of the project") from None
+                raise InvalidValueError(assignee, NO_ASSIGNEE) from None
             case "tasks_project_id_fkey":  # deleted between the look-up and the insert
                 raise NotFoundError("project") from None
         raise

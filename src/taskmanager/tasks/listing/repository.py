@@ -8,6 +8,7 @@ import asyncpg
 from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement
 from taskmanager.http.pagination import CursorSigner
+from taskmanager.projects.schemas import Archived
 from taskmanager.tasks.listing.statements import (
     FEW,
     MOST_COUNTED,
@@ -88,13 +89,15 @@ class TaskListReader:
         self._signer = signer
 
     async def read(self, query: ProjectTaskQuery, *, user_id: int, project_ids: Sequence[int]) -> TaskPage:
-        """Return one page of the tasks in all projects of the caller, or in the given ones.
+        """Return one page of the tasks in the given projects, or in all of the caller's that `query.archived` wants.
 
         Raises:
             InvalidCursorError: The cursor belongs to another list, filter, sort or user.
         """
         named = sorted(set(project_ids))
-        binding = cursor_binding(f"{named} {query.filters_and_order}", user_id=user_id)
+        archived = Archived.ANY if named else query.archived
+        chosen = "" if named else archived.in_binding
+        binding = cursor_binding(f"{named} {query.filters_and_order}{chosen}", user_id=user_id)
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
         filters = _filters(query, user_id)
         order = Order(query.sort_by, ascending=query.order == "asc")
@@ -111,6 +114,7 @@ class TaskListReader:
             "user_id": user_id,
             "project_ids": named,
             "project_id": named[0] if named else None,
+            "archived": archived.wanted,
             "needed": query.skip + query.limit + 1,
             "size": query.limit + 1,
             "skip": query.skip,

@@ -56,10 +56,15 @@ _TYPES: Final = {
     "size": "integer",
     "skip": "integer",
     "is_overdue": "boolean",
+    "archived": "boolean",
 }
 _WITH_A_DUE_TIME: Final = frozenset({"due_after", "due_before", "overdue"})
 # Filters that stand in front of (created_at, id) in an index, and the column that they compare.
 _RUNS: Final = {"statuses": "status", "priorities": "priority", "assignee_ids": "assignee_id"}
+
+
+# Of each membership `m`. No join, which could be planned as a scan of all projects.
+_IS_LISTED: Final = "(:archived IS NULL OR (SELECT p.archived FROM projects p WHERE p.id = m.project_id) = :archived)"
 
 
 class Order:
@@ -155,7 +160,7 @@ def _typed(name: str, sql: str, order: Order, *, shared: bool) -> Statement:
 
 def _runs(shape: Shape) -> tuple[str, str]:
     """Return SQL for the runs of a shared list, and the condition by which a task `t` is in a `run`."""
-    member = "m.user_id = :user_id AND (:project_id IS NULL OR m.project_id = :project_id)"
+    member = f"m.user_id = :user_id AND (:project_id IS NULL OR m.project_id = :project_id) AND {_IS_LISTED}"
     if shape.run is None:
         return f"SELECT m.project_id FROM project_members m WHERE {member}", "t.project_id = run.project_id"
     values = f"unnest(:{shape.run}) AS one (value)"
@@ -214,7 +219,7 @@ def _page_of_few(shape: Shape) -> Statement:
     Where the caller has more than `FEW` tasks in the projects, it says so (`is_small`) and reads none of them.
     """
     order = Order(shape.sort_by, ascending=shape.ascending)
-    member = "m.user_id = :user_id AND (:project_ids IS NULL OR m.project_id = ANY(:project_ids))"
+    member = f"m.user_id = :user_id AND (:project_ids IS NULL OR m.project_id = ANY(:project_ids)) AND {_IS_LISTED}"
     limited = f"ORDER BY t.created_at DESC, t.id DESC LIMIT {FEW + 1}"
     of_project = f"FROM tasks t WHERE t.project_id = m.project_id {limited}"
     behind = "true"
@@ -282,8 +287,8 @@ def count_alone(shape: Shape) -> Statement:
 
 
 def _all_projects(shape: Shape) -> tuple[str, str]:
-    named = " AND project_id = ANY(:project_ids)" if shape.projects else ""
-    member = f"(SELECT project_id FROM project_members WHERE user_id = :user_id{named}) AS member"
+    which = "m.project_id = ANY(:project_ids)" if shape.projects else _IS_LISTED
+    member = f"(SELECT m.project_id FROM project_members m WHERE m.user_id = :user_id AND {which}) AS member"
     # A given project is a condition here too, so that PostgreSQL knows how large it is.
     project = ":project_id" if shape.projects == 1 else "member.project_id"
     return member, " AND ".join([f"t.project_id = {project}", *(_CONDITIONS[name] for name in shape.filters)])
