@@ -81,7 +81,7 @@ bench-start: .venv/.synced-bench ## Measure how long the service takes to start,
 load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error
 	$(BIN)/python -m benchmarks.load
 
-proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with the nginx of this machine
+proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with nginx, and clients that offer other protocols
 	$(BIN)/pytest -q tests/proxy
 
 browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots

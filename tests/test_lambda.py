@@ -139,6 +139,15 @@ async def test_the_function_answers_one_event_after_the_other(
         found = await running.request("GET", "/api/v1/tasks?search=gr%C3%BC%C3%9F&limit=5", authorization=token)
         assert json.loads(found["body"])["tasks"] == [json.loads(task["body"])]
 
+        # What could only have come percent-encoded is another spelling; API Gateway passes the path as it came.
+        for path in (
+            f"/api/v1/tasks/0{json.loads(task['body'])['id']}",
+            "/livez%0A",
+            "/%6Civez%20",
+            "/api/v1%2525/tasks",
+        ):
+            assert (await running.request("GET", path, authorization=token))["statusCode"] == 404
+
         unknown = await running.request("GET", "/api/v1/tasks/999999", authorization=token)
         assert unknown["headers"]["content-type"] == "application/problem+json"
         assert not unknown["isBase64Encoded"]

@@ -36,8 +36,11 @@ class Private(NamedTuple):
 
 
 PRIVATE = {
-    # CorkedHttpProtocol and LeanCycle: the cycles' class, the flow of the connection, its pipeline and its timer.
-    "uvicorn": Private("0.54", "server", frozenset({"_start_asgi_task", "_unset_keepalive_if_required"})),
+    # CorkedHttpProtocol and LeanCycle: the cycles' class, the flow of the connection, its pipeline, its timer, and its
+    # parser, which stops where another protocol is offered.
+    "uvicorn": Private(
+        "0.54", "server", frozenset({"_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required"})
+    ),
     # An InternalClientError is a connection that the server has closed and the driver does not know of yet.
     "asyncpg": Private("0.32", "database"),
     # StrictRoute: the dependants, their fields and the order of matches; the scope's key of the telemetry.
@@ -73,7 +76,7 @@ def _names() -> Iterator[tuple[str, Path, str]]:
 def _overridden() -> Iterator[tuple[str, str, str]]:
     """Yield the library, the folder of ours and the name of each private method of a library that is overridden."""
     for module in pkgutil.walk_packages(taskmanager.__path__, "taskmanager."):
-        if module.name.endswith(("__main__", "aws_lambda")):  # one runs, one needs an extra
+        if module.name.endswith(("__main__", "aws_lambda", "gunicorn_worker")):  # one runs, two need an extra
             continue
         for kind in vars(import_module(module.name)).values():
             if not inspect.isclass(kind) or kind.__module__ != module.name:
@@ -121,6 +124,7 @@ def test_the_version_is_the_one_whose_parts_are_known(library: str) -> None:
 
 
 def test_the_parts_are_there() -> None:
+    assert callable(HttpToolsProtocol._should_upgrade)
     assert callable(HttpToolsProtocol._start_asgi_task)
     assert callable(HttpToolsProtocol._unset_keepalive_if_required)
     assert callable(HttpToolsProtocol.timeout_keep_alive_handler)

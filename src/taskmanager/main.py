@@ -51,6 +51,7 @@ from taskmanager.http.dispatch import Endpoint, RouteTable
 from taskmanager.http.draining import Drain
 from taskmanager.http.front import Front, Surroundings
 from taskmanager.http.pagination import CursorSigner
+from taskmanager.http.path_prefixes import PathPrefixes
 from taskmanager.http.preconditions import IfMatch, read_if_match
 from taskmanager.idempotency.header import identify_request, read_idempotency_key
 from taskmanager.lifespan import run_lifespan
@@ -94,6 +95,7 @@ def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> Fa
         version=version("taskmanager"),
         description=_DESCRIPTION,
         lifespan=run_lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -111,6 +113,7 @@ def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> Fa
     app.state.readiness = Readiness(settings, app.state.drain)
     app.state.rate_limiter = RateLimiter(settings)
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
+    app.state.path_prefixes = PathPrefixes(settings.root_path or "", app.state.client_addresses)
     app.state.token_signer = TokenSigner(settings.signing_secrets, access_token_minutes=settings.access_token_minutes)
     app.state.cursor_signer = CursorSigner(settings.signing_secrets)
     app.state.password_hasher = PasswordHasher(
@@ -234,6 +237,7 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
         drain=state.drain,
         metrics=state.metrics,
         client_address=state.client_addresses.find,
+        path_prefix=state.path_prefixes.find,
         max_in_flight=settings.max_requests_in_flight,
         max_body_bytes=settings.max_body_bytes,
     )

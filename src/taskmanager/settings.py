@@ -16,6 +16,15 @@ METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _ASYNC_DRIVER = "postgresql+asyncpg"
 _DATABASE_SCHEMES = ("postgresql", "postgres", _ASYNC_DRIVER)
 _MOST_PER_MINUTE = 1_000_000_000
+_PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+/?", re.ASCII)
+_LONGEST_PATH_PREFIX = 200
+
+
+def read_path_prefix(text: str) -> str | None:
+    """Return a prefix of paths such as `/tasks`, without a slash at its end, or None if the text is none."""
+    if len(text) > _LONGEST_PATH_PREFIX or not _PATH_PREFIX.fullmatch(text):
+        return None
+    return text.removesuffix("/")
 
 
 class DatabaseSettings(BaseSettings):
@@ -201,8 +210,13 @@ class Settings(DatabaseSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Addresses and networks of the proxies in front, a comma list, whose X-Forwarded-For is believed; "
-        "`unix` is any client of a Unix socket.",
+        description="Addresses and networks of the proxies in front, a comma list, whose X-Forwarded-For and "
+        "X-Forwarded-Prefix are believed; `unix` is any client of a Unix socket.",
+    )
+    root_path: str | None = Field(
+        default=None,
+        description="The prefix that a proxy strips from every path, such as `/tasks`; where a trusted proxy sends "
+        "X-Forwarded-Prefix, that counts.",
     )
     require_if_match: bool = Field(
         default=False,
@@ -249,6 +263,15 @@ class Settings(DatabaseSettings):
             return value
         names = [name.strip() for name in value.split(",") if name.strip()]
         return tuple(name if name == "unix" else str(ip_network(name, strict=False)) for name in names)
+
+    @field_validator("root_path")
+    @classmethod
+    def _read_root_path(cls, value: str | None) -> str | None:
+        if value is None or value in {"", "/"}:
+            return None
+        if (prefix := read_path_prefix(value)) is None:
+            raise ValueError("must be a path such as /tasks, of letters, digits and . _ ~ -")
+        return prefix
 
     @field_validator("debug", mode="before")
     @classmethod

@@ -1,12 +1,12 @@
 """The documentation pages in a real browser: `make browser-test`.
 
-It needs Chromium: `apt-get install chromium`, or another package of it; CHROMIUM names another binary. The pages are
+It needs Chromium and nginx: `apt-get install chromium nginx-light`; CHROMIUM names another binary. The pages are
 kept as pictures in `.screenshots`.
 """
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from tests.conftest import PASSWORD, Person
 from tests.support.live_server import LiveServer
+from tests.support.nginx import BELOW_PREFIX, nginx
 from tests.support.sessions import open_session
 
 # Redoc takes seconds to draw its page, many on a busy machine.
@@ -39,9 +40,9 @@ class Tab:
     hosts: set[str] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
 
-    async def assert_content(self, server: LiveServer) -> None:
+    async def assert_content(self, url: str) -> None:
         """Check that it needed no other host and broke no rule of its policy."""
-        assert self.hosts == {urlsplit(server.url).netloc}
+        assert self.hosts == {urlsplit(url).netloc}
         assert self.complaints == []
         assert await self.page.evaluate("window.violations") == []
 
@@ -68,15 +69,25 @@ async def tab() -> AsyncIterator[Tab]:
         await browser.close()
 
 
+@pytest.fixture(params=["", "/tasks"], ids=["at the root", "below a prefix"])
+def url(live_server: LiveServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the browser finds the service, which does not know of the prefix that nginx strips."""
+    if not request.param:
+        yield live_server.url
+    else:
+        with nginx(live_server.port, *BELOW_PREFIX) as front:
+            yield front + request.param
+
+
 async def keep(page: Page, name: str) -> None:
     """Keep a picture of the page."""
     PICTURES.mkdir(exist_ok=True)
     await page.screenshot(path=PICTURES / f"{name}.png")
 
 
-async def test_a_task_is_made_on_the_page(tab: Tab, live_server: LiveServer, alice: Person, database: Database) -> None:
+async def test_a_task_is_made_on_the_page(tab: Tab, url: str, alice: Person, database: Database) -> None:
     page = tab.page
-    response = await page.goto(f"{live_server.url}/docs")
+    response = await page.goto(f"{url}/docs")
     assert response is not None
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -104,7 +115,7 @@ async def test_a_task_is_made_on_the_page(tab: Tab, live_server: LiveServer, ali
     async with open_session(database) as reader:
         rows = (await reader.execute(text("SELECT project_id, title, priority FROM tasks"))).all()
     assert [tuple(row) for row in rows] == [(alice.inbox_id, "Made in a browser", 3)]
-    await tab.assert_content(live_server)
+    await tab.assert_content(url)
 
 
 async def test_a_wrong_password_is_told(tab: Tab, live_server: LiveServer, alice: Person) -> None:
@@ -122,11 +133,11 @@ async def test_a_wrong_password_is_told(tab: Tab, live_server: LiveServer, alice
     assert "401" in tab.complaints[0]
 
 
-async def test_the_reference_is_shown(tab: Tab, live_server: LiveServer) -> None:
-    await tab.page.goto(f"{live_server.url}/redoc")
+async def test_the_reference_is_shown(tab: Tab, url: str) -> None:
+    await tab.page.goto(f"{url}/redoc")
     await expect(tab.page.get_by_role("heading", name="Task Manager API")).to_be_visible()
     await expect(tab.page.locator("[role=search] input")).to_be_visible()
     await tab.page.locator("[role=search] input").fill("comment")
     await expect(tab.page.locator("[data-role='search:results'] [role=menuitem]").first).to_be_visible()
     await keep(tab.page, "redoc")
-    await tab.assert_content(live_server)
+    await tab.assert_content(url)

@@ -201,7 +201,17 @@ class TestBothWays:
 @pytest.mark.parametrize(("method", "template"), COMPILED)
 async def test_preconditions(route: Route) -> None:
     takes = (route.method, route.template) in WITH_IF_MATCH
-    for tags, status in ((b"*", 200), (b'"77"', 412), (b"no quotes", 400), (b'W/"1"', 412), (b'"77", "1", "2"', 200)):
+    for tags, status in (
+        *(
+            (b"*", 200),
+            (b'"77"', 412),
+            (b"no quotes", 400),
+            (b'W/"77"', 412),
+            (b'"1-x"', 412),
+            (b'"77", "1", "2"', 200),
+        ),
+        *((b'W/"1", W/"2"', 200), (b'"1-gzip", "2-gzip"', 200), (b'W/"1--br", W/"2;gz"', 200)),
+    ):
         found = await route.send((b"if-match", tags))
         assert not takes or found == status or found < 300 > status
         await route.send((b"if-match", tags), (b"if-match", b'"1"'))

@@ -46,6 +46,28 @@ class TestCors:
         assert headers["X-Request-ID"]
 
     @pytest.mark.parametrize(
+        "further",
+        [
+            {"Access_Control_Request_Private_Network": "true"},
+            {"Access_Control_Request_Local_Network": "true"},
+            {"Access_Control_Request_Anything": "x"},
+            {"Private_Network_Access_Name": "x", "Sec_Fetch_Mode": "cors", "Sec_Purpose": "prefetch"},
+        ],
+        ids=lambda further: next(iter(further)),
+    )
+    async def test_a_header_that_means_nothing_here_changes_nothing(
+        self, client: httpx.AsyncClient, further: dict[str, str]
+    ) -> None:
+        asked = {"Access_Control_Request_Headers": "authorization, if-match"}
+        for origin, status in ((ORIGIN, 200), ("http://evil.example", 400)):
+            plain = await self._preflight(client, Origin=origin, **asked)
+            answer = await self._preflight(client, Origin=origin, **asked, **further)
+            assert (answer.status_code, plain.status_code) == (status, status)
+            own = {"x-request-id", "x-process-time", "server-timing"}
+            lines = [{pair for pair in one.headers.multi_items() if pair[0] not in own} for one in (plain, answer)]
+            assert lines[0] == lines[1]
+
+    @pytest.mark.parametrize(
         "headers",
         [
             {"Origin": "http://evil.example"},

@@ -9,17 +9,9 @@ import pytest
 from taskmanager.database.database import Database
 from tests.conftest import Person
 from tests.support.credentials import new_key
+from tests.support.entity_tags import MALFORMED, MATCHING, NOT_MATCHING
 from tests.support.resources import KINDS, METHODS, Resource, kind_of, make_resource, share
 from tests.support.rows import digests
-
-# Each has the first version among others, compared strongly.
-MATCHING = ('"1"', "*", " * ", '"7", "1"', '"1",W/"2" , "x"', ', "1",', '"a,b", "1"')
-
-
-NOT_MATCHING = ('"2"', '"99999999999999999999"', 'W/"1"', '"2", W/"1"', '"01"', '"x1"', '""', '"W/", "2"')
-
-
-MALFORMED = ("1", '"1', '1"', "", 'x"1"', '"1"x', '"1" "2"', 'w/"1"', '"a"1"b"', '*, "1"', "**", "W/1", '"a b", "1"')
 
 
 class TestEntityTag:
@@ -73,7 +65,7 @@ class TestIfNoneMatch:
 
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     async def test_a_known_version_is_304_without_a_body(self, alice: Person, resource: Resource, method: str) -> None:
-        for known in (*MATCHING, 'W/"1"', '"7",W/"1" , "x"'):
+        for known in (*MATCHING, '"7",W/"1" , "x"'):
             answer = await alice.request(method, resource.path, 304, headers={"If-None-Match": known})
             assert (answer.headers["ETag"], answer.content) == ('"1"', b""), known
             assert not {"content-type", "content-length"} & answer.headers.keys()
@@ -81,7 +73,7 @@ class TestIfNoneMatch:
 
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     async def test_another_version_is_200(self, alice: Person, resource: Resource, method: str) -> None:
-        for known in ('"2"', 'W/"2"', '"2", "3"', '"11"', '"01"', '"a1"', '""', '"W/1"', '"99999999999999999999"'):
+        for known in (*NOT_MATCHING, '"2", "3"', '"11"', '"a1"', '"W/1"'):
             answer = await alice.request(method, resource.path, 200, headers={"If-None-Match": known})
             assert (answer.headers["ETag"], answer.content == b"") == ('"1"', method == "HEAD"), known
 
@@ -246,7 +238,7 @@ class TestIfMatchAndMove:
         assert (await alice.get(f"/tasks/{moved['id']}")).json() == moved
 
     @pytest.mark.parametrize("kind", ["task", "task of a project"])
-    @pytest.mark.parametrize("tags", ['"1"', 'W/"2"', '"3"'])
+    @pytest.mark.parametrize("tags", ['"1"', 'W/"1"', '"1-gzip"', '"3"'])
     async def test_no_match_is_412_and_it_stays(self, alice: Person, kind: str, tags: str, database: Database) -> None:
         task = await make_resource(kind, alice)
         await task.write(alice, "PATCH")

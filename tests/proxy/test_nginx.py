@@ -4,16 +4,10 @@ It needs nginx: `apt-get install nginx-light`, or another package of it; NGINX n
 """
 
 import asyncio
-import os
 import re
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -21,62 +15,9 @@ import pytest
 from taskmanager.database.database import Database
 from tests.support.credentials import API
 from tests.support.live_server import LiveServer, free_port
+from tests.support.nginx import nginx
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
 HEADER_SECONDS = 10
-MAIN = """
-{user}
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log {folder}/access.log;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    include {folder}/example.conf;
-}}
-"""
-
-
-@contextmanager
-def nginx(upstream_port: int) -> Iterator[str]:
-    """Run nginx with the example in front of a port; yield its address."""
-    binary = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert binary, "nginx is not installed: apt-get install nginx-light"
-    port = free_port()
-    example = EXAMPLE.read_text()
-    for written, ours in (
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream_port};"),
-    ):
-        assert example.count(f"    {written}\n") == 1
-        example = example.replace(written, ours)
-    with tempfile.TemporaryDirectory(prefix="nginx-") as folder:
-        Path(folder, "example.conf").write_text(example)
-        user = "user root;" if os.geteuid() == 0 else ""
-        Path(folder, "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-        command = [binary, "-p", folder, "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
-        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-        assert checked.returncode == 0, checked.stderr
-        assert "[warn]" not in checked.stderr
-        process = subprocess.Popen(command)
-        try:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +94,7 @@ async def test_what_a_client_says_of_its_address_does_not_reach_the_service() ->
             forged = {
                 "X-Forwarded-For": "203.0.113.7",
                 "X-Forwarded-Proto": "gopher",
+                "X-Forwarded-Prefix": "/forged",
                 "X-Real-IP": "203.0.113.8",
                 "Forwarded": "for=203.0.113.9",
                 "X-Request-ID": "kept-1",
@@ -168,7 +110,7 @@ async def test_what_a_client_says_of_its_address_does_not_reach_the_service() ->
         assert b"203.0.113" not in head
         assert headers["x-forwarded-for"] == "127.0.0.1"
         assert headers["x-forwarded-proto"] == "http"
-        assert not {"x-real-ip", "forwarded", "connection"} & set(headers)
+        assert not {"x-real-ip", "forwarded", "x-forwarded-prefix", "connection"} & set(headers)
         assert head.lower().count(b"x-forwarded-for") == 1
     assert b"X-Request-ID: kept-1\r\n" in arrived[0]
     assert re.search(rb"X-Request-ID: [0-9a-f]{32}\r\n", arrived[2])

@@ -14,6 +14,7 @@ import httpx
 from taskmanager.database.database import Database
 from tests.conftest import SECRET
 from tests.support.live_server import free_port
+from tests.support.raw_http import head, raw_connection
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 _START_SECONDS = 20
@@ -84,6 +85,20 @@ async def test_gunicorn_serves_and_stops(database_url: str, database: Database, 
             for _ in range(6):
                 read = await client.get(f"/tasks/{task['id']}", headers={"Connection": "close"})
                 assert (read.status_code, read.json()) == (200, task)
+            # An offer of another protocol is ignored here too, and the body, in a packet of its own, is no request.
+            body = b'{"title": "Offered"}'
+            lines = (f"Authorization: {client.headers['Authorization']}", "Connection: Upgrade", "Upgrade: h2c")
+            async with raw_connection(int(url.rpartition(":")[2])) as connection:
+                for _ in range(2):
+                    await connection.send(head("POST", "/api/v1/tasks", *lines, body=body), body)
+                    made = await connection.receive()
+                    assert (made.status, made.json()["title"]) == (201, "Offered")
+                await connection.send(head("GET", "/nope", "Connection: Upgrade", "Upgrade: websocket"))
+                refused = await connection.receive()
+                assert (refused.status, refused.headers["content-type"]) == (404, "application/problem+json")
+                assert "server" not in refused.headers
+                await connection.send(head("GET", "/livez", f"X-Long: {'x' * 70_000}"))
+                assert (await connection.receive()).status == 431
             process.terminate()
             # The workers go on taking connections while they drain.
             async with asyncio.timeout(_STOP_SECONDS):

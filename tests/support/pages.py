@@ -185,9 +185,10 @@ def with_values(path: str, **values: Any) -> list[tuple[str, Any]]:
 
 
 def next_target(response: httpx.Response) -> str:
+    """Return where the link to the next page leads from this one."""
     target, relation = response.headers["Link"].split("; ")
     assert (target[0], target[-1], relation) == ("<", ">", 'rel="next"')
-    return str(target[1:-1])
+    return str(response.url.join(target[1:-1]))
 
 
 def bendings(cursor: str) -> list[str]:

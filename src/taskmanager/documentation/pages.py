@@ -1,15 +1,18 @@
 """Interactive documentation that loads nothing from outside: Swagger UI at /docs, Redoc at /redoc."""
 
+from copy import deepcopy
 from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from taskmanager.http.preconditions import matches_known
 
 # Only what this table names is served; the host's own table of types differs between machines.
 MEDIA_TYPES: Final = {
@@ -86,13 +89,30 @@ def _serve_asset(request: Request) -> Response:
         raise HTTPException(404)
     content, etag = load_asset(name)
     headers = {"ETag": etag, "Cache-Control": "public, max-age=86400"}
-    if etag in request.headers.get("If-None-Match", ""):
+    if matches_known(request.headers.get("If-None-Match", ""), etag.strip('"')):
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[name])
 
 
+def _below(prefix: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an API as clients find it below a prefix."""
+    components = deepcopy(schema.get("components", {}))
+    for scheme in components.get("securitySchemes", {}).values():
+        for flow in scheme.get("flows", {}).values():
+            # Tools resolve it against the origin, not against the server.
+            flow["tokenUrl"] = prefix + flow["tokenUrl"]
+    return {**schema, "servers": [{"url": prefix}], "components": components}
+
+
 def add_documentation(app: FastAPI) -> None:
-    """Serve Swagger UI at /docs, Redoc at /redoc and their files below /docs/assets; the schema is /openapi.json."""
+    """Serve Swagger UI at /docs, Redoc at /redoc, their files below /docs/assets, and the schema at /openapi.json.
+
+    The schema names the prefix that the application's `state.path_prefixes` finds for a request.
+    """
+
+    def describe(request: Request) -> Response:
+        prefix = app.state.path_prefixes.find(request.scope)
+        return JSONResponse(_below(prefix, app.openapi()) if prefix else app.openapi())
 
     # Plain functions run in a thread: the first call reads three megabytes.
     def swagger(_: Request) -> Response:
@@ -111,6 +131,7 @@ def add_documentation(app: FastAPI) -> None:
             scripts=["redoc.standalone.js", "redoc-init.js"],
         )
 
+    app.add_route("/openapi.json", describe, include_in_schema=False)
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route("/docs/assets/{name}", _serve_asset, include_in_schema=False)

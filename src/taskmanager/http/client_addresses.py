@@ -35,11 +35,8 @@ class ClientAddresses:
         `scope` is that of an ASGI request. An IPv4 address inside an IPv6 one comes out as IPv4. An
         entry that is no address ends the list: then the proxy's own address counts.
         """
-        peer = scope.get("client")
-        # A load balancer's event reaches Lambda with the whole list for a peer; its last entry is the true one.
-        address = None if peer is None else _read(peer[0].rpartition(",")[2])
-        trusted = self._trusts_unix and peer is None if address is None else self._trusts(address)
-        for hop in _forwarded_for(scope) if trusted else ():
+        address = _peer(scope)
+        for hop in _forwarded_for(scope) if self._trusts_peer(scope, address) else ():
             known = _read(hop)
             if known is None:
                 break
@@ -47,6 +44,15 @@ class ClientAddresses:
             if not self._trusts(address):
                 break
         return address
+
+    def comes_from_proxy(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a request comes from a trusted proxy, which then answers for what its headers say."""
+        return self._trusts_peer(scope, _peer(scope))
+
+    def _trusts_peer(self, scope: Mapping[str, Any], address: str | None) -> bool:
+        if address is None:
+            return self._trusts_unix and scope.get("client") is None
+        return self._trusts(address)
 
 
 @lru_cache(_REMEMBERED)
@@ -57,6 +63,12 @@ def rate_limit_subject(address: str | None) -> str:
     if ":" not in address:
         return address
     return str(ip_network((address, _IPV6_SITE_BITS), strict=False))
+
+
+def _peer(scope: Mapping[str, Any]) -> str | None:
+    peer = scope.get("client")
+    # A load balancer's event reaches Lambda with the whole list for a peer; its last entry is the true one.
+    return None if peer is None else _read(peer[0].rpartition(",")[2])
 
 
 def _forwarded_for(scope: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 from taskmanager.http.problems import Answer, problem_response
 from taskmanager.short_key_cache import cache_short_keys
 
+# What a preflight asks; browsers add other headers to it over time (private networks), which mean nothing here.
+_ASKED: Final = frozenset({b"origin", b"access-control-request-method", b"access-control-request-headers"})
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 _EXPOSED_HEADERS: Final = (
     "ETag",
@@ -47,7 +49,8 @@ class Cors:
 
     def preflight(self, scope: Scope) -> Response:
         """Return the answer to a preflight; a refusal is a problem document like every other error."""
-        response = self._rules.preflight_response(request_headers=Headers(scope=scope))
+        asked = [header for header in scope["headers"] if header[0] in _ASKED]
+        response = self._rules.preflight_response(request_headers=Headers(raw=asked))
         if response.status_code == 200:
             return response
         problem = problem_response(Answer(400, "cors-refused", bytes(response.body).decode()), scope)

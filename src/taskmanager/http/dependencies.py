@@ -76,7 +76,7 @@ class KnownVersions:
         self, find: Callable[[], Awaitable[Document]], find_version: Callable[[], Awaitable[int]]
     ) -> Response:
         """Return what `find` finds; or 304 if the client has the version of it, without reading the rest."""
-        if self.tags is not None and matches_known(self.tags, version := await find_version()):
+        if self.tags is not None and matches_known(self.tags, str(version := await find_version())):
             return NotModified(version)
         found = await find()
         return JsonAnswer(found.body, version=found.version)
@@ -122,7 +122,7 @@ class Pager:
         """Return the `Link` header to the next page, if there is one."""
         if cursor is None:
             return None
-        return next_link(self._scope["path"], kept_parameters(self._scope["query_string"]), cursor)
+        return next_link(kept_parameters(self._scope["query_string"]), cursor)
 
 
 async def get_pager(request: Request) -> Pager:

@@ -1,5 +1,6 @@
 """The table of all routes: from a method and a path to the route, without the walk through FastAPI's tree."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any, Final, cast
@@ -13,6 +14,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _ANY: Final = "{}"
 # Where a scope holds the endpoint, or None, and the segments of the path that stand for parameters.
 FOUND: Final = "taskmanager.found"
+# What a path may have beside letters and digits (RFC 3986, section 3.3), percent-encoding left out.
+_IN_PATHS: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/-]*", re.ASCII)
+_LEADING_ZERO: Final = re.compile(r"0[0-9]+", re.ASCII)
+
+
+def is_spelled_plainly(scope: Scope) -> bool:
+    """Return whether a path is spelled the one way that is answered: without percent-encoding, which none needs.
+
+    A server that gives no `raw_path` (Mangum) has decoded the path; what could only have come encoded is left to see.
+    """
+    if (raw_path := scope.get("raw_path")) is not None:
+        return b"%" not in raw_path
+    return _IN_PATHS.fullmatch(scope["path"]) is not None
 
 
 class Endpoint:
@@ -79,13 +93,13 @@ class RouteTable:
             yield from node.endpoints.items()
             nodes += node.children.values()
 
-    def find(self, method: str, path: str) -> tuple[Endpoint | None, str | None, list[str]]:
+    def find(self, method: str, scope: Scope) -> tuple[Endpoint | None, str | None, list[str]]:
         """Return the endpoint for a method and a path, its template, and the segments that stand for parameters.
 
         The endpoint is None if the path does not take the method, and the template too if there is nothing at the path.
         """
         values: list[str] = []
-        node = self._root.find(path.split("/"), 0, values)
+        node = self._root.find(scope["path"].split("/"), 0, values) if is_spelled_plainly(scope) else None
         if node is None:
             return None, None, values
         if (endpoint := node.endpoints.get(method)) is not None:
@@ -103,9 +117,9 @@ class RouteTable:
                 return endpoint.route
         raise LookupError(f"{method} {template}")
 
-    def allowed_methods(self, path: str) -> set[str]:
+    def allowed_methods(self, scope: Scope) -> set[str]:
         """Return the methods that a path takes (RFC 9110, section 10.2.1); none if there is nothing at it."""
-        node = self._root.find(path.split("/"), 0, [])
+        node = self._root.find(scope["path"].split("/"), 0, []) if is_spelled_plainly(scope) else None
         allowed = set() if node is None else set(node.endpoints)
         return allowed | {"HEAD"} if "GET" in allowed else allowed
 
@@ -117,8 +131,11 @@ class RouteTable:
         """
         endpoint: Endpoint | None
         endpoint, values = scope[FOUND]
+        # Compiled handlers take no such ids, so that only this way has to look.
+        if any(map(_LEADING_ZERO.fullmatch, values)):
+            raise HTTPException(404)
         if endpoint is None:
-            if not (allowed := self.allowed_methods(scope["path"])):
+            if not (allowed := self.allowed_methods(scope)):
                 raise HTTPException(404)
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
         scope["app"] = self._app

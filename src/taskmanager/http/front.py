@@ -44,6 +44,7 @@ class Surroundings:
     drain: Drain
     metrics: Metrics
     client_address: Callable[[Scope], str | None]
+    path_prefix: Callable[[Scope], str]
     max_in_flight: int
     max_body_bytes: int
 
@@ -167,7 +168,7 @@ class _Exchange:
         counts = False
         try:
             method = "GET" if self._head else scope["method"]
-            self._endpoint, self._template, self._values = front.table.find(method, scope["path"])
+            self._endpoint, self._template, self._values = front.table.find(method, scope)
             headers = self._read_headers()
             self._enter()
             counts = True
@@ -283,6 +284,9 @@ class _Exchange:
         names = {name for name, _ in headers}
         around, request = self._front.around, self._request
         name_span(self._scope, self._template)
+        if b"location" in names and (prefix := around.path_prefix(self._scope)):
+            # The only place that knows of prefixes, for new answers and for those kept from another time.
+            headers = [(name, prefix.encode() + value if name == b"location" else value) for name, value in headers]
         headers += around.cors.headers(self._origin) if self._cors_headers is None else self._cors_headers
         seconds = time.perf_counter() - self._started
         headers.append((b"x-request-id", request.request_id.encode()))

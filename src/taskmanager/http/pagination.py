@@ -128,6 +128,9 @@ def kept_parameters(query_string: bytes) -> str:
     return urlencode([*kept, ("cursor", "")])
 
 
-def next_link(path: str, kept: str, cursor: str) -> str:
-    """Return the `Link` header to the next page (RFC 8288), for the `kept_parameters` of this one."""
-    return f'<{path}?{kept}{cursor}>; rel="next"'
+def next_link(kept: str, cursor: str) -> str:
+    """Return the `Link` header to the next page (RFC 8288), for the `kept_parameters` of this one.
+
+    It is a query alone, which holds wherever the client found this page, below a prefix that a proxy strips too.
+    """
+    return f'<?{kept}{cursor}>; rel="next"'

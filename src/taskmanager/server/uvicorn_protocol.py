@@ -5,6 +5,7 @@ import string
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -25,6 +26,7 @@ MOST_HEADER_BYTES: Final = 65_536
 # be reset, and the client might never see the answer.
 _LINGER_SECONDS: Final = 2.0
 _MOST_REFUSED_BYTES: Final = 16_777_216
+_NOT_HTTP: Final = "Invalid HTTP request received."
 
 
 class CorkedTransport:
@@ -155,7 +157,13 @@ class CorkedHttpProtocol(HttpToolsProtocol):
             if self._later_bytes > MOST_HEADER_BYTES:
                 self._refuse_head()
                 return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._read_without_offer(memoryview(data), stop.args[0])
+        except httptools.HttpParserError:
+            self._refuse_bytes()
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -214,6 +222,10 @@ class CorkedHttpProtocol(HttpToolsProtocol):
             self._refuse(Answer(400, "malformed-request", msg), event="not HTTP")
             self.transport.close()
 
+    def _refuse_bytes(self) -> None:
+        self.logger.warning(_NOT_HTTP)  # as uvicorn does
+        self.send_400_response(_NOT_HTTP)
+
     def _refuse_head(self) -> None:
         detail = f"The request line and the headers may have {MOST_HEADER_BYTES} bytes together."
         self._refuse(Answer(431, "headers-too-large", detail), event="headers too large")
@@ -227,6 +239,43 @@ class CorkedHttpProtocol(HttpToolsProtocol):
         headers = (*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode()))
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[answer.status], lines, _CLOSE, bytes(response.body)))
+
+    def _read_without_offer(self, data: memoryview, offset: int) -> None:
+        """Read a request that offers another protocol as if it did not (RFC 9110, section 7.8), then what follows it.
+
+        At the offset, behind its head, the parser has stopped as if the connection were another protocol's now.
+        """
+        while True:
+            if self.parser.get_method() == b"CONNECT":
+                # No offer, and answered like every unknown method; only the server behind a tunnel knows what follows.
+                self.cycle.keep_alive = False
+                self._is_refused = True
+                return
+            head = self._head_without_offer()
+            data = data[offset:]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            try:
+                self.parser.feed_data(head)
+                if data:
+                    self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                offset = stop.args[0]
+            except httptools.HttpParserError:
+                self._refuse_bytes()
+                return
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        # Without Upgrade, what Connection says of it means nothing.
+        version = self.parser.get_http_version().encode()
+        lines = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, lines)
+
+    def _should_upgrade(self) -> bool:
+        # uvicorn leaves such a request to another protocol, here to `_read_without_offer`.
+        return self.parser.get_method() != b"CONNECT"
 
     def _look_again_in(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

@@ -44,6 +44,7 @@ def run_server(settings: Settings, *, workers: int = 1, reload: bool = False, ba
         _APP,
         factory=True,
         http="taskmanager.server.uvicorn_protocol:CorkedHttpProtocol",
+        ws="none",
         host=settings.host,
         port=settings.port,
         log_config=None,

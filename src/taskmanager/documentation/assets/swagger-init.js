@@ -2,25 +2,31 @@
 
 // Everything is relative to the page, so the same files work below any path prefix.
 const prefix = new URL(".", document.baseURI).pathname.slice(0, -1);
+const description = new URL("openapi.json", document.baseURI).href;
 
-// Swagger UI resolves an absolute tokenUrl against the origin, not against the prefix the API is served below.
-const tokenUrlBelowPrefix = () => ({
-  statePlugins: {
-    auth: {
-      wrapActions: {
-        authorizeRequest: (original) => (request) =>
-          original({ ...request, url: request.url.startsWith("/") ? prefix + request.url : request.url }),
-      },
-    },
-  },
-});
+// A server that does not know the prefix which a proxy strips describes itself as if there were none.
+const nameServer = (response) => {
+  if (prefix && response.ok && response.url === description) {
+    const content = JSON.parse(response.text);
+    if (!content.servers) {
+      content.servers = [{ url: prefix }];
+      for (const scheme of Object.values(content.components.securitySchemes)) {
+        for (const flow of Object.values(scheme.flows ?? {})) {
+          flow.tokenUrl = prefix + flow.tokenUrl;
+        }
+      }
+      response.text = JSON.stringify(content);
+    }
+  }
+  return response;
+};
 
 SwaggerUIBundle({
   dom_id: "#documentation",
-  url: new URL("openapi.json", document.baseURI).href,
+  url: description,
   layout: "BaseLayout",
   presets: [SwaggerUIBundle.presets.apis],
-  plugins: [tokenUrlBelowPrefix],
+  responseInterceptor: nameServer,
   deepLinking: true,
   displayRequestDuration: true,
   filter: true,
