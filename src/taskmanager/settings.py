@@ -1,20 +1,21 @@
 """Every setting of the service, with its unit and its reason, read from the environment and `.env`."""
 
-import json
-import re
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
+
+from taskmanager.environment import EnvironmentSettings
+from taskmanager.libpq.address import read_address
+from taskmanager.origins import normalised_origins
 
 MINIMUM_SECRET_BYTES = 32
 # The Prometheus client looks for it when it is imported, which is why it is no field.
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _ASYNC_DRIVER = "postgresql+asyncpg"
-_DATABASE_SCHEMES = ("postgresql", "postgres", _ASYNC_DRIVER)
 _MOST_PER_MINUTE = 1_000_000_000
 _PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+/?", re.ASCII)
 _LONGEST_PATH_PREFIX = 200
@@ -27,21 +28,13 @@ def read_path_prefix(text: str) -> str | None:
     return text.removesuffix("/")
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """What it takes to reach the database; all that migrations need.
 
     Raises:
         pydantic.ValidationError: A value is malformed.
+        EnvFileError: `.env` cannot be read.
     """
-
-    model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
 
     database_url: str | None = Field(
         default=None,
@@ -66,7 +59,7 @@ class DatabaseSettings(BaseSettings):
         description="Longest wait for a free connection before the answer is 503.",
     )
     database_connect_timeout_seconds: float = Field(
-        default=5.0,
+        default=6.0,
         gt=0,
         le=30,
         description="Longest time that opening a connection may take; a request waits for it one second at most, and "
@@ -105,12 +98,8 @@ class DatabaseSettings(BaseSettings):
     def _name_async_driver(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        scheme, separator, rest = value.partition("://")
-        if not separator or scheme not in _DATABASE_SCHEMES:
-            raise ValueError("must look like postgresql://user:password@host:port/name")
-        # libpq's name for what the driver calls ssl; hosted databases give it in their URLs.
-        driver_rest = re.sub("([?&])sslmode=", r"\1ssl=", rest)
-        return f"{_ASYNC_DRIVER}://{driver_rest}"
+        read_address(value).check_files()
+        return f"{_ASYNC_DRIVER}://{value.partition('://')[2]}"
 
 
 class Settings(DatabaseSettings):
@@ -249,12 +238,8 @@ class Settings(DatabaseSettings):
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
-    def _split_origins(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
-        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+    def _normalise_origins(cls, value: Any) -> Any:
+        return normalised_origins(value)
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

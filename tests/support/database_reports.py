@@ -1,7 +1,9 @@
 """What commands and probes say about a database, and a tour of the API that writes to every table."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -19,10 +21,12 @@ WRITE_ALL = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public
 SEQUENCE = "GRANT USAGE ON SEQUENCE tasks_id_seq TO {role}"
 
 
-async def outcome(url: str, folder: Path, *arguments: str) -> tuple[int, str]:
+async def outcome(
+    url: str, folder: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, str]:
     """Return the exit code of a command, and what it printed."""
-    environment = {"DATABASE_URL": url, "SECRET_KEY": SECRET, "PORT": str(free_port()), "DATABASE_WAIT_SECONDS": "0"}
-    result = await asyncio.to_thread(run, *arguments, environment=environment, cwd=folder)
+    usual = {"DATABASE_URL": url, "SECRET_KEY": SECRET, "PORT": str(free_port()), "DATABASE_WAIT_SECONDS": "0"}
+    result = await asyncio.to_thread(run, *arguments, environment={**usual, **environment}, cwd=folder)
     return result.returncode, result.stdout + result.stderr
 
 

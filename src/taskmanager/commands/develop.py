@@ -8,31 +8,39 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic_settings import DotEnvSettingsSource
 
 from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.commands.migrate import migrate_or_refuse
-from taskmanager.commands.refusals import read_settings, refuse, require_free_port
+from taskmanager.commands.refusals import read_settings, refuse, require_free_port, require_metrics_folder
 from taskmanager.database.writes import open_writes
 from taskmanager.embedded import demo
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.errors import EmbeddedPostgresError
+from taskmanager.libpq.parameters import VARIABLES
 from taskmanager.server.supervisor import run_with_database
 from taskmanager.server.workers import run_server
 from taskmanager.settings import DatabaseSettings, Settings
 
+_SECRETS = ("secret_key", "secret_key_previous", "api_key", "metrics_token")
+
 
 def dev(*, reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = False) -> None:
     """Serve for development: with a database of its own unless DATABASE_URL is set."""
+    _forget_foreign_secrets()
     settings = _development_settings()
     require_free_port(settings)
+    require_metrics_folder()
     os.environ["SECRET_KEY"] = settings.secret_key.get_secret_value()
     if settings.database_url is not None:
         _serve(settings, reload=reload, with_demo=False)
         return
     arguments = ["_dev-server", *(["--reload"] if reload else [])]
+    # What the shell has for other databases must not lead away from this one.
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     try:
         code = run_with_database(
-            EmbeddedPostgres(settings.data_dir), [sys.executable, "-m", "taskmanager", *arguments], os.environ
+            EmbeddedPostgres(settings.data_dir), [sys.executable, "-m", "taskmanager", *arguments], environment
         )
     except EmbeddedPostgresError as error:
         refuse(str(error))
@@ -44,17 +52,18 @@ def dev_server(*, reload: bool = False) -> None:
     _serve(read_settings(Settings), reload=reload, with_demo=True)
 
 
+def _forget_foreign_secrets() -> None:
+    # Other tools have variables of these names as well. What is meant for this service is in `.env`.
+    for name in [name for name in os.environ if name.lower() in _SECRETS]:
+        if os.environ.pop(name).strip():
+            typer.echo(f"taskmanager: {name} of the environment is not used; `dev` takes it from .env only", err=True)
+
+
 def _development_settings() -> Settings:
     found = read_settings(DatabaseSettings)
-    if os.environ.get("SECRET_KEY") or "secret_key" in _dotenv_names():
+    if (DotEnvSettingsSource(Settings).env_vars.get("secret_key") or "").strip():
         return read_settings(Settings)
     return read_settings(Settings, secret_key=_development_secret(found.data_dir))
-
-
-def _dotenv_names() -> set[str]:
-    path = Path(".env")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    return {name.strip().lower() for name, equals, value in (line.partition("=") for line in lines) if value.strip()}
 
 
 def _development_secret(data_dir: Path) -> str:
@@ -66,7 +75,7 @@ def _development_secret(data_dir: Path) -> str:
                 file.write(secrets.token_hex(32))
         return path.read_text().strip()
     except OSError as error:
-        refuse(f"cannot write to {data_dir}: {error.strerror}")
+        refuse(f"DATA_DIR: cannot write to {data_dir}: {error.strerror}")
 
 
 async def _seed(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from taskmanager.database import schema_migrations
 from taskmanager.database.checks import read_state
+from taskmanager.database.connections import DRIVER_URL
 from taskmanager.database.database import SCHEMA_REVISION, Base, SchemaError, is_known_revision
 from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.failures import describe_failure
@@ -27,6 +28,7 @@ from taskmanager.database.schema_migrations import (
     alembic_config,
 )
 from taskmanager.database.schema_version import FORMER_VERSION_TABLE, VERSION_TABLE, SchemaVersion, read_schema_version
+from taskmanager.libpq.address import read_address
 
 _ADVISORY_LOCK = 7_463_526_194_023_211
 # A migration gives up waiting for a table quickly, so that requests do not queue behind it, and tries again later.
@@ -34,6 +36,8 @@ _TRIES = 14
 _PAUSE_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 _SAY_AFTER_SECONDS = 10
+# Nobody waits for an answer, and a server that is scaled to zero needs its time.
+_CONNECT_SECONDS = 30.0
 _DEADLOCK = "40P01"
 _DISK_FULL = "53100"
 # A connection refused, lost or not admitted, and a server that shuts down or is not set up.
@@ -187,15 +191,22 @@ async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnecti
     """Yield the connection of the one migration that may run in a database at a time.
 
     Raises:
-        MigrationError: Another migration is running, or another transaction held this one up.
+        MigrationError: The server refused the connection, another migration is running, or another transaction held
+            this one up.
         sqlalchemy.exc.DBAPIError: The server refused.
         OSError: The server cannot be reached.
     """
-    engine = create_async_engine(
-        database_url, poolclass=NullPool, connect_args={"timeout": 5, "server_settings": _SERVER_SETTINGS}
-    )
+    address = read_address(database_url)
+    arguments = {
+        **address.connect_args(),
+        "timeout": min(address.connect_timeout_seconds or _CONNECT_SECONDS, _CONNECT_SECONDS),
+        "server_settings": {**_SERVER_SETTINGS, **address.server_settings},
+    }
+    engine = create_async_engine(DRIVER_URL, poolclass=NullPool, connect_args=arguments)
+    is_connected = False
     try:
         async with engine.connect() as connection:
+            is_connected = True
             await _let_the_server_notice_an_end(connection)
             await _wait_for_lock(connection)
             pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
@@ -214,6 +225,10 @@ async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnecti
                 raise TableLockedError(f"a table stayed locked by {holder}: end that, then {_AGAIN}") from error
             finally:
                 await watch.stop()
+    except DBAPIError as error:
+        if is_connected:
+            raise
+        raise MigrationError(describe_failure(error), exit_code=2) from error
     finally:
         await engine.dispose()
 

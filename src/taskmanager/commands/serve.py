@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from taskmanager.commands.refusals import read_settings, refuse, require_database, require_free_port
+from taskmanager.commands.refusals import (
+    read_settings,
+    refuse,
+    require_database,
+    require_free_port,
+    require_metrics_folder,
+)
 from taskmanager.server.serving import CannotStartError, exit_when_asked, wait_for_database
 from taskmanager.server.workers import run_server
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, Settings
@@ -21,6 +27,7 @@ def serve(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to
     settings = read_settings(Settings)
     require_database(settings)
     require_free_port(settings)
+    require_metrics_folder()
     exit_when_asked()
     configure_logging(readable=settings.debug)
     try:

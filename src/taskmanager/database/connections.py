@@ -1,13 +1,18 @@
 """Decides how connections are opened and closed, and with which settings."""
 
+from functools import cached_property
 from typing import Any
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from taskmanager.database.connection_opener import ConnectionOpener
+from taskmanager.libpq.address import Address, read_address
 from taskmanager.settings import DatabaseSettings
 
+# Where a server is and how it is reached is all in the arguments of the driver.
+DRIVER_URL = "postgresql+asyncpg://"
+_MOST_CONNECT_SECONDS = 30.0
 _CLOSE_TIMEOUT_SECONDS = 0.3
 # Statements that SQLAlchemy keeps compiled, per engine, and prepared, per connection; each takes some 15 KB.
 _COMPILED_STATEMENTS = 64
@@ -34,6 +39,10 @@ class EngineMaker:
         self._engines: list[AsyncEngine] = []
         self._openers: list[ConnectionOpener] = []
 
+    @cached_property
+    def _address(self) -> Address:
+        return read_address(self._url)
+
     def new(
         self,
         size: int,
@@ -45,9 +54,13 @@ class EngineMaker:
         """Return an engine with so many connections, none of which is opened yet."""
         opener = ConnectionOpener(self._connect_wait_seconds)
         timeout = statement_timeout_ms or self._settings.database_statement_timeout_ms
-        arguments = {**_connect_args(self._settings, timeout), "async_creator_fn": opener, **(connect_args or {})}
+        arguments = {
+            **_connect_args(self._settings, self._address, timeout),
+            "async_creator_fn": opener,
+            **(connect_args or {}),
+        }
         engine = create_async_engine(
-            self._url,
+            DRIVER_URL,
             pool_size=size,
             max_overflow=0,
             pool_timeout=self._settings.database_pool_wait_seconds,
@@ -66,8 +79,9 @@ class EngineMaker:
     ) -> AsyncEngine:
         """Return an engine of connections in AUTOCOMMIT that are held for long, past SQLAlchemy's own layers."""
         timeout = statement_timeout_ms or self._settings.database_statement_timeout_ms
+        common = _connect_args(self._settings, self._address, timeout)["server_settings"]
         connect_args = {
-            "server_settings": {**_connect_args(self._settings, timeout)["server_settings"], **server_settings},
+            "server_settings": {**common, **server_settings},
             "statement_cache_size": _HELD_STATEMENTS,
             "max_cached_statement_lifetime": 0,
         }
@@ -108,13 +122,21 @@ class _DriverConnection(asyncpg.Connection):
         await super().close(timeout=min(timeout or _CLOSE_TIMEOUT_SECONDS, _CLOSE_TIMEOUT_SECONDS))
 
 
-def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict[str, Any]:
+def _connect_timeout(settings: DatabaseSettings, address: Address) -> float:
+    of_address = address.connect_timeout_seconds
+    if of_address is None or "database_connect_timeout_seconds" in settings.model_fields_set:
+        return settings.database_connect_timeout_seconds
+    return min(of_address, _MOST_CONNECT_SECONDS)
+
+
+def _connect_args(settings: DatabaseSettings, address: Address, statement_timeout_ms: int) -> dict[str, Any]:
     # The client waits a little longer than the server, whose error says why it gave up.
     patience = settings.database_command_timeout_seconds - settings.database_statement_timeout_ms / 1000
     return {
+        **address.connect_args(),
         "connection_class": _DriverConnection,
         "prepared_statement_cache_size": _PREPARED_STATEMENTS,
-        "timeout": settings.database_connect_timeout_seconds,
+        "timeout": _connect_timeout(settings, address),
         "command_timeout": statement_timeout_ms / 1000 + max(patience, 0.1),
         "server_settings": {
             "application_name": "taskmanager",
@@ -130,5 +152,6 @@ def _connect_args(settings: DatabaseSettings, statement_timeout_ms: int) -> dict
             "statement_timeout": str(statement_timeout_ms),
             "lock_timeout": str(settings.database_lock_timeout_ms),
             "idle_in_transaction_session_timeout": "10000",
+            **address.server_settings,
         },
     }

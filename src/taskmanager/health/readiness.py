@@ -3,9 +3,8 @@
 import asyncio
 import time
 
-from sqlalchemy.exc import DBAPIError
-
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database, SchemaError
+from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import failure_reason
 from taskmanager.http.draining import Drain
 from taskmanager.settings import Settings
@@ -51,6 +50,6 @@ class Readiness:
             # Settings of a database or a role apply from the next connection on.
             await self._database.engine.dispose()
             return error.reason
-        except (DBAPIError, OSError) as error:
+        except DATABASE_ERRORS as error:
             return failure_reason(error)
         return None

@@ -11,6 +11,7 @@ from taskmanager.commands.doctor.configuration import examine_installation, exam
 from taskmanager.commands.doctor.database import examine_database
 from taskmanager.commands.doctor.findings import Level, problem
 from taskmanager.commands.refusals import describe_errors
+from taskmanager.environment import EnvFileError
 from taskmanager.settings import DatabaseSettings, Settings
 
 
@@ -21,6 +22,8 @@ def examine(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes 
     try:
         settings = Settings()
         findings += examine_settings(settings)
+    except EnvFileError as error:
+        findings.append(problem(str(error)))
     except ValidationError as error:
         findings += (problem(message) for message in describe_errors(error))
         with suppress(ValidationError):

@@ -3,8 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
@@ -19,7 +18,9 @@ from taskmanager.database.database import (
     Database,
     SchemaError,
 )
+from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
+from taskmanager.libpq.address import read_address
 from taskmanager.settings import DatabaseSettings, Settings
 
 # Besides its pool: one connection each for /readyz, for long deletions and for the rate limits.
@@ -35,7 +36,8 @@ _LIMITS = text("""
            (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role,
            (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database,
            (SELECT count(*) FROM pg_stat_activity
-             WHERE datid IS NOT NULL AND application_name IS DISTINCT FROM 'taskmanager') AS others
+             WHERE datid IS NOT NULL
+               AND application_name IS DISTINCT FROM current_setting('application_name')) AS others
 """)
 _OFF = text("""
     SELECT name FROM pg_settings
@@ -47,34 +49,25 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     """Look at the server, its schema, its clock and its room for the connections of this many processes."""
     if settings.database_url is None:
         return [problem("DATABASE_URL is not set")]
-    try:
-        url = make_url(settings.database_url)
-    except (ArgumentError, ValueError):
-        url = None
-    # An unescaped @ or / moves the rest of the password to where the host is read.
-    if url is None or "@" in f"{url.host}{url.database}":
-        return [
-            problem("DATABASE_URL cannot be read: special characters in the password must be written as %40 and so on")
-        ]
-    where = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}/{url.database or ''}"
+    address = read_address(settings.database_url)
     database = Database(settings)
     findings: list[Finding] = []
     try:
         async with database.reader() as session:
-            findings.append(await _server(session, where))
+            findings.append(await _server(session, str(address)))
             state = await read_state(session, Base.metadata)
             if state.version < MINIMUM_SERVER_VERSION:  # what follows asks for what older ones do not know
                 return [*findings, *(problem(str(fault)) for fault in state.server_faults())]
             findings.append(await _connections(session, workers * _connections_of_worker(settings), workers))
             findings.append(await _clock(session))
             findings += await _durability(session)
-            if url.host and not is_this_machine(url.host):
+            if not all(host.startswith("/") or is_this_machine(host) for host in address.hosts):
                 findings.append(await _encryption(session))
             if state.encoding == "UTF8":
                 findings += await examine_locale(session)
         findings += await _schema(database, state)
-    except (DBAPIError, OSError) as error:
-        findings.append(problem(f"{describe_failure(error)} ({where})"))
+    except DATABASE_ERRORS as error:
+        findings.append(problem(f"{describe_failure(error)} ({address})"))
     finally:
         await database.dispose()
     return findings
