@@ -16,7 +16,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger memory soak bench bench-reads bench-growth bench-start load proxy-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger memory soak bench bench-reads bench-growth bench-start load proxy-test pooler-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -83,6 +83,11 @@ load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here o
 
 proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with nginx, and clients that offer other protocols
 	$(BIN)/pytest -q tests/proxy
+
+pooler-test: .venv/.synced ## Run all that needs a database through the PgBouncer of this machine, in transaction mode
+	TEST_POOLER=transaction $(BIN)/pytest -n $(WORKERS) --dist worksteal -r s
+	TEST_POOLER=session $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/accounts tests/projects tests/tasks/test_tasks.py
+	TEST_POOLER=transaction $(BIN)/pytest -s -q tests/long/test_ledger.py
 
 browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots
 	$(UV) run --frozen --all-extras --group browser --python $(shell command -v $(PYTHON)) pytest -q tests/browser

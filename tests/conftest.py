@@ -28,6 +28,7 @@ from taskmanager.settings import Settings
 from taskmanager.tasks import search_index
 from tests.support.documented_statuses import DocumentedStatuses
 from tests.support.live_server import RATE_LIMITS, LiveServer
+from tests.support.pgbouncer import pooled_run, through_pooler, wanted_mode
 from tests.support.server import database_on, execute_on, find_server
 from tests.support.sessions import engine_of
 
@@ -84,11 +85,29 @@ def pytest_configure(config: pytest.Config) -> None:
     command.upgrade(alembic_config(database_on(server.url, TEMPLATE)), "head")
     config.stash[_SERVER] = (server.url, TEMPLATE)
     config.stash[_ORIGIN] = server.origin
+    _resources.enter_context(pooled_run(server.url))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say which server the tests run on."""
-    return f"PostgreSQL: {config.stash.get(_ORIGIN, 'chosen by the main process')}"
+    pooler = f", through PgBouncer in {wanted_mode()} mode" if wanted_mode() else ""
+    return f"PostgreSQL: {config.stash.get(_ORIGIN, 'chosen by the main process')}{pooler}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of a run through PgBouncer what has no database, and skip what concerns the server itself."""
+    if wanted_mode() is None:
+        return
+    chosen: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        has_database = "database_url" in names or item.get_closest_marker("through_pooler")
+        (chosen if has_database else others).append(item)
+        if mark := item.get_closest_marker("server_itself"):
+            item.add_marker(pytest.mark.skip(reason=f"{item.name}: {mark.args[0]}"))
+    items[:] = chosen
+    config.hook.pytest_deselected(items=others)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -134,6 +153,8 @@ def settings(database_url: str) -> Settings:
 def make_settings(**values: Any) -> Settings:
     """Return settings that come from the test alone, not from the environment; without them nothing is rate limited."""
     defaults = {"secret_key": SECRET, "_env_file": None, **dict.fromkeys(RATE_LIMITS, 0)}
+    if url := values.get("database_url"):
+        values["database_url"] = through_pooler(url)
     return Settings(**{**defaults, **values})
 
 

@@ -1,9 +1,10 @@
 """Every setting of the service, with its unit and its reason, read from the environment and `.env`."""
 
+import re
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
@@ -39,6 +40,15 @@ class DatabaseSettings(EnvironmentSettings):
     database_url: str | None = Field(
         default=None,
         description="PostgreSQL 18 or newer, `postgresql://user:password@host:port/name`; required by `serve`.",
+    )
+    database_direct_url: str | None = Field(
+        default=None,
+        description="The same database without the pooler, for `migrate` and `dev`; needed behind a pooler only.",
+    )
+    database_pooler: Literal["none", "transaction"] | None = Field(
+        default=None,
+        description="`transaction` where DATABASE_URL leads to a pooler in transaction mode, such as PgBouncer; `none` "
+        "for the server itself or session mode; unset, it is found out with the first connection.",
     )
     data_dir: Path = Field(
         default=Path(".taskmanager"),
@@ -93,7 +103,7 @@ class DatabaseSettings(EnvironmentSettings):
         default=1_500, ge=100, le=60_000, description="PostgreSQL gives up waiting for a lock after this."
     )
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_direct_url")
     @classmethod
     def _name_async_driver(cls, value: str | None) -> str | None:
         if value is None:

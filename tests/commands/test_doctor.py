@@ -124,12 +124,14 @@ def test_what_settings_alone_can_tell(settings: dict[str, object], level: Level,
 class TestDatabase:
     """What the server can tell."""
 
+    @pytest.mark.server_itself("the connections that it takes")
     async def test_too_many_workers_for_its_connections(self, database_url: str, database: Database) -> None:
         settings = make_settings(database_url=database_url, database_pool_size=100)
         finding = find(await examine_database(settings, 20), "connections: ")
         assert finding.level is Level.PROBLEM
         assert "20 workers open up to 2140" in finding.message
 
+    @pytest.mark.server_itself("the connections that it takes")
     async def test_fewer_connections_for_this_role(self, database_url: str, database: Database) -> None:
         name = make_url(database_url).database
         await asyncio.to_thread(execute_on, database_url, f"ALTER DATABASE {name} CONNECTION LIMIT 30")
@@ -139,6 +141,7 @@ class TestDatabase:
         finally:
             await asyncio.to_thread(execute_on, database_url, f"ALTER DATABASE {name} CONNECTION LIMIT -1")
 
+    @pytest.mark.server_itself("the connections that it takes")
     async def test_connections_of_others_are_considered(self, database_url: str, database: Database) -> None:
         findings = await examine_database(make_settings(database_url=database_url), 1)
         room = int(find(findings, "connections: ").message.partition("room for ")[2].partition(",")[0])

@@ -5,6 +5,7 @@ import time
 import uuid
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import make_url, text
@@ -92,7 +93,7 @@ def options(url: str) -> dict[str, str]:
 
 
 async def test_a_caller_that_is_cancelled_leaves_the_connection_to_the_next(database_url: str) -> None:
-    opener = ConnectionOpener(None)
+    opener = ConnectionOpener(asyncpg.connect, None)
     async with slow_way(database_url, 0.5) as way:
         first = asyncio.create_task(opener(**options(way.url)))
         await asyncio.sleep(0.1)
@@ -106,7 +107,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_connection_to_the_next(data
 
 async def test_a_connection_that_nobody_takes_is_closed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_opener, "_KEEP_SECONDS", 0.2)
-    opener = ConnectionOpener(0.1)
+    opener = ConnectionOpener(asyncpg.connect, 0.1)
     async with slow_way(database_url, 0.3) as way:
         with pytest.raises(TimeoutError):
             await opener(**options(way.url))
@@ -120,14 +121,14 @@ async def test_a_connection_that_nobody_takes_is_closed(database_url: str, monke
 
 
 async def test_what_fails_in_the_background_is_forgotten(database_url: str) -> None:
-    opener = ConnectionOpener(0.1)
+    opener = ConnectionOpener(asyncpg.connect, 0.1)
     async with silent_url(database_url) as url:
         with pytest.raises(TimeoutError, match="longer than a request may wait"):
             await opener(**options(url), timeout=0.3)
         await asyncio.sleep(0.4)
         assert not opener._left
     with pytest.raises(OSError, match="Connect call failed"):
-        await ConnectionOpener(None)(**options(refusing_url(database_url)))
+        await ConnectionOpener(asyncpg.connect, None)(**options(refusing_url(database_url)))
 
 
 @pytest.mark.parametrize("kind", ["refusing", "silent"])

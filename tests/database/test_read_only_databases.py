@@ -73,6 +73,7 @@ class TestReadOnly:
             )
             assert await readiness_of(url) == (200, "")
 
+    @pytest.mark.server_itself("what is set for a role reaches each new connection")
     async def test_connections_that_were_opened_meanwhile_are_replaced(self, database_url: str) -> None:
         async with temporary_database(database_url, migrated(database_url)) as url:
             name = make_url(url).database

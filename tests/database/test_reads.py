@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from taskmanager.database.database import Database
+from taskmanager.database.database import Database, Pool
 from taskmanager.database.reads import Reads
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.statements import Statement
@@ -20,6 +20,7 @@ from tests.conftest import Person, make_settings
 from tests.support.applications import started
 from tests.support.credentials import ALL_BUT_ADMIN, Key, new_key
 from tests.support.rows import execute
+from tests.support.sessions import open_connections
 
 ALONE, SHARED = (
     Statement("divide", "SELECT 60 / :divisor AS quotient WHERE :divisor >= 0", {"divisor": "integer"}, shared=shared)
@@ -90,6 +91,7 @@ class TestErrors:
             *(60, asyncpg.DivisionByZeroError, None, 30, asyncpg.DivisionByZeroError, 1),
         ]
 
+    @pytest.mark.server_itself("connections by the number of their process")
     async def test_the_connections_are_as_good_as_before(self, own_database: Database, reads: Reads) -> None:
         for statement in (ALONE, SHARED):
             for divisor in (0, 5):
@@ -97,7 +99,7 @@ class TestErrors:
         pids = {(await reads.one(one, some_id=1))["pid"] for one in (BACKEND_ALONE, BACKEND_SHARED)}  # type: ignore[index]
         assert len(pids) == 2
         # One for each kind: none was thrown away for what a request had done.
-        assert own_database.shared_connections == 1
+        assert open_connections(own_database, Pool.SHARED) == 1
 
     async def test_one_that_nobody_asks_for_is_not_complained_about(self, reads: Reads) -> None:
         begun = reads.begin(SHARED, divisor=0)
@@ -156,10 +158,11 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             super().__init__(*arguments, **options)
             self.add_query_logger(lambda record: sent.append(record.query))
 
-    monkeypatch.setattr("taskmanager.database.connections._DriverConnection", Recorded)
+    monkeypatch.setattr("taskmanager.database.connections.DriverConnection", Recorded)
     return sent
 
 
+@pytest.mark.server_itself("what a connection without a pooler sends")
 class TestNothingAround:
     """No BEGIN, SET, ROLLBACK nor ping goes with a read."""
 

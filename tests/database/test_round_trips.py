@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import event
 
-from taskmanager.database.database import Database
+from taskmanager.database.database import Database, Pool
 from tests.conftest import Person, client_for, recorded_statements
 
 
@@ -34,7 +34,7 @@ class Wire:
 async def wire(fresh: FastAPI) -> AsyncIterator[Wire]:
     """Everything that the application sends over its pools."""
     database: Database = fresh.state.database
-    engines = database.engine, database._alone_engine
+    engines = database.engine, database.engine_of(Pool.ALONE)
     control: list[str] = []
 
     def record_control(query: LoggedQuery) -> None:

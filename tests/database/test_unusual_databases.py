@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
 from taskmanager.commands.doctor.database import examine_database
 from taskmanager.commands.doctor.findings import Level
@@ -35,23 +35,23 @@ class TestLocales:
     """The service works in any; where searches differ, `doctor` says so."""
 
     @pytest.mark.parametrize(
-        ("locale", "letters"),
+        ("locale", "is_poor"),
         [
-            ("LOCALE 'C'", ["\u00fc"]),
-            ("LOCALE 'C.UTF-8'", []),
-            ("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'", []),
-            ("LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C.UTF-8'", ["i"]),
-            ("LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8'", []),
-            ("LOCALE 'tr_TR.UTF-8'", ["i"]),
+            ("LOCALE 'C'", True),
+            ("LOCALE 'C.UTF-8'", False),
+            ("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'", False),
+            ("LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C.UTF-8'", False),
+            ("LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8'", False),
+            ("LOCALE 'tr_TR.UTF-8'", False),
         ],
     )
-    async def test_letters(self, database_url: str, tmp_path: Path, locale: str, letters: list[str]) -> None:
+    async def test_letters(self, database_url: str, tmp_path: Path, locale: str, is_poor: bool) -> None:
         try:
             async with temporary_database(database_url, f"TEMPLATE template0 ENCODING 'UTF8' {locale}") as url:
                 assert await outcome(url, tmp_path, "migrate") == (0, "The schema is up to date.\n")
                 findings = await examine_database(make_settings(database_url=url), 1)
                 warnings = [one.message for one in findings if one.level is Level.WARNING and "locale" in one.message]
-                assert [warning.split()[6] for warning in warnings] == letters
+                assert len(warnings) == is_poor
                 assert await problems_of(url) == []
                 async with started(create_app(make_settings(database_url=url))) as client:
                     await use_everything(client)
@@ -59,13 +59,6 @@ class TestLocales:
             if "ICU is not supported" not in str(error) and "invalid LC_" not in str(error):
                 raise
             pytest.skip("the server does not know this locale")
-
-    async def test_a_letter_whose_pair_is_another_one(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        # As in a Turkish locale, which few servers of tests have.
-        monkeypatch.setattr("taskmanager.commands.doctor.database._FOLDED", text("SELECT true, lower('I') = '\u0131'"))
-        findings = await examine_database(make_settings(database_url=database_url), 1)
-        (warning,) = [one.message for one in findings if "locale" in one.message]
-        assert warning.startswith("in the locale of the database i is not the small letter of I")
 
 
 class TestRights:

@@ -91,6 +91,7 @@ class TestConnections:
         assert await backend(writes) != pid
 
     @pytest.mark.parametrize("in_transaction", [False, True])
+    @pytest.mark.server_itself("connections by the number of their process")
     async def test_one_whose_request_is_cancelled_is_discarded(
         self, writes: Writes, database: Database, *, in_transaction: bool
     ) -> None:

@@ -137,18 +137,21 @@ class TestServerTiming:
         assert (probe["pool"], probe["db"]) == (0, 0)
         assert listed["db"] > 0
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_time_in_statements_is_the_database_s(self, slow: httpx.AsyncClient) -> None:
         for path in ("/sleep/0.2", "/sleep_in_commit/0.2", "/sleep_alone/0.2", "/sleep_shared/0.2"):
             found = durations(await slow.get(path))
             assert 200 <= found["db"] < 1_000, path
             assert found["app"] < 190, path
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_time_in_a_statement_that_was_given_up_is_too(self, slow: httpx.AsyncClient) -> None:
         for path in ("/sleep/5", "/sleep_alone/5", "/sleep_shared/5"):
             response = await slow.get(path)
             assert response.status_code == 503
             assert 400 <= durations(response)["db"] < 2_000, path
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_time_in_a_shared_write_that_was_given_up_is_too(
         self, slow: httpx.AsyncClient, alice: Person, database: Database
     ) -> None:
@@ -159,6 +162,7 @@ class TestServerTiming:
         assert response.status_code == 503
         assert 400 <= durations(response)["db"] < 2_000
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_reads_beside_each_other_take_their_time_once(
         self, slow: httpx.AsyncClient, alice: Person, database: Database
     ) -> None:
@@ -187,6 +191,7 @@ class TestServerTiming:
         assert durations(response)["db"] == 0
 
     @pytest.mark.parametrize("path", ["/sleep", "/sleep_alone"])
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_waiting_for_a_connection_is_the_pool_s(self, slow: httpx.AsyncClient, path: str) -> None:
         await asyncio.gather(*(slow.get(f"{path}/0.05") for _ in range(2)))  # opens both connections
         answers = await asyncio.gather(*(slow.get(f"{path}/0.4") for _ in range(4)))

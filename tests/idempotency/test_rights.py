@@ -70,6 +70,7 @@ class TestRefusal:
         await self._refused_then_done(replace(alice, client=client), write, 401, database)
         await write.send(alice)
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_503(self, alice: Person, database_url: str, database: Database) -> None:
         write = KeyedWrite("/tasks", {"title": "Once"})
         app = create_app(make_settings(database_url=database_url, database_lock_timeout_ms=100))

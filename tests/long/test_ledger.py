@@ -1,8 +1,11 @@
 """20,000 acknowledged writes over 20 restarts and 200 kills: `make ledger`."""
 
+import pytest
+
 from tests.support.ledger import run_ledger
 
 
+@pytest.mark.through_pooler
 def test_no_acknowledged_write_is_lost_in_the_long_run() -> None:
     ledger = run_ledger(writes=20_000, restarts=20, kills=200)
     print(

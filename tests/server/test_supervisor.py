@@ -73,6 +73,17 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def test_no_address_of_another_database_counts(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_DIRECT_URL", "DATABASE_POOLER"):
+        monkeypatch.setenv(name, "transaction")
+    child = "import os; print(*(os.environ[f'DATABASE_{name}'] for name in ('URL', 'DIRECT_URL', 'POOLER')))"
+    parent = launch(data_dir, child)
+    url, direct_url, pooler = parent.communicate(timeout=20)[0].split()
+    assert url == direct_url
+    assert pooler == "none"
+    assert parent.returncode == 0
+
+
 def read_pid(process: subprocess.Popen[str]) -> int:
     word, pid = read_line(process).split()
     assert word == "ready"

@@ -215,6 +215,7 @@ async def impatient(database_url: str) -> AsyncIterator[FastAPI]:
         yield app
 
 
+@pytest.mark.server_itself("time-outs that the role does not have")
 class TestDatabaseFaults:
     """503 within the time-outs, and good answers again afterwards."""
 

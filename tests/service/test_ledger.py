@@ -1,8 +1,11 @@
 """No acknowledged write is lost while the database is restarted and its backends are killed."""
 
+import pytest
+
 from tests.support.ledger import run_ledger
 
 
+@pytest.mark.through_pooler
 def test_no_acknowledged_write_is_lost() -> None:
     ledger = run_ledger(writes=800, restarts=2, kills=8)
     assert ledger.lost == []

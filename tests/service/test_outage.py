@@ -20,6 +20,7 @@ from tests.support.live_server import LiveServer
 from tests.support.outages import FragilePostgres, fragile_postgres
 from tests.support.stalls import Stalls
 
+pytestmark = pytest.mark.through_pooler
 CLIENTS = 40  # eight times what the pool holds
 _PATIENCE_SECONDS = 30
 
@@ -38,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The service on a database of its own."""
     with fragile_postgres() as postgres:
         log = tmp_path_factory.mktemp("outage") / "server.log"
-        server = LiveServer({"DATABASE_URL": postgres.url, "SECRET_KEY": SECRET}, log)
+        server = LiveServer({"DATABASE_URL": postgres.service_url, "SECRET_KEY": SECRET}, log)
         server.start()
         dsn = make_url(postgres.url).set(drivername="postgresql").render_as_string(hide_password=False)
         yield Place(postgres, dsn, server)
@@ -184,8 +185,9 @@ async def test_a_table_that_is_locked_until_the_pool_is_exhausted(place: Place) 
         connection = await asyncpg.connect(place.dsn)
         async with connection.transaction():
             await connection.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
-            await asyncio.sleep(6)
-            assert seen.statuses[503] > CLIENTS
+            async with asyncio.timeout(15):
+                while seen.statuses[503] <= CLIENTS:  # noqa: ASYNC110  # a count, not an event
+                    await asyncio.sleep(0.1)
             # Other things go on, and so does the balancer's probe.
             await until_ready(place, seen, ready=True, seconds=1)
         await connection.close()
@@ -193,7 +195,7 @@ async def test_a_table_that_is_locked_until_the_pool_is_exhausted(place: Place) 
 
 
 async def test_a_stop_while_the_database_is_silent(place: Place, tmp_path: Path) -> None:
-    environment = {"DATABASE_URL": place.dsn, "SECRET_KEY": SECRET}
+    environment = {"DATABASE_URL": place.postgres.service_url, "SECRET_KEY": SECRET}
     server = LiveServer(environment, tmp_path / "log")
     server.start()
     place.postgres.enter("frozen")

@@ -20,6 +20,7 @@ from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from tests.conftest import SECRET
 from tests.support.live_server import LiveServer
+from tests.support.pgbouncer import service_url
 from tests.support.stalls import Stalls
 
 CLIENTS = 32
@@ -152,7 +153,8 @@ def run_ledger(*, writes: int, restarts: int, kills: int) -> Ledger:
         stack.callback(postgres.remove)
         url = postgres.start()
         command.upgrade(alembic_config(url), "head")
-        server = LiveServer({"DATABASE_URL": url, "SECRET_KEY": SECRET}, folder / "server.log")
+        address = stack.enter_context(service_url(url))
+        server = LiveServer({"DATABASE_URL": address, "SECRET_KEY": SECRET}, folder / "server.log")
         server.start()
         stack.callback(server.stop)
         return asyncio.run(_run(server, postgres, url, writes=writes, restarts=restarts, kills=kills))

@@ -60,6 +60,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _through_pooler(url: str) -> str:
+    from tests.support.pgbouncer import through_pooler  # which needs this module
+
+    return through_pooler(url)
+
+
 def _run_command(
     arguments: Sequence[str], environment: Mapping[str, str], log: str, constants: Mapping[str, Any]
 ) -> None:
@@ -101,6 +107,8 @@ class LiveServer:
         unlimited = {name.upper(): "0" for name in RATE_LIMITS}
         defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0"}
         self._environment = {**os.environ, **defaults, **environment}
+        if url := environment.get("DATABASE_URL"):
+            self._environment["DATABASE_URL"] = _through_pooler(url)
         self._arguments = ["serve", "--workers", str(workers)]
         # As those of tests/conftest.py, so that neither finds the other's outdated.
         cheap = {} if costly_hashes else {_ARGON2: Argon2(time_cost=1, memory_cost=8, parallelism=1)}

@@ -11,13 +11,18 @@ from alembic import command
 
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
+from tests.support.pgbouncer import service_url
 
 
 class FragilePostgres:
-    """A migrated database at `url`, in one of the states `up`, `down` and `frozen`."""
+    """A migrated database, in one of the states `up`, `down` and `frozen`.
+
+    The tests reach it at `url`, the service at `service_url`.
+    """
 
     def __init__(self, postgres: EmbeddedPostgres, url: str) -> None:
         self.url = url
+        self.service_url = url
         self._postgres = postgres
         self._state = "up"
 
@@ -58,7 +63,8 @@ def fragile_postgres() -> Iterator[FragilePostgres]:
         fragile = FragilePostgres(postgres, postgres.start())
         command.upgrade(alembic_config(fragile.url), "head")
         try:
-            yield fragile
+            with service_url(fragile.url) as fragile.service_url:
+                yield fragile
         finally:
             fragile.enter("up")
             postgres.stop()

@@ -12,7 +12,8 @@ import asyncpg
 from alembic import command
 from sqlalchemy import make_url, text
 
-from taskmanager.database.database import Database
+from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.poolers import PoolerMode
 from taskmanager.database.reads import Begun, Reads
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.database.shared_connections import SharedConnections
@@ -191,19 +192,32 @@ class LargeProject:
         assert earlier.statement is read.statement
         # On one of the service's own connections, with all their settings.
         is_shared = read.statement.is_shared
-        held = await (self.database.connect_shared() if is_shared else self.database.connect_alone())
+        held = await self.database.connect(Pool.SHARED if is_shared else Pool.ALONE)
         sql = read.statement.shared if together else read.statement.lone
         # The driver keeps the form of each statement's answer: none of a name may have another.
         name = f"read_{next(_NUMBERS)}"
         try:
-            await held.fetch(f"PREPARE {name} AS {sql}")
-            for _ in range(executions - 1):
-                await held.fetch(f"EXECUTE {name}{_values(earlier, together)}")
-            analyse = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {name}{_values(read, together)}"
-            (((plan,),),) = await held.fetch(analyse)
+            async with self._unprepared(held):
+                await held.fetch(f"PREPARE {name} AS {sql}")
+                for _ in range(executions - 1):
+                    await held.fetch(f"EXECUTE {name}{_values(earlier, together)}")
+                analyse = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {name}{_values(read, together)}"
+                (((plan,),),) = await held.fetch(analyse)
         finally:
             await held.discard()
         return Plan(plan["Plan"], plan["Execution Time"])
+
+    @asynccontextmanager
+    async def _unprepared(self, held: SharedConnection) -> AsyncIterator[None]:
+        # Through a pooler in transaction mode each statement is planned anew for its values.
+        if self.database.pooler_mode is not PoolerMode.TRANSACTION:
+            yield
+            return
+        async with held.transaction():
+            await held.fetch("SET LOCAL plan_cache_mode = force_custom_plan")
+            await held.fetch("SET LOCAL statement_timeout = 60000")
+            yield
+            await held.fetch("DEALLOCATE ALL")
 
 
 def _values(sent: Sent, together: int) -> str:

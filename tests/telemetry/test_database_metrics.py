@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -73,6 +74,7 @@ class TestDatabase:
         assert value(samples, "unavailable_total", cause="pool_timeout") == 1
         assert value(samples, "database_pool_in_use") == 0
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_a_statement_that_took_too_long_is_a_cause_of_its_own(self, database_url: str) -> None:
         settings = make_settings(
             database_url=database_url, metrics_token=METRICS_TOKEN, database_statement_timeout_ms=100
@@ -112,6 +114,7 @@ class TestCausesInSharedStatements:
             )
         )
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_a_statement_that_took_too_long(self, database_url: str, alice: Person, database: Database) -> None:
         app = self.app(database_url)
         async with started(app) as client, open_transaction(database) as session:

@@ -8,9 +8,10 @@ from taskmanager.settings import DatabaseSettings
 
 
 def migrate() -> None:
-    """Bring the schema at DATABASE_URL up to date."""
+    """Bring the schema at DATABASE_DIRECT_URL, or else at DATABASE_URL, up to date."""
     settings = read_settings(DatabaseSettings)
-    require_database(settings)
+    if settings.database_direct_url is None:
+        require_database(settings)
     migrate_or_refuse(settings)
     typer.echo("The schema is up to date.")
 
@@ -22,11 +23,15 @@ def migrate_or_refuse(settings: DatabaseSettings) -> None:
         typer.Exit: The database cannot be migrated.
     """
     # Alembic takes longer to import than `serve`, which has no use for it, takes to check its settings.
-    from taskmanager.commands.migrating import MigrationError, migrate_schema  # noqa: PLC0415
+    from taskmanager.commands.migrating import POOLER, MigrationError, migrate_schema  # noqa: PLC0415
 
-    assert settings.database_url is not None
+    url = settings.database_direct_url
+    if url is None and settings.database_pooler == "transaction":
+        refuse(POOLER)
+    url = url or settings.database_url
+    assert url is not None
     try:
-        migrate_schema(settings.database_url)
+        migrate_schema(url)
     except SchemaError as error:
         refuse(str(error))
     except MigrationError as error:

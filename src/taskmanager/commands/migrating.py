@@ -21,6 +21,7 @@ from taskmanager.database.connections import DRIVER_URL
 from taskmanager.database.database import SCHEMA_REVISION, Base, SchemaError, is_known_revision
 from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.failures import describe_failure
+from taskmanager.database.poolers import is_direct, refuses_settings
 from taskmanager.database.schema_migrations import (
     LOCK_NOT_AVAILABLE,
     TABLE_LOCK_TIMEOUT_MS,
@@ -40,8 +41,13 @@ _SAY_AFTER_SECONDS = 10
 _CONNECT_SECONDS = 30.0
 _DEADLOCK = "40P01"
 _DISK_FULL = "53100"
+_FOREIGN_PREPARED_STATEMENTS = {"26000", "42P05"}  # a pooler has exchanged the server connection
 # A connection refused, lost or not admitted, and a server that shuts down or is not set up.
 _UNREACHABLE_SQLSTATES = ("08", "28", "3D", "533", "57P")
+POOLER = (
+    "a migration needs the server itself and DATABASE_URL leads to a pooler: "
+    "set DATABASE_DIRECT_URL to the address of the server"
+)
 _AGAIN = "run `taskmanager migrate` again, it goes on from here"
 # Those of the connection have priority over what was set for the role or the database.
 _SERVER_SETTINGS = {
@@ -130,6 +136,8 @@ def _first(error: Exception) -> Exception:
 
 def _explained(error: Exception) -> MigrationError:
     state = sqlstate_of(error)
+    if refuses_settings(error) or state in _FOREIGN_PREPARED_STATEMENTS:
+        return MigrationError(POOLER, exit_code=2)
     if not isinstance(error, DBAPIError) or state is None or state.startswith(_UNREACHABLE_SQLSTATES):
         return MigrationError(describe_failure(error), exit_code=2)
     message = str(getattr(error.orig, "__cause__", None) or error.orig).partition("\n")[0]
@@ -207,6 +215,7 @@ async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnecti
     try:
         async with engine.connect() as connection:
             is_connected = True
+            await _refuse_pooler(connection)
             await _let_the_server_notice_an_end(connection)
             await _wait_for_lock(connection)
             pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
@@ -231,6 +240,14 @@ async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnecti
         raise MigrationError(describe_failure(error), exit_code=2) from error
     finally:
         await engine.dispose()
+
+
+async def _refuse_pooler(connection: AsyncConnection) -> None:
+    # The advisory lock, and settings that last, belong to a server connection.
+    driver_connection = (await connection.get_raw_connection()).driver_connection
+    assert driver_connection is not None
+    if not await is_direct(driver_connection):
+        raise MigrationError(POOLER, exit_code=2)
 
 
 async def _let_the_server_notice_an_end(connection: AsyncConnection) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import asyncpg
 
 _Opening = asyncio.Task["asyncpg.Connection[asyncpg.Record]"]
+_Connect = Callable[..., Coroutine[Any, Any, "asyncpg.Connection[asyncpg.Record]"]]
 # A connection that no caller has taken by then is closed, because it may be lost without any sign of it.
 _KEEP_SECONDS = 10.0
 
 
 class ConnectionOpener:
-    """Opens the connections of one pool; a caller waits at most `wait_seconds` (None: as long as the driver does).
+    """Opens the connections of one pool; a caller waits at most `wait_seconds` (None: as long as `connect` does).
 
     Opening goes on in the background, and the next caller gets that connection or goes on waiting for it. So the pool's
     connections, open or being opened, are never more than its size.
     """
 
-    def __init__(self, wait_seconds: float | None) -> None:
+    def __init__(self, connect: _Connect, wait_seconds: float | None) -> None:
+        self._connect = connect
         self._wait_seconds = wait_seconds
         self._left = deque[_Opening]()
 
@@ -60,7 +63,7 @@ class ConnectionOpener:
 
     def _open(self, options: dict[str, Any]) -> _Opening:
         # A task and a context of its own, so that a cancelled request does not cancel it.
-        opening = asyncio.get_running_loop().create_task(asyncpg.connect(**options), context=Context())
+        opening = asyncio.get_running_loop().create_task(self._connect(**options), context=Context())
         opening.add_done_callback(self._on_end)
         return opening
 

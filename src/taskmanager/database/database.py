@@ -1,24 +1,25 @@
 """The connections of a process, and what the schema must look like."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property
-from typing import Any, cast
+from enum import Enum
+from typing import Any
 
 import asyncpg
-from sqlalchemy import MetaData, event
+from sqlalchemy import MetaData, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from taskmanager.database.checks import Fault, read_state
 from taskmanager.database.connections import EngineMaker
 from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.opening import open_completely
+from taskmanager.database.poolers import PoolerMode
 from taskmanager.database.schema_version import newest_revision, read_schema_version
+from taskmanager.database.server_settings import IN_FORCE, RoleSettings
 from taskmanager.settings import DatabaseSettings
 
 SCHEMA_REVISION = newest_revision()
@@ -51,7 +52,8 @@ class Base(DeclarativeBase):
 class SharedConnection:
     """A held connection in AUTOCOMMIT, for one statement or transaction at a time.
 
-    Outside of `transaction`, each statement is a transaction of its own, committed when it returns.
+    Outside of `transaction`, each statement is a transaction of its own, committed when it returns. Each `transaction`
+    begins with `first_of_transaction`, if there is one.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class SharedConnection:
         session: AsyncSession,
         driver_connection: "asyncpg.Connection[asyncpg.Record]",
         meter: "StatementMeter",
+        first_of_transaction: str = "",
     ) -> None:
         self._session = session
         self._driver_connection = driver_connection
         self._meter = meter
+        self._first_of_transaction = first_of_transaction
         self.used_at = time.monotonic()
 
     async def fetch(self, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
@@ -90,6 +94,8 @@ class SharedConnection:
             OSError: The connection was lost, or the server did not answer in time.
         """
         async with self._driver_connection.transaction():
+            if self._first_of_transaction:
+                await self._driver_connection.execute(self._first_of_transaction)
             yield
             started = time.perf_counter()
         self._meter.add(started)
@@ -120,45 +126,87 @@ class SchemaError(Exception):
         self.reason = problem.reason if isinstance(problem, Fault) else problem
 
 
-class Database:
-    """The connections of a process, a few for each kind of statement.
+class Pool(Enum):
+    """The connections of a process, by what they are for."""
 
-    `wait_seconds` is how long a request waits for a connection, `connect_wait_seconds` how long for a new one to be
-    opened (None: as long as the settings allow). No engine is made before it is used.
+    WRITING = "writing"
+    SHARED = "shared"
+    ALONE = "alone"
+    LONG = "long"
+
+
+class Database:
+    """The connections of a process, a pool of a few for each kind of statement.
+
+    `connect_wait_seconds` is how long a request waits for a new connection to be opened (None: as long as the settings
+    allow). `limits` are settings that differ from those of the process. With `checks_settings` what the role has to
+    have set behind a pooler is checked with each new connection. No engine is made before it is used.
     """
 
-    def __init__(self, settings: DatabaseSettings, *, connect_wait_seconds: float | None = None) -> None:
-        self.wait_seconds = settings.database_pool_wait_seconds
-        self.write_connections = settings.database_pool_size
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        connect_wait_seconds: float | None = None,
+        limits: Mapping[str, Any] | None = None,
+        checks_settings: bool = True,
+    ) -> None:
+        self._settings = settings.model_copy(update=limits)
+        self.wait_seconds = self._settings.database_pool_wait_seconds
+        self.sizes = {
+            Pool.WRITING: self._settings.database_pool_size,
+            Pool.SHARED: SHARED_CONNECTIONS,
+            Pool.ALONE: ALONE_CONNECTIONS,
+            Pool.LONG: 1,
+        }
         self.meter = StatementMeter()
-        self._settings = settings
-        self._engines = EngineMaker(settings, connect_wait_seconds)
+        self.role_settings = RoleSettings(settings)
+        self._engines = EngineMaker(
+            self._settings, connect_wait_seconds, self.role_settings if checks_settings else None
+        )
+        self._by_pool: dict[Pool, AsyncEngine] = {}
 
-    @cached_property
+    @property
+    def pooler_mode(self) -> PoolerMode | None:
+        """What lies before the server; None before the first connection, unless the settings say it."""
+        return self._engines.pooler_mode
+
+    @property
     def engine(self) -> AsyncEngine:
         """The connections for writes, all of them in AUTOCOMMIT."""
-        # Writes find their rows by key, so one plan is right for all values, and planning costs more than running.
-        engine = self._engines.new_held(self.write_connections, _PLANNED_ONCE)
-        self.meter.watch(engine)
-        event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
+        return self.engine_of(Pool.WRITING)
+
+    def engine_of(self, pool: Pool) -> AsyncEngine:
+        """Return the connections of a pool, all of them in AUTOCOMMIT."""
+        engine = self._by_pool.get(pool)
+        if engine is None:
+            engine = self._by_pool[pool] = self._new_engine(pool)
         return engine
 
-    @cached_property
-    def _shared_engine(self) -> AsyncEngine:
-        # These statements skip locked rows, so they wait only for a table that is locked as a whole.
-        lock_timeout = str(min(_SHARED_LOCK_TIMEOUT_MS, self._settings.database_lock_timeout_ms))
-        settings = {**_PLANNED_ONCE, "lock_timeout": lock_timeout}
-        return self._engines.new_held(SHARED_CONNECTIONS, settings)
+    def _new_engine(self, pool: Pool) -> AsyncEngine:
+        size = self.sizes[pool]
+        match pool:
+            case Pool.WRITING:
+                # Writes find their rows by key, so one plan is right for all values, and planning costs more than
+                # running.
+                engine = self._engines.new_held(size, _PLANNED_ONCE)
+                self.meter.watch(engine)
+                event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
+                return engine
+            case Pool.SHARED:
+                # These statements skip locked rows, so they wait only for a table that is locked as a whole.
+                lock_timeout = str(min(_SHARED_LOCK_TIMEOUT_MS, self._settings.database_lock_timeout_ms))
+                return self._engines.new_held(size, {**_PLANNED_ONCE, "lock_timeout": lock_timeout})
+            case Pool.ALONE:
+                # A filter may match one row in a million or all of them, so each plan has to consider its value.
+                return self._engines.new_held(size, {"plan_cache_mode": "force_custom_plan"})
+            case Pool.LONG:
+                # Deleting a whole project takes longer than other requests may wait for a connection.
+                return self._engines.new_held(size, {}, statement_timeout_ms=self._long_statement_timeout_ms)
 
-    @cached_property
-    def _alone_engine(self) -> AsyncEngine:
-        # A filter may match one row in a million or all of them, so each plan has to consider its value.
-        return self._engines.new_held(ALONE_CONNECTIONS, {"plan_cache_mode": "force_custom_plan"})
-
-    @cached_property
-    def _long_engine(self) -> AsyncEngine:
-        # Deleting a whole project takes longer than other requests may wait for a connection, so it has its own.
-        return self._engines.new_held(1, {}, statement_timeout_ms=self._settings.database_long_statement_timeout_ms)
+    @property
+    def _long_statement_timeout_ms(self) -> int:
+        return self._settings.database_long_statement_timeout_ms
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncSession]:
@@ -172,64 +220,28 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             yield session
 
-    @property
-    def shared_connections(self) -> int:
-        """How many connections are open for statements that requests share."""
-        pool = cast("AsyncAdaptedQueuePool", self._shared_engine.pool)
-        return pool.checkedin() + pool.checkedout()
-
-    async def connect_shared(self) -> SharedConnection:
-        """Return a connection for statements that requests share; its owner closes or discards it.
+    async def connect(self, pool: Pool) -> SharedConnection:
+        """Return a connection of a pool; its owner closes or discards it.
 
         Raises:
             sqlalchemy.exc.TimeoutError: All of them are taken.
             sqlalchemy.exc.DBAPIError: The server refused the connection.
             OSError: The server cannot be reached.
         """
-        return await self._connect_held(self._shared_engine)
+        return await open_completely(self._open(pool), SharedConnection.close)
 
-    async def connect_writing(self) -> SharedConnection:
-        """Return a connection for writes; its owner closes or discards it.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: All of them are taken.
-            sqlalchemy.exc.DBAPIError: The server refused the connection.
-            OSError: The server cannot be reached.
-        """
-        return await self._connect_held(self.engine)
-
-    async def connect_long(self) -> SharedConnection:
-        """Return the connection for writes that take long; its owner closes or discards it.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: It is taken.
-            sqlalchemy.exc.DBAPIError: The server refused the connection.
-            OSError: The server cannot be reached.
-        """
-        return await self._connect_held(self._long_engine)
-
-    async def connect_alone(self) -> SharedConnection:
-        """Return a connection for reads that run alone, planned for their values; its owner closes or discards it.
-
-        Raises:
-            sqlalchemy.exc.TimeoutError: All of them are taken.
-            sqlalchemy.exc.DBAPIError: The server refused the connection.
-            OSError: The server cannot be reached.
-        """
-        return await self._connect_held(self._alone_engine)
-
-    async def _connect_held(self, engine: AsyncEngine) -> SharedConnection:
-        return await open_completely(self._open_held(engine), SharedConnection.close)
-
-    async def _open_held(self, engine: AsyncEngine) -> SharedConnection:
-        session = AsyncSession(engine, expire_on_commit=False)
+    async def _open(self, pool: Pool) -> SharedConnection:
+        session = AsyncSession(self.engine_of(pool), expire_on_commit=False)
         try:
             pooled = await (await session.connection()).get_raw_connection()
         except BaseException:
             await session.close()
             raise
         assert pooled.driver_connection is not None
-        return SharedConnection(session, pooled.driver_connection, self.meter)
+        first = ""
+        if pool is Pool.LONG and self.pooler_mode is PoolerMode.TRANSACTION:
+            first = f"SET LOCAL statement_timeout = {self._long_statement_timeout_ms}"
+        return SharedConnection(session, pooled.driver_connection, self.meter, first)
 
     async def check_schema(self) -> str:
         """Make sure that server, schema and rights fit this code, and return the schema's revision.
@@ -239,12 +251,14 @@ class Database:
 
         Raises:
             SchemaError: The server is too old or read-only, the encoding is not UTF8, the schema is behind the code or
-                not this service's, or the role lacks rights.
+                not this service's, the role lacks rights, or settings behind a pooler.
         """
         async with self.reader() as session:
             state = await read_state(session, Base.metadata)
             for fault in state.server_faults():
                 raise SchemaError(fault)
+            if unset := await self._settings_fault(session):
+                raise SchemaError(unset)
             found = await read_schema_version(session)
         if found.refusal:
             raise SchemaError(found.refusal)
@@ -257,6 +271,12 @@ class Database:
         for fault in state.right_faults():
             raise SchemaError(fault)
         return revision
+
+    async def _settings_fault(self, session: AsyncSession) -> Fault | None:
+        if self.pooler_mode is not PoolerMode.TRANSACTION:
+            return None
+        # Each server connection has those of the moment in which the pooler opened it.
+        return self.role_settings.fault((await session.execute(text(IN_FORCE))).mappings().one())
 
     async def dispose(self) -> None:
         """Close every connection."""

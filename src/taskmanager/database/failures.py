@@ -7,6 +7,7 @@ import ssl
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.database.server_settings import UnfitConnectionError
 
 _UNREACHABLE = "the database cannot be reached"
 # ENOENT: there is no such socket.
@@ -14,6 +15,7 @@ _NETWORK_ERRORS = {
     *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOENT),
     *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL),
 }
+_TRANSACTION_MODE = "the pooler before the database is in transaction mode, set DATABASE_POOLER=transaction"
 # The first that begins a SQLSTATE counts (PostgreSQL's appendix A).
 _REASONS = {
     "08": "the connection to the database is lost",
@@ -22,6 +24,9 @@ _REASONS = {
     "40": "the database gave way to another transaction",
     "42501": "the database role lacks a right",
     "25006": "the database is read-only",
+    # A prepared statement that is on another server connection, or was left on this one.
+    "26000": _TRANSACTION_MODE,
+    "42P05": _TRANSACTION_MODE,
     "53100": "the disk of the database is full",
     "53200": "the database server is out of memory",
     "53300": "the database has no connection left",
@@ -44,6 +49,8 @@ def failure_reason(error: BaseException) -> str:
     if state is not None:
         return next((words for begin, words in _REASONS.items() if state.startswith(begin)), "the database refuses")
     cause = _cause(error)
+    if isinstance(cause, UnfitConnectionError):
+        return cause.reason
     if isinstance(cause, ssl.SSLError):
         return "the encrypted connection to the database failed"
     return _UNREACHABLE if _is_of_the_network(cause) else "the connection to the database failed"
@@ -52,6 +59,8 @@ def failure_reason(error: BaseException) -> str:
 def describe_failure(error: BaseException) -> str:
     """Return one line: `failure_reason` and what the server, the driver or the system said."""
     cause = _cause(error)
+    if isinstance(cause, UnfitConnectionError):
+        return str(cause)
     message = (getattr(cause, "message", None) or str(cause)).partition("\n")[0]
     if not message:
         message = "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from taskmanager.database.database import ALONE_CONNECTIONS, Database, SharedConnection
+from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import CONNECTION_LOST, SharedConnections
 from taskmanager.database.sharing import Coalescer, Ticket
 from taskmanager.database.statements import Arguments, Statement
@@ -114,7 +114,7 @@ class Reads:
     def __init__(self, database: Database, connections: SharedConnections | None) -> None:
         self._connections = connections
         self._kinds: dict[Statement, Coalescer[Arguments, Row]] = {}
-        self._alone = SharedConnections(database, ALONE_CONNECTIONS, database.connect_alone)
+        self._alone = SharedConnections(database, Pool.ALONE)
 
     @property
     def waiting(self) -> int:

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import SHARED_CONNECTIONS, Database, SharedConnection
+from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.telemetry.request_context import current_timings
 
@@ -44,24 +44,19 @@ class Kind(Protocol):
 
 
 class SharedConnections:
-    """Lends a few connections that stay open, to callers in the order in which they ask.
+    """Lends a few connections of a pool that stay open, to callers in the order in which they ask.
 
-    `open_connection` returns a new one; by default one for statements that requests share.
+    `limit` is how many (None: all of the pool).
     """
 
-    def __init__(
-        self,
-        database: Database,
-        limit: int = SHARED_CONNECTIONS,
-        open_connection: Callable[[], Awaitable[SharedConnection]] | None = None,
-    ) -> None:
+    def __init__(self, database: Database, pool: Pool = Pool.SHARED, limit: int | None = None) -> None:
         self.kinds: list[Kind] = []
-        self.limit = limit
+        self.limit = limit or database.sizes[pool]
         self.in_use = 0
         self.waiting = 0
         self._database = database
-        self._open_connection = open_connection or database.connect_shared
-        self._turns = asyncio.Semaphore(limit)
+        self._pool = pool
+        self._turns = asyncio.Semaphore(self.limit)
         self._idle: list[SharedConnection] = []
 
     @property
@@ -113,7 +108,7 @@ class SharedConnections:
             else:
                 # The pool tests each connection that it lends.
                 await connection.close()
-        return await self._open_connection()
+        return await self._database.connect(self._pool)
 
     @asynccontextmanager
     async def lend(self, trusted_seconds: float | None = None) -> AsyncIterator[SharedConnection]:

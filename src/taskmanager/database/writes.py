@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import asyncpg
 
-from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.database.statements import Statement
@@ -150,8 +150,8 @@ class Writes(WriteRunner):
     session_id = None
 
     def __init__(self, database: Database, shared: SharedConnections | None) -> None:
-        self.connections = SharedConnections(database, database.write_connections, database.connect_writing)
-        self._long = SharedConnections(database, 1, database.connect_long)
+        self.connections = SharedConnections(database, Pool.WRITING)
+        self._long = SharedConnections(database, Pool.LONG)
         self._shared = shared
         self._kinds: dict[SharedWrite[Any, Any], _Kind[Any, Any]] = {}
         self._alone = 0

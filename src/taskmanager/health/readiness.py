@@ -24,7 +24,7 @@ class Readiness:
             "database_command_timeout_seconds": min(_PATIENCE_SECONDS, settings.database_command_timeout_seconds),
             "database_statement_timeout_ms": min(int(_PATIENCE_SECONDS * 900), settings.database_statement_timeout_ms),
         }
-        self._database = Database(settings.model_copy(update=limits), connect_wait_seconds=REQUEST_CONNECT_SECONDS)
+        self._database = Database(settings, connect_wait_seconds=REQUEST_CONNECT_SECONDS, limits=limits)
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
         self._reason: str | None = None

@@ -52,16 +52,15 @@ class PermitSource:
         self._window_seconds = window_seconds
         self._clock = clock
         self._database = Database(
-            settings.model_copy(
-                update={
-                    "database_pool_wait_seconds": _ANSWER_SECONDS,
-                    "database_statement_timeout_ms": _STATEMENT_MS,
-                    "database_command_timeout_seconds": _ANSWER_SECONDS,
-                }
-            ),
+            settings,
             connect_wait_seconds=REQUEST_CONNECT_SECONDS,
+            limits={
+                "database_pool_wait_seconds": _ANSWER_SECONDS,
+                "database_statement_timeout_ms": _STATEMENT_MS,
+                "database_command_timeout_seconds": _ANSWER_SECONDS,
+            },
         )
-        self._connections = SharedConnections(self._database, 1)
+        self._connections = SharedConnections(self._database, limit=1)
         self._waiting: dict[Key, list[_Waiting]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._asked_at: float | None = None

@@ -20,6 +20,7 @@ import uvicorn
 from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS, is_transient, sqlstate_of
 from taskmanager.database.failures import describe_failure
+from taskmanager.database.server_settings import UnfitConnectionError
 from taskmanager.settings import Settings
 from taskmanager.telemetry.logs import log_writer
 
@@ -68,7 +69,7 @@ async def wait_for_database(settings: Settings) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if isinstance(error, (ssl.SSLCertVerificationError, UnfitConnectionError)):
         return False
     return is_transient(error) and not (sqlstate_of(error) or "").startswith(_PERMANENT_SQLSTATES)
 

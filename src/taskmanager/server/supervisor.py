@@ -31,7 +31,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def run_with_database(postgres: EmbeddedPostgres, command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run `command` with `DATABASE_URL` in its environment and return its exit code, with the database around it.
+    """Run `command` with the database's address in its environment and return its exit code; stop the database after.
 
     SIGINT and SIGTERM are passed to the command once, SIGHUP as SIGTERM; a later SIGINT kills it. Ending by such a
     signal counts as 0, by another as 128 and its number. Must be called in the main thread.
@@ -48,12 +48,17 @@ def run_with_database(postgres: EmbeddedPostgres, command: Sequence[str], enviro
     try:
         url = postgres.start()
         try:
-            return child.run(command, {**environment, "DATABASE_URL": url})
+            return child.run(command, {**environment, **_addresses(url)})
         finally:
             postgres.stop()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _addresses(url: str) -> dict[str, str]:
+    # All of them, so that none of another database counts.
+    return {"DATABASE_URL": url, "DATABASE_DIRECT_URL": url, "DATABASE_POOLER": "none"}
 
 
 class _Child:

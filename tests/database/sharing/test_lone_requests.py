@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from tests.support.coalescers import Statements, ask, until
+from tests.support.sessions import open_connections
 
 
 class TestLoneRequests:
@@ -68,6 +69,7 @@ class TestLoneRequests:
         assert kind.is_idle
         await connections.close()
 
+    @pytest.mark.server_itself("connections by the number of their process")
     async def test_one_that_is_cancelled_leaves_neither_its_connection_nor_the_others_behind(
         self, own_database: Database
     ) -> None:
@@ -90,7 +92,7 @@ class TestLoneRequests:
         assert await later == 2
         assert pids[0] != pids[1]
         await until(lambda: kind.is_idle)
-        assert own_database.shared_connections == 1
+        assert open_connections(own_database, Pool.SHARED) == 1
         await connections.close()
 
     async def test_behind_one_that_takes_long_the_next_goes_ahead(

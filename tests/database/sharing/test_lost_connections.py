@@ -91,6 +91,7 @@ class TestDatabaseGone:
     @pytest.mark.parametrize(
         "sql", ["SELECT pg_sleep(10)", "DO $$ BEGIN RAISE lock_not_available; END $$"], ids=["57014", "55P03"]
     )
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_a_statement_that_the_server_cancels_concerns_only_its_own_requests(
         self, database_url: str, sql: str
     ) -> None:

@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from tests.support.coalescers import Statements, ask, until
-from tests.support.sessions import open_transaction
+from tests.support.sessions import open_connections, open_transaction
 
 Run = Callable[[SharedConnection, Sequence[int]], Awaitable[Sequence[int | None]]]
 
@@ -193,7 +193,7 @@ async def test_what_one_request_may_have_caused_sends_each_to_run_alone(own_data
     coalescer = Coalescer[int, int]("wrong", connections, run)
     assert await asyncio.gather(*(ask(coalescer, number) for number in (1, 2))) == [None, None]
     # The connection is as good as before.
-    assert own_database.shared_connections == 1
+    assert open_connections(own_database, Pool.SHARED) == 1
     await connections.close()
 
 
@@ -241,7 +241,7 @@ async def test_kinds_take_turns_at_few_connections_and_what_comes_meanwhile_shar
     assert await asyncio.gather(*asked) == [1] * 12
     first, second = (begun[0] for begun in under_way[:2])
     assert under_way[3:] == ["d 3", f"{first} 2", f"{second} 2"]
-    assert own_database.shared_connections == 2
+    assert open_connections(own_database, Pool.SHARED) == 2
     await connections.close()
 
 

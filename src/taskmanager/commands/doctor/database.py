@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
 from taskmanager.commands.doctor.findings import Finding, is_this_machine, ok, problem, warning
+from taskmanager.commands.doctor.pooler import examine_pooler
 from taskmanager.commands.doctor.texts import examine_locale, examine_texts
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
 from taskmanager.database.database import (
@@ -20,6 +21,7 @@ from taskmanager.database.database import (
 )
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
+from taskmanager.database.poolers import PoolerMode
 from taskmanager.libpq.address import read_address
 from taskmanager.settings import DatabaseSettings, Settings
 
@@ -50,7 +52,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     if settings.database_url is None:
         return [problem("DATABASE_URL is not set")]
     address = read_address(settings.database_url)
-    database = Database(settings)
+    database = Database(settings, checks_settings=False)
     findings: list[Finding] = []
     try:
         async with database.reader() as session:
@@ -58,7 +60,14 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
             state = await read_state(session, Base.metadata)
             if state.version < MINIMUM_SERVER_VERSION:  # what follows asks for what older ones do not know
                 return [*findings, *(problem(str(fault)) for fault in state.server_faults())]
-            findings.append(await _connections(session, workers * _connections_of_worker(settings), workers))
+            findings += await examine_pooler(session, database, settings)
+            needed = workers * _connections_of_worker(settings)
+            if database.pooler_mode is PoolerMode.TRANSACTION:
+                findings.append(
+                    ok(f"connections: {workers} workers open up to {needed}, the pooler has to allow as many clients")
+                )
+            else:
+                findings.append(await _connections(session, needed, workers))
             findings.append(await _clock(session))
             findings += await _durability(session)
             if not all(host.startswith("/") or is_this_machine(host) for host in address.hosts):
