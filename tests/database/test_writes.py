@@ -1,15 +1,14 @@
 """Writes: each alone on a connection that is held, sent once, and committed or rolled back as a whole."""
 
 import asyncio
-from collections.abc import Sequence
 
 import asyncpg
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmanager.database.database import Database, SharedConnection
-from taskmanager.database.statements import Statement
-from taskmanager.database.writes import SharedWrite, Writes
+from taskmanager.database.statements import SharedWrite, Statement
+from taskmanager.database.writes import Writes, Written
 from taskmanager.errors import NotFoundError
 from tests.conftest import make_settings
 from tests.support.project_writes import INSERT, names
@@ -226,12 +225,10 @@ class TestSharing:
     """A write that is declared for many requests."""
 
     async def test_without_shared_connections_each_runs_alone(self, writes: Writes) -> None:
-        async def never(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
-            raise AssertionError(items)
-
-        async def alone() -> int:
+        async def alone() -> Written:
             await asyncio.sleep(0)
-            return 7
+            return Written(7, None, None)
 
-        shared = SharedWrite[int, int]("never", never)
-        assert await asyncio.gather(*(writes.share(shared, number, alone) for number in range(3))) == [7, 7, 7]
+        never = SharedWrite("never", {"user_id": "bigint"}, "nothing AS (SELECT 1 / 0)", "SELECT * FROM nothing")
+        answers = await asyncio.gather(*(writes.share(never, alone, user_id=number) for number in range(3)))
+        assert [answer.id for answer in answers] == [7, 7, 7]

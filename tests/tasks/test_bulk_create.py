@@ -1,5 +1,6 @@
 """Many tasks are created by one request, all or none."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -45,6 +46,26 @@ class TestCreate:
             k: v for k, v in single.items() if k not in varying
         }
         assert bulk["completed_at"] == bulk["created_at"] == bulk["updated_at"]
+
+    async def test_requests_share_statements_and_each_gets_its_own(
+        self, alice: Person, bob: Person, project_id: int, database: Database, query_recorder: list[str]
+    ) -> None:
+        await alice.post(f"/projects/{project_id}/members", {"username": "bob", "role": "viewer"})
+        query_recorder.clear()
+        titles = [[f"{request} {place * 7 % 20}" for place in range(20)] for request in range(12)]
+        bodies = [{"tasks": [{"title": title, "project_id": project_id} for title in some]} for some in titles]
+        answers, _, outside = await asyncio.gather(
+            asyncio.gather(*(alice.post(BULK, body) for body in bodies)),
+            bob.post(BULK, bodies[0], 403),
+            bob.post(BULK, {"tasks": [{"title": "Mine"}]}),
+        )
+        assert sum("INSERT INTO tasks" in sql for sql in query_recorder) <= 6
+        for some, answer in zip(titles, answers, strict=True):
+            tasks = answer.json()["tasks"]
+            assert [task["title"] for task in tasks] == some
+            assert [task["id"] for task in tasks] == sorted({task["id"] for task in tasks})
+        assert [task["project_id"] for task in outside.json()["tasks"]] == [bob.inbox_id]
+        assert await count_rows(database, "tasks") == 12 * 20 + 1
 
     async def test_goes_into_the_inbox_unless_a_project_is_named(self, alice: Person) -> None:
         tasks = (await alice.post(BULK, {"tasks": [{"title": "a"}, {"title": "b", "project_id": None}]})).json()

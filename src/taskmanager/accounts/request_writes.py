@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import asyncpg
 
 from taskmanager.accounts.callers import RequestReads
-from taskmanager.accounts.statements import good_session
-from taskmanager.database.statements import Statement, Write
-from taskmanager.database.writes import Runner, SharedWrite, TransactionRunner, WriteRunner
+from taskmanager.accounts.statements import LOGIN_OF_REQUEST, good_session
+from taskmanager.database.statements import SharedWrite, Statement, Write
+from taskmanager.database.writes import Runner, TransactionRunner, WriteRunner, Written
 from taskmanager.errors import InvalidTokenError, TaskManagerError
 from taskmanager.idempotency.header import RequestIdentity
 from taskmanager.idempotency.kept_answers import (
+    NEW_REQUEST,
+    STORE_SHARED,
     STORE_TYPES,
     AnswerShape,
     is_duplicate,
@@ -21,9 +23,6 @@ from taskmanager.idempotency.kept_answers import (
     refuse_running,
     store_steps,
 )
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 # More than there are declared writes in all their forms.
@@ -50,7 +49,7 @@ def _guarded(
     steps, answer = (part.replace(":user_id", "(SELECT user_id FROM caller)") for part in (write.steps, write.answer))
     result = f"({answer}) AS result"
     if stores_answer:
-        steps += f", result AS MATERIALIZED ({answer}), {store_steps('caller', 'result', replaces=replaces_answer)}"
+        steps += f", result AS MATERIALIZED ({answer}), {store_steps(replaces=replaces_answer)}"
         result = "result"
     sql = f"""
         WITH {callers}, {steps}
@@ -58,6 +57,23 @@ def _guarded(
         FROM (VALUES (true)) AS always LEFT JOIN (SELECT true AS is_found, result.* FROM {result}) AS found ON true
     """
     return Statement(write.name, sql, {**(write.types or {}), **(STORE_TYPES if stores_answer else {})})
+
+
+# As many as there are shared writes, with a key and without.
+@cache
+def _checked(write: SharedWrite, *, has_key: bool) -> SharedWrite:
+    """Return a shared write that leaves out requests whose login does not hold, and with a key those that are not new.
+
+    With a key it stores the answers.
+    """
+    if not has_key:
+        return write.extended({"session_id": "bigint"}, LOGIN_OF_REQUEST)
+    return write.extended(
+        {"session_id": "bigint", "lock_id": "bigint", **STORE_TYPES},
+        f"{LOGIN_OF_REQUEST} AND {NEW_REQUEST}",
+        STORE_SHARED,
+        conflicts=("lock_id",),
+    )
 
 
 class RequestWrites(WriteRunner):
@@ -79,11 +95,6 @@ class RequestWrites(WriteRunner):
     @cached_property
     def _request(self) -> RequestIdentity | None:
         return None if self._identify is None else self._identify()
-
-    @property
-    def session_id(self) -> int | None:
-        """The login that the next write has to check, if any."""
-        return None if self._reads.login is None or self._reads.has_checked else self._reads.login.session_id
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
         """Return the row of a write that is one statement, committed when it returns.
@@ -142,19 +153,20 @@ class RequestWrites(WriteRunner):
             await refuse_answered(self._reads, request)
             raise
 
-    async def share(
-        self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
-    ) -> _Result:
-        """Return the result of a write that several requests may share, or of `alone`; either checks the login.
-
-        A request with a key always runs alone.
+    async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
+        """Return the result of a write that several requests may share, or of `alone`; either checks login and key.
 
         Raises:
             InvalidTokenError: The login has ended, or the account is disabled.
+            AlreadyAnsweredError: The request was answered before.
+            IdempotencyKeyInUseError: A copy of it runs now.
+            IdempotencyKeyReusedError: Its key was used for another body.
         """
-        if self._request is not None:
-            return await alone()
-        result = await self._writes.share(write, item, alone)
+        login = None if self._reads.has_checked else self._reads.login
+        values["session_id"] = None if login is None else login.session_id
+        if (request := self._request) is not None:
+            values |= request.parameters | self.shape.parameters
+        result = await self._writes.share(_checked(write, has_key=request is not None), alone, **values)
         self._reads.has_checked = True
         return result
 
@@ -173,9 +185,7 @@ class RequestWrites(WriteRunner):
             return await runner.all(write, **values)
         values["login_session_id"], values["login_user_id"] = login[:2] if login is not None else (None, None)
         if (request := self._request) is not None:
-            values |= request.name
-            values["lock_id"], values["fingerprint"] = request.lock_id, request.fingerprint
-            values |= self.shape.parameters
+            values |= request.parameters | self.shape.parameters
         statement = _guarded(
             write,
             checks_login=login is not None,

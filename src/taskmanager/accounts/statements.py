@@ -9,8 +9,8 @@ def good_session(session_id: str, user_id: str) -> str:
     )
 
 
-# Whether the login of a row `k` of a shared write holds, or its caller has been looked up already.
-GOOD_LOGIN_OF_KEY = f"(k.session_id IS NULL OR (SELECT true {good_session('k.session_id', 'k.user_id')}))"
+# Whether the login of a request `k` of a shared write holds, or its caller has been looked up already.
+LOGIN_OF_REQUEST = f"(k.session_id IS NULL OR (SELECT true {good_session('k.session_id', 'k.user_id')}))"
 
 
 def administrator_steps(account_id: str) -> str:

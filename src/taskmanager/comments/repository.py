@@ -6,7 +6,7 @@ import asyncpg
 
 from taskmanager.comments.mentions import mentioned_names
 from taskmanager.comments.schemas import Author, CommentRead
-from taskmanager.comments.shared_writes import CREATE, NewComment
+from taskmanager.comments.shared_writes import CREATE
 from taskmanager.comments.statements import AS_BYTES, COMMENT, WITH_AUTHOR, create_steps, mention_steps
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
@@ -40,18 +40,26 @@ target AS (
 )"""
 _ALLOWED = f"target.may_change AND {may_write('target.role', 'target.archived')}"
 
-_CREATE = Write(
-    "create comment",
-    create_steps(
-        "SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :body AS body, :mentions AS mentions", mentions=True
-    ),
-    f"""
-SELECT a.role, a.archived, c.id IS NOT NULL AS done, c.id, a.project_id, c.version,
-       CASE WHEN c.id IS NOT NULL THEN {AS_BYTES} END AS body
-FROM access a LEFT JOIN created ON true CROSS JOIN LATERAL (SELECT (created.c).*) AS c {WITH_AUTHOR}
-""",
-    {"body": "text", "mentions": "text[]"},
-)
+
+def _create(name: str, *, mentions: bool) -> Write:
+    return Write(
+        name,
+        create_steps(
+            "SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :body AS body"
+            + (", :mentions AS mentions" if mentions else ""),
+            mentions=mentions,
+        ),
+        f"""
+        SELECT a.role, a.archived, c.id IS NOT NULL AS done, c.id, a.project_id, c.version,
+               CASE WHEN c.id IS NOT NULL THEN {AS_BYTES} END AS body
+        FROM access a LEFT JOIN created ON true CROSS JOIN LATERAL (SELECT (created.c).*) AS c {WITH_AUTHOR}
+        """,
+        {"body": "text", "mentions": "text[]"},
+    )
+
+
+_CREATE = _create("create comment", mentions=False)
+_CREATE_AND_MENTION = _create("create comment with mentions", mentions=True)
 
 _AUTHOR_OF_ROW = json_object(Author, "row", id="row.author_id")
 _ROW = json_object(CommentRead, "row", author=f"CASE WHEN row.username IS NOT NULL THEN {_AUTHOR_OF_ROW} END")
@@ -96,33 +104,42 @@ _LIST = Statement(
 )
 
 _IS_WANTED = "(:versions IS NULL OR {version} = ANY(:versions))"
-_UPDATE = Write(
-    "update comment",
-    f"""
-{_ACCESS}, {_TARGET}, found AS MATERIALIZED (
-    SELECT c AS old FROM comments c JOIN target ON target.project_id = c.project_id AND target.id = c.id
-    WHERE {_ALLOWED} FOR UPDATE OF c
-), changed AS (
-    UPDATE comments c SET body = :body, version = c.version + 1, updated_at = now()
-    FROM found
-    WHERE c.project_id = (found.old).project_id AND c.id = (found.old).id AND (found.old).body <> :body
-      AND {_IS_WANTED.format(version="c.version")}
-    RETURNING c, (found.old).body AS old_body
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT (c).project_id, :user_id, 'comment', (c).id, (c).version, 'updated',
-           jsonb_build_object('body', jsonb_build_object('old', old_body, 'new', (c).body))
-    FROM changed
-), {mention_steps("changed", "(SELECT :user_id AS user_id, :mentions AS mentions)")}""",
-    f"""
-SELECT target.role, target.archived, target.may_change, (found.old).version AS found_version,
-       (found.old).id IS NOT NULL AND {_IS_WANTED.format(version="(found.old).version")} AS done,
-       target.id, target.project_id, c.version, {AS_BYTES} AS body
-FROM target LEFT JOIN found ON true LEFT JOIN changed ON true
-CROSS JOIN LATERAL (SELECT (COALESCE(changed.c, found.old)).*) AS c {WITH_AUTHOR}
-""",
-    {"body": "text", "mentions": "text[]", "versions": "integer[]"},
-)
+
+
+def _update(name: str, *, mentions: bool) -> Write:
+    mentioned = ", " + mention_steps("changed", "(SELECT :user_id AS user_id, :mentions AS mentions)")
+    return Write(
+        name,
+        f"""
+        {_ACCESS}, {_TARGET}, found AS MATERIALIZED (
+            SELECT c AS old FROM comments c JOIN target ON target.project_id = c.project_id AND target.id = c.id
+            WHERE {_ALLOWED} FOR UPDATE OF c
+        ), changed AS (
+            UPDATE comments c SET body = :body, version = c.version + 1, updated_at = now()
+            FROM found
+            WHERE c.project_id = (found.old).project_id AND c.id = (found.old).id AND (found.old).body <> :body
+              AND {_IS_WANTED.format(version="c.version")}
+            RETURNING c, (found.old).body AS old_body
+        ), logged AS (
+            INSERT INTO events ({EVENT_COLUMNS})
+            SELECT (c).project_id, :user_id, 'comment', (c).id, (c).version, 'updated',
+                   jsonb_build_object('body', jsonb_build_object('old', old_body, 'new', (c).body))
+            FROM changed
+        ){mentioned if mentions else ""}
+        """,
+        f"""
+        SELECT target.role, target.archived, target.may_change, (found.old).version AS found_version,
+               (found.old).id IS NOT NULL AND {_IS_WANTED.format(version="(found.old).version")} AS done,
+               target.id, target.project_id, c.version, {AS_BYTES} AS body
+        FROM target LEFT JOIN found ON true LEFT JOIN changed ON true
+        CROSS JOIN LATERAL (SELECT (COALESCE(changed.c, found.old)).*) AS c {WITH_AUTHOR}
+        """,
+        {"body": "text", "mentions": "text[]", "versions": "integer[]"},
+    )
+
+
+_UPDATE = _update("update comment", mentions=False)
+_UPDATE_AND_MENTION = _update("update comment with mentions", mentions=True)
 
 _DELETE = Write(
     "delete comment",
@@ -207,11 +224,12 @@ class CommentWriter:
         alone = partial(self._create_alone, task_id, body, user_id=user_id, mentions=mentions)
         if mentions:
             return await alone()
-        return await self._writes.share(CREATE, NewComment(self._writes.session_id, user_id, task_id, body), alone)
+        return await self._writes.share(CREATE, alone, user_id=user_id, task_id=task_id, body=body)
 
     async def _create_alone(self, task_id: int, body: str, *, user_id: int, mentions: list[str]) -> Written:
         try:
-            row = await self._writes.one(_CREATE, task_id=task_id, user_id=user_id, body=body, mentions=mentions)
+            write = _CREATE_AND_MENTION if mentions else _CREATE
+            row = await self._writes.one(write, task_id=task_id, user_id=user_id, body=body, mentions=mentions)
         except asyncpg.ForeignKeyViolationError as error:
             if violated_constraint(error) == "comments_task_fkey":  # deleted between the look-up and the insert
                 raise NotFoundError("task") from None
@@ -234,13 +252,14 @@ class CommentWriter:
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
         """
+        mentions = mentioned_names(body)
         row = await self._writes.one(
-            _UPDATE,
+            _UPDATE_AND_MENTION if mentions else _UPDATE,
             comment_id=comment_id,
             task_id=task_id,
             user_id=user_id,
             body=body,
-            mentions=mentioned_names(body),
+            mentions=mentions,
             versions=condition.versions,
         )
         row = await self._require_written(row, condition, user_id)

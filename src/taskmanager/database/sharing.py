@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -67,7 +68,8 @@ class Coalescer(Generic[_Item, _Result]):
 
     Requests that arrive behind a statement that takes long do not wait for its end if a connection is free.
     `run` takes a connection and the items and returns a result for each, in their order; None for one that must be run
-    alone. Items with the same `conflict_key` never run at the same time. With `reads` the statement changes nothing.
+    alone. Items that have one of their `conflict_keys` in common never run at the same time. With `reads` the statement
+    changes nothing.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Coalescer(Generic[_Item, _Result]):
         run: Callable[[SharedConnection, Sequence[_Item]], Awaitable[Sequence[_Result | None]]],
         *,
         max_batch: int = 64,
-        conflict_key: Callable[[_Item], Hashable] | None = None,
+        conflict_keys: Callable[[_Item], Sequence[Hashable]] | None = None,
         reads: bool = False,
     ) -> None:
         self.name = name
@@ -86,7 +88,7 @@ class Coalescer(Generic[_Item, _Result]):
         self._connections = connections
         self._run = run
         self._max_batch = max_batch
-        self._conflict_key = conflict_key
+        self._conflict_keys = conflict_keys
         self._reads = reads
         self._waiting: deque[Ticket[_Item, _Result]] = deque()
         self._keys_under_way = set[Hashable]()
@@ -116,7 +118,7 @@ class Coalescer(Generic[_Item, _Result]):
     @property
     def is_idle(self) -> bool:
         """Whether a request may `run_now`; never where requests can conflict, because `run_now` checks no keys."""
-        return self._conflict_key is None and self.is_quiet and self._connections.has_turn
+        return self._conflict_keys is None and self.is_quiet and self._connections.has_turn
 
     async def run_now(self, item: _Item) -> _Result | None:
         """Return the result of a request that found the kind idle, or None if it must be run alone.
@@ -205,17 +207,20 @@ class Coalescer(Generic[_Item, _Result]):
             ticket = self._waiting.popleft()
             if ticket.answer.done():  # the request was cancelled
                 continue
-            if self._conflict_key is not None:
-                if (key := self._conflict_key(ticket.item)) in self._keys_under_way:
+            if self._conflict_keys is not None:
+                keys = self._conflict_keys(ticket.item)
+                if not self._keys_under_way.isdisjoint(keys):
                     postponed.append(ticket)
                     continue
-                self._keys_under_way.add(key)
+                self._keys_under_way.update(keys)
             batch.append(ticket)
         self._waiting.extendleft(reversed(postponed))
         return batch
 
     def _keys(self, batch: Sequence[Ticket[_Item, _Result]]) -> Iterable[Hashable]:
-        return () if self._conflict_key is None else (self._conflict_key(ticket.item) for ticket in batch)
+        if self._conflict_keys is None:
+            return ()
+        return chain.from_iterable(self._conflict_keys(ticket.item) for ticket in batch)
 
     async def _serve(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
         sent = 0.0

@@ -1,7 +1,7 @@
 """SQL that is declared once, and the two forms in which it is sent: for one request, and for many that share it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 # Values of one request, in the order of `Statement.names`.
@@ -81,6 +81,71 @@ class Write(Statement):
         super().__init__(name, f"WITH {steps} {answer}", types)
         self.steps: Final = steps
         self.answer: Final = answer
+
+
+class SharedWrite:
+    """A write that one statement does for many requests; those that it leaves out are run alone.
+
+    Each request is a row of `requests`: its number `n`, from 1, and the `columns`, names with their types, of which one
+    is `user_id`. `steps` are common table expressions, and `answer` selects `n`, `id`, `project_id`, `version` and
+    `body` of each request that had its effect. Requests that agree in one of the columns `conflicts` never run at the
+    same time. At most `most` requests share a statement. Only those requests `k` take part that meet the `condition`;
+    `last_steps`, which begin with a comma, may read `requests` and `result`, the rows of `answer`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        columns: Mapping[str, str],
+        steps: str,
+        answer: str,
+        *,
+        conflicts: Sequence[str] = (),
+        most: int = _MOST_SHARED,
+        condition: str = "true",
+        last_steps: str = "",
+    ) -> None:
+        self.name: Final = name
+        self.columns: Final = columns
+        self.steps: Final = steps
+        self.answer: Final = answer
+        self.conflicts: Final = tuple(conflicts)
+        self.most: Final = most
+        self._places: Final = {name: place for place, name in enumerate(columns)}
+        arrays = ", ".join(f"CAST(${n} AS {kind}[])" for n, kind in enumerate(columns.values(), 1))
+        self.sql: Final = f"""
+            WITH requests AS MATERIALIZED (
+                SELECT * FROM unnest({arrays}) WITH ORDINALITY AS k ({", ".join(columns)}, n) WHERE {condition}
+            ), {steps}, result AS ({answer}){last_steps}
+            SELECT n, id, version, body FROM result
+        """
+
+    def extended(
+        self, columns: Mapping[str, str], condition: str, last_steps: str = "", conflicts: Sequence[str] = ()
+    ) -> "SharedWrite":
+        """Return this write with more columns and conflicts, a condition and last steps."""
+        return SharedWrite(
+            self.name,
+            {**self.columns, **columns},
+            self.steps,
+            self.answer,
+            conflicts=(*self.conflicts, *conflicts),
+            most=self.most,
+            condition=condition,
+            last_steps=last_steps,
+        )
+
+    def arguments(self, values: Mapping[str, Any]) -> Arguments:
+        """Return the values of one request in the order of the columns.
+
+        Raises:
+            KeyError: One is missing.
+        """
+        return tuple([values[name] for name in self._places])
+
+    def conflict_keys(self, request: Arguments) -> list[Hashable]:
+        """Return what no two requests that run at the same time may have in common."""
+        return [(name, request[self._places[name]]) for name in self.conflicts]
 
 
 def _type_by_name(name: str) -> str:

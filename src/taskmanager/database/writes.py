@@ -5,22 +5,19 @@ is sent twice: the connection is tested before, and a connection that is lost wh
 it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
 from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
-from taskmanager.database.statements import Statement
+from taskmanager.database.statements import Arguments, SharedWrite, Statement
 from taskmanager.settings import DatabaseSettings
 from taskmanager.telemetry.request_context import current_timings
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class Written(NamedTuple):
@@ -51,29 +48,12 @@ class TransactionRunner(Runner, Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class SharedWrite(Generic[_Item, _Result]):
-    """A write that is run for many requests by one statement.
-
-    `run` returns a result for each item, None for one that must be run alone. Items with the same `conflict_key` never
-    run at the same time.
-    """
-
-    name: str
-    run: Callable[[SharedConnection, Sequence[_Item]], Awaitable[Sequence[_Result | None]]]
-    conflict_key: Callable[[_Item], Hashable] | None = None
-
-
-async def run_shared(
-    sql: str, connection: SharedConnection, items: Sequence[tuple[Any, ...]]
+async def _run_shared(
+    write: SharedWrite, connection: SharedConnection, requests: Sequence[Arguments]
 ) -> Sequence[Written | None]:
-    """Return what a shared write did for each item, None for those that its rows leave out.
-
-    The statement takes one array for each field of the items. Its rows are an item's number, from 1, and the fields of
-    `Written`.
-    """
-    written: list[Written | None] = [None] * len(items)
-    for n, *left in await connection.fetch(sql, *zip(*items, strict=True)):
+    """Return what a shared write did for each request, None for those that it left out."""
+    written: list[Written | None] = [None] * len(requests)
+    for n, *left in await connection.fetch(write.sql, *zip(*requests, strict=True)):
         written[n - 1] = Written(*left)
     return written
 
@@ -81,26 +61,17 @@ async def run_shared(
 class WriteRunner(Runner, Protocol):
     """What repositories use to write."""
 
-    @property
-    def session_id(self) -> int | None:
-        """The login that the writes check, None if the caller has been looked up already."""
-        ...
-
     def transaction(self, *, long: bool = False) -> AbstractAsyncContextManager[TransactionRunner]:
         """Yield a runner whose statements are committed when the block ends, and rolled back when it raises."""
         ...
 
-    async def share(
-        self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
-    ) -> _Result:
+    async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
         """Return the result of a write that others may share, or of `alone`."""
         ...
 
 
 class Transaction(TransactionRunner, WriteRunner):
     """Statements of one transaction; a transaction begun inside of it is part of it."""
-
-    session_id = None
 
     def __init__(self, connection: SharedConnection) -> None:
         self._connection = connection
@@ -125,18 +96,18 @@ class Transaction(TransactionRunner, WriteRunner):
 
     async def share(
         self,
-        write: SharedWrite[_Item, _Result],  # noqa: ARG002
-        item: _Item,  # noqa: ARG002
-        alone: Callable[[], Awaitable[_Result]],
-    ) -> _Result:
+        write: SharedWrite,  # noqa: ARG002
+        alone: Callable[[], Awaitable[Written]],
+        **values: Any,  # noqa: ARG002
+    ) -> Written:
         """Return the result of `alone`."""
         return await alone()
 
 
-class _Kind(Generic[_Item, _Result]):
+class _Kind:
     """The requests of one shared write: those that share statements, and how many run alone."""
 
-    def __init__(self, coalescer: Coalescer[_Item, _Result]) -> None:
+    def __init__(self, coalescer: Coalescer[Arguments, Written]) -> None:
         self.coalescer = coalescer
         self.alone = 0
 
@@ -147,13 +118,11 @@ class Writes(WriteRunner):
     Without `shared` each write runs alone.
     """
 
-    session_id = None
-
     def __init__(self, database: Database, shared: SharedConnections | None) -> None:
         self.connections = SharedConnections(database, Pool.WRITING)
         self._long = SharedConnections(database, Pool.LONG)
         self._shared = shared
-        self._kinds: dict[SharedWrite[Any, Any], _Kind[Any, Any]] = {}
+        self._kinds: dict[SharedWrite, _Kind] = {}
         self._alone = 0
 
     @property
@@ -201,9 +170,7 @@ class Writes(WriteRunner):
         async with connections.lend() as connection, connection.transaction():
             yield Transaction(connection)
 
-    async def share(
-        self, write: SharedWrite[_Item, _Result], item: _Item, alone: Callable[[], Awaitable[_Result]]
-    ) -> _Result:
+    async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
         """Return the result of a write that others may share, or of `alone`.
 
         A request runs alone if no other of its kind is under way and the last shared statements had one request each:
@@ -215,14 +182,14 @@ class Writes(WriteRunner):
         """
         if self._shared is None:
             return await alone()
-        kind: _Kind[_Item, _Result] = self._kind(write)
+        kind = self._kind(write)
         if not kind.alone and kind.coalescer.is_quiet:
             kind.alone += 1
             try:
                 return await alone()
             finally:
                 kind.alone -= 1
-        ticket = kind.coalescer.enqueue(item)
+        ticket = kind.coalescer.enqueue(write.arguments(values))
         try:
             result = await ticket.answer
         finally:
@@ -236,11 +203,17 @@ class Writes(WriteRunner):
         await self.connections.close()
         await self._long.close()
 
-    def _kind(self, write: SharedWrite[Any, Any]) -> _Kind[Any, Any]:
+    def _kind(self, write: SharedWrite) -> _Kind:
         kind = self._kinds.get(write)
         if kind is None:
             assert self._shared is not None
-            coalescer = Coalescer(write.name, self._shared, write.run, conflict_key=write.conflict_key)
+            coalescer = Coalescer(
+                write.name,
+                self._shared,
+                partial(_run_shared, write),
+                max_batch=write.most,
+                conflict_keys=write.conflict_keys if write.conflicts else None,
+            )
             kind = self._kinds[write] = _Kind(coalescer)
         return kind
 

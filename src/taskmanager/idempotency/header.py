@@ -28,6 +28,11 @@ class RequestIdentity:
         return {"key_user_id": self.user_id, "key_method": self.method, "key_path": self.path, "key": self.key}
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of a statement that claims the key and stores the answer."""
+        return {**self.name, "lock_id": self.lock_id, "fingerprint": self.fingerprint}
+
+    @property
     def lock_id(self) -> int:
         """The advisory lock of the key: 64 bits of a digest; a collision makes one client try again."""
         identity = f"{self.user_id} {self.method} {self.path} {self.key}"

@@ -3,7 +3,9 @@
 An answer is stored in the statement or the transaction of its effect, so neither exists without the other. That
 statement first tries an advisory lock, because an insert alone would wait for a copy that still runs instead of
 answering 409. It inserts without ON CONFLICT, because its snapshot is older than the lock: if a copy was faster, the
-insert fails with a unique violation and undoes the second effect.
+insert fails with a unique violation and undoes the second effect. A statement that many requests share leaves out
+those that have been answered; if a copy in another process was faster it is undone as a whole, and each request is run
+alone.
 """
 
 from collections.abc import Mapping
@@ -63,10 +65,36 @@ PURGE = purge_job(
 )
 
 
-def store_steps(caller: str, result: str, *, replaces: bool) -> str:
-    """Return the common table expressions that store the answer in `result`, a row of a `Write`, for the one `caller`.
+# Of a request `k` of a shared write: neither has it been answered nor does a copy of it run in another process.
+NEW_REQUEST = """
+(SELECT true FROM idempotency_keys s
+ WHERE s.user_id = k.user_id AND s.method = k.key_method AND s.path = k.key_path AND s.key = k.key) IS NULL
+AND pg_try_advisory_xact_lock(k.lock_id)
+"""
 
-    With `replaces` it first deletes an expired answer to the same key. The insert refers to that deletion, because
+
+def _insert(requests: str, condition: str) -> str:
+    """Return the statement that stores answers: the rows of `requests` are a `result` and a `k` with STORE_TYPES."""
+    return f"""
+    INSERT INTO idempotency_keys (user_id, method, path, key, fingerprint, project_id, role, status, headers, body)
+    SELECT k.user_id, k.key_method, k.key_path, k.key, k.fingerprint,
+           CASE WHEN k.answer_role IS NOT NULL THEN result.project_id END, k.answer_role, k.answer_status,
+           CASE WHEN result.body IS NULL THEN '{{}}' ELSE jsonb_strip_nulls(jsonb_build_object(
+               'content-type', 'application/json', 'etag', '"' || result.version || '"',
+               'location', k.answer_location || result.id
+           )) END,
+           COALESCE(result.body, '')
+    FROM {requests} {condition}
+    """
+
+
+STORE_SHARED = f", stored AS ({_insert('result JOIN requests k ON k.n = result.n', '')})"
+
+
+def store_steps(*, replaces: bool) -> str:
+    """Return the steps that store the answer in `result`, a row of a `Write`, for the `caller`.
+
+    With `replaces` they first delete an expired answer to the same key. The insert refers to that deletion, because
     PostgreSQL might run the insert first otherwise.
     """
     expired, after_it = "", ""
@@ -74,24 +102,14 @@ def store_steps(caller: str, result: str, *, replaces: bool) -> str:
         expired = f"""
 expired AS (
     DELETE FROM idempotency_keys
-    WHERE user_id = (SELECT user_id FROM {caller}) AND method = :key_method AND path = :key_path AND key = :key
+    WHERE user_id = (SELECT user_id FROM caller) AND method = :key_method AND path = :key_path AND key = :key
       AND {_EXPIRED}
     RETURNING 1
 ), """
         after_it = "AND (SELECT count(*) FROM expired) >= 0"
-    return f"""
-{expired}stored AS (
-    INSERT INTO idempotency_keys (user_id, method, path, key, fingerprint, project_id, role, status, headers, body)
-    SELECT {caller}.user_id, :key_method, :key_path, :key, :fingerprint,
-           CASE WHEN :answer_role IS NOT NULL THEN {result}.project_id END, :answer_role, :answer_status,
-           CASE WHEN {result}.body IS NULL THEN '{{}}' ELSE jsonb_strip_nulls(jsonb_build_object(
-               'content-type', 'application/json', 'etag', '"' || {result}.version || '"',
-               'location', :answer_location || {result}.id
-           )) END,
-           COALESCE({result}.body, '')
-    FROM {caller} CROSS JOIN {result}
-    WHERE {result}.done {after_it}
-)"""
+    values = ", ".join(f":{name} AS {name}" for name in STORE_TYPES)
+    request = f"result CROSS JOIN (SELECT user_id, {values} FROM caller) AS k"
+    return f"{expired}stored AS ({_insert(request, f'WHERE result.done {after_it}')})"
 
 
 @dataclass(frozen=True)

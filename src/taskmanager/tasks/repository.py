@@ -16,10 +16,9 @@ from taskmanager.events.repository import check_version
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.projects.access import require_writer
 from taskmanager.roles import may_write
-from taskmanager.tasks import shared_writes
 from taskmanager.tasks.moving import move_task
 from taskmanager.tasks.schemas import TaskCreate, TaskUpdate
-from taskmanager.tasks.shared_writes import ChangedTask, NewTask
+from taskmanager.tasks.shared_writes import CREATE, UPDATE
 from taskmanager.tasks.statements import (
     LOG_DELETED,
     NO_ASSIGNEE,
@@ -30,8 +29,9 @@ from taskmanager.tasks.statements import (
 )
 
 _KEYS = """
-    SELECT 1 AS n, :user_id AS user_id, :project_id AS project_id, :title AS title, :description AS description,
-           :status AS status, :priority AS priority, :tags AS tags, :due_at AS due_at, :assignee_id AS assignee_id
+    SELECT 1 AS n, 1 AS place, :user_id AS user_id, :project_id AS project_id, :title AS title,
+           :description AS description, :status AS status, :priority AS priority, :tags AS tags, :due_at AS due_at,
+           :assignee_id AS assignee_id
 """
 _CREATED = f"""
     SELECT a.role, a.archived, c.n IS NOT NULL AS done, (c.t).id, a.project_id, (c.t).version,
@@ -61,23 +61,32 @@ _FIND = Statement(
 _FIND_VERSION = Statement("find version of task", f"SELECT t.version FROM {_VISIBLE}", shared=True)
 
 _IS_WANTED = "(:versions IS NULL OR {version} = ANY(:versions))"
-_UPDATE = Write(
-    "update task",
-    update_steps(
-        """
-        SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :project_id AS project_id, :patch AS patch,
-               :versions AS versions, :notify AS notify
-        """
-    ),
-    f"""
-    SELECT a.role, a.archived, (f.old).version AS found_version,
-           f.n IS NOT NULL AND {_IS_WANTED.format(version="(f.old).version")} AND r.n IS NULL AS done,
-           r.n IS NOT NULL AS is_refused, a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
-    FROM access a LEFT JOIN found f ON true LEFT JOIN refused r ON true LEFT JOIN changed c ON true
-    CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
-    """,
-    {"patch": "jsonb", "versions": "integer[]", "notify": "boolean"},
-)
+
+
+def _update(name: str, *, notifies: bool) -> Write:
+    is_refused = "EXISTS (SELECT FROM refused)" if notifies else "false"
+    return Write(
+        name,
+        update_steps(
+            f"""
+            SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :project_id AS project_id, :patch AS patch,
+                   :versions AS versions, {":notify" if notifies else "false"} AS notify
+            """,
+            notifies=notifies,
+        ),
+        f"""
+        SELECT a.role, a.archived, (f.old).version AS found_version,
+               f.n IS NOT NULL AND {_IS_WANTED.format(version="(f.old).version")} AND NOT {is_refused} AS done,
+               {is_refused} AS is_refused, a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
+        FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
+        CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
+        """,
+        {"patch": "jsonb", "versions": "integer[]", "notify": "boolean"},
+    )
+
+
+_UPDATE = _update("update task", notifies=False)
+_UPDATE_AND_NOTIFY = _update("update task and notify", notifies=True)
 
 _DELETE = Write(
     "delete task",
@@ -149,9 +158,7 @@ class TaskWriter:
         if new.assignee_id is not None:  # its foreign key may have to wait for the removal of a member
             return await alone()
         fields = new.model_dump_json(exclude={"project_id"})
-        return await self._writes.share(
-            shared_writes.CREATE, NewTask(self._writes.session_id, user_id, project_id, fields), alone
-        )
+        return await self._writes.share(CREATE, alone, user_id=user_id, project_id=project_id, task=fields)
 
     async def update(
         self,
@@ -180,12 +187,11 @@ class TaskWriter:
         values = {"task_id": task_id, "user_id": user_id, "project_id": project_id, "patch": patch, "notify": notify}
         if changes.project_id is not None:
             return await self._move(changes.project_id, values, condition)
-        alone = partial(self._update_alone, values, condition)
         if changes.assignee_id is not None or notify:
-            return await alone()
+            return await self._update_alone(_UPDATE_AND_NOTIFY, values, condition)
         versions = None if condition.versions is None else f"{{{','.join(map(str, condition.versions))}}}"
-        changed = ChangedTask(self._writes.session_id, user_id, task_id, project_id, patch, versions)
-        return await self._writes.share(shared_writes.UPDATE, changed, alone)
+        alone = partial(self._update_alone, _UPDATE, values, condition)
+        return await self._writes.share(UPDATE, alone, **{**values, "versions": versions})
 
     async def delete(
         self, task_id: int, *, user_id: int, project_id: int | None = None, condition: IfMatch = NO_CONDITION
@@ -216,9 +222,9 @@ class TaskWriter:
             raise _no_member()
         return Written(row["id"], row["version"], row["body"])
 
-    async def _update_alone(self, values: dict[str, Any], condition: IfMatch) -> Written:
+    async def _update_alone(self, write: Write, values: dict[str, Any], condition: IfMatch) -> Written:
         with _named_violations():
-            row = await self._writes.one(_UPDATE, **values, versions=condition.versions)
+            row = await self._writes.one(write, **values, versions=condition.versions)
         row = await _require_written(self._writes, row, condition, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 
@@ -227,7 +233,7 @@ class TaskWriter:
             with _named_violations():
                 if await move_task(run, target_id, values, condition):
                     values["notify"] = False  # the move has notified already
-                row = await run.last(_UPDATE, **{**values, "project_id": target_id}, versions=None)
+                row = await run.last(_UPDATE_AND_NOTIFY, **{**values, "project_id": target_id}, versions=None)
             row = await _require_written(run, row, NO_CONDITION, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 

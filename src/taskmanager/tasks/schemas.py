@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -57,6 +57,10 @@ Tag = Annotated[str, Line(50), AfterValidator(_lower_tag)]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(lambda tags: sorted(set(tags)))]
 
 
+# A default that is a list would be copied for every task.
+_NO_TAGS: Final[Any] = Field(default_factory=list, json_schema_extra={"default": []})
+
+
 class TaskCreate(RequestModel):
     """A new task."""
 
@@ -64,7 +68,7 @@ class TaskCreate(RequestModel):
     description: Description | None = None
     status: TaskStatus = TaskStatus.PENDING
     priority: Priority = 1
-    tags: Tags = []
+    tags: Tags = _NO_TAGS
     due_at: Moment | None = None
     assignee_id: Id | None = None
 

@@ -34,12 +34,12 @@ GIVEN_COLUMNS = (
 NO_ASSIGNEE = "is not a member of the project who can log in"
 _STRANGERS = """
 strangers AS MATERIALIZED (
-    SELECT k.n FROM keys k JOIN access a ON {is_theirs}
+    SELECT k.n, k.place FROM keys k JOIN access a ON a.n = k.n
     WHERE k.assignee_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM project_members m JOIN users u ON u.id = m.user_id AND NOT u.disabled
         WHERE m.project_id = a.project_id AND m.user_id = k.assignee_id
     )
-)"""
+), """
 # Who is assigned to a task already stays so. Who is no member violates a foreign key.
 _DISABLED = """
 refused AS MATERIALIZED (
@@ -80,26 +80,24 @@ def task_as_bytes(alias: str) -> str:
     return f"convert_to({task_as_json(alias)}, 'UTF8')"
 
 
-def create_steps(keys: str, *, lock: str = "", notifies: bool = True, all_or_nothing: bool = False) -> str:
-    """Return the steps that create a task for each of the `keys`: (n, user_id, project_id, fields of a new task).
+def create_steps(keys: str, *, requests: str = "keys", lock: str = "", notifies: bool = True) -> str:
+    """Return the steps that create a task for each of the `keys`: (n, place, user_id, fields of a new task).
 
-    Without a project the task goes to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
-    role), `strangers` (n), whose assignee is no member who can log in, and `created` (n, t), which has only those that
-    were allowed. With `all_or_nothing` the keys are of one user and project, `access` is one row, and strangers let no
-    task be created. `lock` may be SKIP LOCKED. Without `notifies`, which is for tasks without an assignee, assignees
-    are not checked.
+    Those with the same `n` are all created or none, and each `n` is one of the `requests`: (n, user_id, project_id).
+    Without a project its tasks go to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
+    role), `strangers` (n, place), whose assignee is no member who can log in, and `created` (n, place, t), which has
+    only those that were allowed. `lock` may be SKIP LOCKED. Without `notifies`, which is for tasks without an assignee,
+    assignees are not checked.
     """
-    # Keys of one project are looked up once.
-    asking, is_theirs = ("(SELECT * FROM keys LIMIT 1)", "true") if all_or_nothing else ("keys", "k.n = a.n")
     notified = strangers = is_allowed = ""
     if notifies:
         notified = f", notified AS ({_NOTIFY_ASSIGNEE})"
-        strangers = f"{_STRANGERS.format(is_theirs=is_theirs)}, "
-        is_allowed = f"AND NOT EXISTS (SELECT FROM strangers s {'' if all_or_nothing else 'WHERE s.n = k.n'})"
+        strangers = _STRANGERS
+        is_allowed = "AND NOT EXISTS (SELECT FROM strangers s WHERE s.n = k.n)"
     return f"""
 keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT k.n, p.id AS project_id, p.archived, m.role
-    FROM {asking} AS k
+    FROM {requests} k
     JOIN projects p ON p.id = COALESCE(k.project_id, (SELECT id FROM projects WHERE inbox_of = k.user_id))
     JOIN project_members m ON m.project_id = p.id AND m.user_id = k.user_id
     JOIN users u ON u.id = k.user_id
@@ -108,16 +106,16 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     FOR KEY SHARE OF p {lock} FOR KEY SHARE OF m {lock} FOR KEY SHARE OF u {lock}
 ), {strangers}allowed AS MATERIALIZED (
     SELECT ordered.*, nextval('tasks_id_seq') AS id FROM (
-        SELECT k.*, a.project_id AS target_id FROM access a JOIN keys k ON {is_theirs}
+        SELECT k.*, a.project_id AS target_id FROM access a JOIN keys k ON k.n = a.n
         WHERE {may_write("a.role", "a.archived")} {is_allowed}
-        ORDER BY k.n
+        ORDER BY k.n, k.place
     ) AS ordered
 ), t AS (
     INSERT INTO tasks (project_id, id, created_by, completed_at, {GIVEN})
     SELECT target_id, id, user_id, CASE WHEN status = 'completed' THEN now() END, {GIVEN} FROM allowed
     RETURNING *
 ), created AS (
-    SELECT allowed.n, t FROM t JOIN allowed ON allowed.id = t.id
+    SELECT allowed.n, allowed.place, t FROM t JOIN allowed ON allowed.id = t.id
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, created_by, 'task', id, version, 'created',

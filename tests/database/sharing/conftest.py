@@ -36,7 +36,7 @@ async def doubled(own_database: Database, statements: Statements) -> AsyncIterat
     """A coalescer that doubles numbers, at most four at a time; no statement has two of one last digit."""
     connections = SharedConnections(own_database)
     coalescer = Coalescer[int, int](
-        "double", connections, statements.run, max_batch=4, conflict_key=lambda number: number % 10
+        "double", connections, statements.run, max_batch=4, conflict_keys=lambda number: (number % 10,)
     )
     yield coalescer
     statements.go_on.set()

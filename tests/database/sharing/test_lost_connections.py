@@ -103,7 +103,9 @@ class TestDatabaseGone:
             return items
 
         connections = SharedConnections(database)
-        coalescer = Coalescer[int, int]("slow", connections, run, max_batch=2, conflict_key=lambda number: number % 10)
+        coalescer = Coalescer[int, int](
+            "slow", connections, run, max_batch=2, conflict_keys=lambda number: (number % 10,)
+        )
         asked = [ask(coalescer, number) for number in (1, 2, 3, 11, 4)]
         *refused, third, behind, fourth = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(answer) for answer in (*refused, behind)] == [DatabaseUnavailableError] * 3

@@ -122,7 +122,7 @@ async def test_behind_a_statement_that_takes_long_only_those_wait_that_conflict_
             await go_on.wait()
         return items
 
-    kind = Coalescer[int, int]("slow", connections, run, conflict_key=lambda number: number % 10)
+    kind = Coalescer[int, int]("slow", connections, run, conflict_keys=lambda number: (number % 10,))
     first = ask(kind, 1)
     await until(lambda: begun == [[1]])
     behind = [ask(kind, 11)]

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import asyncpg
 from pydantic import TypeAdapter
 
 from taskmanager.database.driver_errors import violated_constraint
-from taskmanager.database.statements import Write
+from taskmanager.database.statements import SharedWrite, Write
 from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError, PreconditionRequiredError, StaleVersionError
 from taskmanager.events.repository import name_changed_fields
@@ -25,26 +26,47 @@ from taskmanager.tasks.statements import (
 )
 
 _BODY = """convert_to('{{"tasks":[' || string_agg({json}, ',' ORDER BY {order}) || ']}}', 'UTF8') AS body"""
-_GIVEN = TypeAdapter(Sequence[TaskCreateAnywhere])
+_GIVEN = TypeAdapter(list[TaskCreateAnywhere])
 _SET_ASSIGNEE = ("body", "set", "assignee_id")
+_MOST_SHARED = 4
 _NO_ID = "CAST(NULL AS bigint) AS id, CAST(NULL AS integer) AS version"
+
+
+def _keys(tasks: str) -> str:
+    return f"""
+    SELECT r.n, new.place, r.user_id, {GIVEN}
+    FROM requests r CROSS JOIN LATERAL
+        ROWS FROM (jsonb_to_recordset({tasks}) AS ({GIVEN_COLUMNS})) WITH ORDINALITY AS new ({GIVEN}, place)
+    """
+
 
 _CREATE = Write(
     "create tasks",
-    create_steps(
-        f"""
-        SELECT new.n, :user_id AS user_id, :project_id AS project_id, {GIVEN}
-        FROM ROWS FROM (jsonb_to_recordset(:tasks) AS ({GIVEN_COLUMNS})) WITH ORDINALITY AS new ({GIVEN}, n)
-        """,
-        all_or_nothing=True,
-    ),
     f"""
-    SELECT a.role, a.archived, (SELECT min(n) FROM strangers) AS stranger, made.done, a.project_id, {_NO_ID}, made.body
+    requests AS MATERIALIZED (SELECT 1 AS n, :user_id AS user_id, :project_id AS project_id),
+    {create_steps(_keys(":tasks"), requests="requests")}
+    """,
+    f"""
+    SELECT a.role, a.archived, (SELECT min(place) FROM strangers) AS stranger, made.done, a.project_id, {_NO_ID},
+           made.body
     FROM access a CROSS JOIN (
-        SELECT count(*) > 0 AS done, {_BODY.format(json=task_as_json("(c.t)"), order="c.n")} FROM created c
+        SELECT count(*) > 0 AS done, {_BODY.format(json=task_as_json("(c.t)"), order="c.place")} FROM created c
     ) AS made
     """,
     {"tasks": "jsonb"},
+)
+
+# Tasks without an assignee; few requests at a time, since a statement of many tasks would keep others waiting.
+_CREATE_SHARED = SharedWrite(
+    "create tasks",
+    {"user_id": "bigint", "project_id": "bigint", "tasks": "jsonb"},
+    create_steps(_keys("r.tasks"), requests="requests", lock="SKIP LOCKED", notifies=False),
+    f"""
+    SELECT a.n, a.project_id, {_NO_ID}, made.body FROM access a JOIN (
+        SELECT c.n, {_BODY.format(json=task_as_json("(c.t)"), order="c.place")} FROM created c GROUP BY c.n
+    ) AS made ON made.n = a.n
+    """,
+    most=_MOST_SHARED,
 )
 
 # Locked in the order of their ids, so that two such requests cannot lock each other out. Their project comes first, as
@@ -98,7 +120,7 @@ class BulkTaskWriter:
     def __init__(self, writes: WriteRunner) -> None:
         self._writes = writes
 
-    async def create(self, tasks: Sequence[TaskCreateAnywhere], *, user_id: int, project_id: int | None) -> Written:
+    async def create(self, tasks: list[TaskCreateAnywhere], *, user_id: int, project_id: int | None) -> Written:
         """Store tasks in a project, or in the caller's Inbox, and return them in the given order.
 
         Raises:
@@ -108,8 +130,14 @@ class BulkTaskWriter:
             InvalidValueError: An assignee is not a member of it who can log in; the error names the task.
         """
         given = _GIVEN.dump_json(tasks).decode()
+        alone = partial(self._create_alone, given, user_id=user_id, project_id=project_id)
+        if any(task.assignee_id is not None for task in tasks):
+            return await alone()
+        return await self._writes.share(_CREATE_SHARED, alone, user_id=user_id, project_id=project_id, tasks=given)
+
+    async def _create_alone(self, tasks: str, *, user_id: int, project_id: int | None) -> Written:
         with _named_violations(assignee=("body", "tasks")):
-            row = await self._writes.one(_CREATE, tasks=given, user_id=user_id, project_id=project_id)
+            row = await self._writes.one(_CREATE, tasks=tasks, user_id=user_id, project_id=project_id)
         if row is None:
             raise NotFoundError("project")
         if not row["done"]:
