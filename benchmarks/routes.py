@@ -15,6 +15,7 @@ _FILTERS = (
     *("status=<status>", "status=pending&status=in_progress", "priority=5", "tag=work", "assignee=me"),
     *("due_after=2030-01-01T00:00:00Z", "due_before=2030-01-01T00:00:00Z", "overdue=true", "overdue=false"),
     *("status=<status>&sort_by=due_at&order=asc", "search=<word>", "search=<word>&status=<status>"),
+    "archived=any",
 )
 _LISTS = (
     "",
@@ -60,6 +61,7 @@ READS: Mapping[str, Sequence[Measured]] = {
     f"GET {API}/users/me/sessions": (_list("/users/me/sessions"),),
     f"GET {API}/users/me/api-keys": (_list("/users/me/api-keys"),),
     f"GET {API}/admin/users": (_list("/admin/users", _ADMIN),),
+    f"GET {API}/admin/projects/without-owner": (_list("/admin/projects/without-owner", _ADMIN),),
     f"GET {API}/projects": (_list("/projects"),),
     f"GET {API}/projects/{{project_id}}": _key("/projects/<project>", known="/projects/<project>"),
     f"GET {API}/projects/{{project_id}}/activity": (_list("/projects/<project>/activity"),),
@@ -140,6 +142,9 @@ WRITES: Mapping[str, Request | str] = {
     f"POST {API}/token/revoke": _write("POST", "/token/revoke", '{"refresh_token": "<once_revoke>"}', status=204),
     f"POST {API}/admin/users/{{user_id}}/enable": _write("POST", "/admin/users/<idle_user>/enable", "", _ADMIN),
     f"POST {API}/admin/users/{{user_id}}/disable": _write("POST", "/admin/users/<idle_user>/disable", "", _ADMIN),
+    f"PUT {API}/admin/projects/{{project_id}}/members/{{user_id}}": _write(
+        "PUT", "/admin/projects/<team_project>/members/<idle_user>", '{"role": "viewer"}', _ADMIN
+    ),
     f"DELETE {API}/tasks/{{task_id}}": _write("DELETE", "/tasks/<once_task>", status=204),
     f"DELETE {API}/projects/{{project_id}}/tasks/{{task_id}}": _write(
         "DELETE", "/projects/<once_project_task>", status=204

@@ -42,7 +42,8 @@ PRIVATE = {
         "0.54", "server", frozenset({"_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required"})
     ),
     # An InternalClientError is a connection that the server has closed and the driver does not know of yet.
-    "asyncpg": Private("0.32", "database"),
+    # A connection through a pooler closes where the driver would ask the server to cancel.
+    "asyncpg": Private("0.32", "database", frozenset({"_cancel_current_command"})),
     # StrictRoute: the dependants, their fields and the order of matches; the scope's key of the telemetry.
     "fastapi": Private("0.165", "http"),
 }

@@ -26,6 +26,15 @@ OF_TEXTS = {
     "metrics_token": ["short", "\udcff" * 40],
     "allowed_origins": ["x", "[", "[1]", '{"a": 1}', "https://a.example/x", "*", "\udcff"],
     "trusted_proxies": ["x", "10.0.0.0/33", "10.0.0.1:80", "\udcff"],
+    "database_direct_url": [
+        "x",
+        "mysql://h/d",
+        "postgresql://h:99999/d",
+        "postgresql://h/d?x=1",
+        "postgresql://\udcff/d",
+    ],
+    "database_pooler": ["session", "x", "\udcff"],
+    "root_path": ["x", "/a b", "//h", "/..", "\udcff"],
     "host": ["x86_64-conda-linux-gnu", "a..b", "x" * 70, "203.0.113.1", "a\nb", "\udcff"],
     "data_dir": [],  # of `dev` alone, see below
     "debug": [],  # of many tools, so any word is read

@@ -8,7 +8,13 @@ from tests.support.command_line import run
 from tests.support.databases import refusing_url, temporary_database
 from tests.support.rows import execute, fetch_all
 
-JOBS = ["purge kept answers", "purge ended sessions", "purge ended API keys", "purge read notifications"]
+JOBS = [
+    "purge kept answers",
+    "purge ended sessions",
+    "purge ended API keys",
+    *(f"compose texts of {rows}" for rows in ("users", "api keys", "projects", "tasks", "comments")),
+    "purge read notifications",
+]
 
 
 async def test_each_job_comes_to_its_end(database: Database, database_url: str, alice: Person, tmp_path: Path) -> None:

@@ -172,8 +172,8 @@ class TestHandOver:
         await make_as_before(connection, url, "0004")
         assert await asyncio.to_thread(migrations.run, url) == (0, "")
         for change, left in (
-            (f"UPDATE alembic_version SET version_num = '9999' WHERE version_num = '{SCHEMA_REVISION}'", ["9999"]),
-            ("DELETE FROM alembic_version WHERE version_num = '9999'", []),
+            (f"UPDATE alembic_version SET version_num = 'next' WHERE version_num = '{SCHEMA_REVISION}'", ["next"]),
+            ("DELETE FROM alembic_version WHERE version_num = 'next'", []),
             ("INSERT INTO alembic_version (version_num) VALUES ('0001')", ["0001"]),
         ):
             assert (await connection.execute(change)).endswith(" 1")

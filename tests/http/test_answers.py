@@ -22,7 +22,7 @@ HARD = '"q" \\ / \x01\x1f\x7f \u2028\u2029 \ufeff ü 😀 {a,"b"} NULL null \\u0
 # What of it a line may have, and a text; older versions stored all of it.
 LINE, TEXT = re.sub("[\x01\x1f\x7f\u2028\u2029]", "", HARD), re.sub("[\x01\x1f\x7f]", "", HARD)
 EXACT = "2030-01-31T12:00:00.000001Z"
-ADMIN = "/api/v1/admin/users"
+ADMIN = "/api/v1/admin"
 READS = [path for method, path in ALL_ROUTES if method == "GET" and path.startswith("/api/v1/")]
 
 
@@ -89,7 +89,7 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
 
 # Other things than those that have a route's names, and other queries.
 MORE = {
-    ADMIN: ["?limit=1"],
+    f"{ADMIN}/users": ["?limit=1"],
     "/api/v1/projects": ["?limit=1"],
     "/api/v1/projects/{project_id}": ["/api/v1/projects/{inbox_id}", "/api/v1/projects/{plain_id}"],
     "/api/v1/projects/{project_id}/activity": ["?limit=1", "/api/v1/projects/{plain_id}/activity"],
@@ -103,6 +103,7 @@ MORE = {
     "/api/v1/notifications": ["?limit=1", "?unread=true", "?unread=false"],
     "/api/v1/users/me/api-keys": ["?limit=1"],
     "/api/v1/users/me/sessions": ["?limit=1"],
+    "/api/v1/admin/projects/without-owner": ["?limit=1"],
 }
 
 
@@ -116,6 +117,10 @@ async def read(world: World, sign_up: SignUp) -> Callable[[str], Awaitable[bytes
     """Return the body at a path, by whoever may read it."""
     boss = await sign_up("boss", is_admin=True)
     admin_key = await new_key(boss, "admin")
+    gone = await sign_up("gone")
+    for _ in range(2):
+        await gone.new_project("Left behind")
+    await boss.client.post(f"{ADMIN}/users/{gone.id}/disable", headers=admin_key.in_header)
 
     async def ask(path: str) -> bytes:
         headers = {"X-API-Key": admin_key.text} if path.startswith(ADMIN) else {}

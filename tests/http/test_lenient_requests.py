@@ -45,6 +45,11 @@ class TestEmptyFilters:
             page = await caller.get(f"{API}/tasks?limit=1{given}&cursor={answer.json()['next_cursor']}")
             assert [task["title"] for task in page.json()["tasks"]] == ["Task 0"]
 
+    async def test_are_described(self, client: httpx.AsyncClient) -> None:
+        described = (await client.get("/openapi.json")).json()["paths"]["/api/v1/tasks"]["get"]["parameters"]
+        empty = {parameter["name"] for parameter in described if parameter.get("allowEmptyValue")}
+        assert empty == {*FILTERS, "project_id"}
+
     async def test_all_at_once_and_beside_others(self, caller: httpx.AsyncClient, alice: Person) -> None:
         await alice.new_task(title="A task", status="completed")
         await alice.new_task(title="Another")

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from sqlalchemy import make_url
 from tests.conftest import SECRET
 from tests.support.live_server import LiveServer, free_port
 from tests.support.outages import FragilePostgres, fragile_postgres
+from tests.support.processes import is_alive, is_free
 from tests.support.server import execute_on
 
 STATES = ("up", "down", "frozen")
@@ -83,24 +83,6 @@ def lines(server: LiveServer, event: str) -> list[dict[str, Any]]:
     """Return the lines of the log that tell of an event."""
     written = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
     return [line for line in written if line["event"] == event]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that ended but was not waited for by its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def assert_serves(server: LiveServer) -> None:
@@ -245,9 +227,16 @@ def test_workers_that_die_at_their_start_are_tried_again_more_and_more_seldom(st
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_service_of_which_no_worker_starts_ends_with_an_error(start: Start, tmp_path: Path, workers: int) -> None:
-    (tmp_path / "file").write_text("no folder, so that no application can be made")
-    server = start(workers, ready=False, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "file"))
+def test_a_service_of_which_no_worker_starts_ends_with_an_error(
+    start: Start, postgres: FragilePostgres, tmp_path: Path, workers: int
+) -> None:
+    folder = tmp_path / "metrics"
+    postgres.enter("down")
+    server = start(workers, ready=False, PROMETHEUS_MULTIPROC_DIR=str(folder))
+    until(lambda: server.log.exists() and lines(server, "waiting for the database"))
+    folder.rmdir()
+    folder.write_text("no folder any more, so that no application can be made")
+    postgres.enter("up")
     assert server.wait(_PATIENCE_SECONDS) == (2 if workers > 1 else 1)
     assert is_free(server.port)
 

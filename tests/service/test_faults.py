@@ -96,8 +96,9 @@ def assert_unavailable(response: httpx.Response) -> None:
     assert problem["request_id"] == response.headers["X-Request-ID"]
 
 
-async def fail_with(sqlstate: str, writes: AppWrites) -> Answer:
-    """Let the server answer with this SQLSTATE."""
+async def fail_with(named: str, writes: AppWrites) -> Answer:
+    """Let the server answer with this SQLSTATE, named as `at-08006`: a number in a path has no leading zeros."""
+    sqlstate = named.removeprefix("at-")
     await writes.one(Statement("fail", f"DO $$ BEGIN RAISE 'hunter2' USING ERRCODE = '{sqlstate}'; END $$"))
     return Answer(number=1)
 
@@ -111,7 +112,7 @@ async def failing(request: pytest.FixtureRequest, database_url: str) -> AsyncIte
     app = create_app(make_settings(database_url=database_url, debug=request.param))
     for handler in _FAILING:
         app.add_api_route(f"/{handler.__name__}", handler, include_in_schema=False)
-    app.add_api_route("/fail_with/{sqlstate}", fail_with, include_in_schema=False)
+    app.add_api_route("/fail_with/{named}", fail_with, include_in_schema=False)
     async with started(app) as client:
         yield client
 
@@ -160,12 +161,12 @@ class TestSqlState:
     )
     async def test_passing_trouble_is_503(self, failing: httpx.AsyncClient, sqlstate: str) -> None:
         with capture_logs():
-            assert_unavailable(await failing.get(f"/fail_with/{sqlstate}"))
+            assert_unavailable(await failing.get(f"/fail_with/at-{sqlstate}"))
 
     @pytest.mark.parametrize("sqlstate", ["22012", "23505", "42P01", "42703", "P0001", "XX000"])
     async def test_a_mistake_is_500(self, failing: httpx.AsyncClient, sqlstate: str) -> None:
         with capture_logs():
-            response = await failing.get(f"/fail_with/{sqlstate}")
+            response = await failing.get(f"/fail_with/at-{sqlstate}")
         assert response.status_code == 500
         assert "hunter2" not in response.text
 

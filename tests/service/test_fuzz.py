@@ -82,7 +82,17 @@ def test_no_generated_request_is_answered_wrongly(
 def test_only_a_query_that_is_valid_as_sent_may_be_accepted() -> None:
     description = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.json")
     operation = description["/api/v1/tasks"]["GET"]
-    for query in ("", "overdue=false", "overdue=True&limit=5", "status=pending", "assignee=me&assignee=7", "foreign=1"):
+    for query in (
+        "",
+        "overdue=false",
+        "overdue=True&limit=5",
+        "status=pending",
+        "assignee=me&assignee=7",
+        "status=",
+        "due_after=",
+        "status=&status=pending",
+        "foreign=1",
+    ):
         assert fuzz_hooks.query_is_valid_as_sent(operation, f"http://x/api/v1/tasks?{query}"), query
     for query in (
         "overdue=maybe",
@@ -90,6 +100,8 @@ def test_only_a_query_that_is_valid_as_sent_may_be_accepted() -> None:
         "overdue=false&limit=1000",
         "limit=true",
         "status=new",
+        "limit=",
+        "sort_by=",
     ):
         assert not fuzz_hooks.query_is_valid_as_sent(operation, f"http://x/api/v1/tasks?{query}"), query
     deletion = description["/api/v1/tasks/bulk"]["DELETE"]

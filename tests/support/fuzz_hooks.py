@@ -27,6 +27,10 @@ def query_is_valid_as_sent(operation: Any, url: str) -> bool:
             if parameter.is_required:
                 return False
             continue
+        if parameter.definition.get("allowEmptyValue"):
+            sent = [text for text in sent if text] or None
+        if sent is None:
+            continue
         possible: list[Any] = [sent, [_read(text) for text in sent]]
         if len(sent) == 1:
             possible += [sent[0], _read(sent[0])]

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
-from taskmanager.accounts.folded_names import folded_name
+from taskmanager.accounts.folding import folded_name
 from taskmanager.database.composed_text import TextTable
 from taskmanager.database.database import Base
 

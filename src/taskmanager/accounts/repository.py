@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from taskmanager.accounts.folded_names import folded_name
+from taskmanager.accounts.folding import folded_name
 from taskmanager.accounts.names import normal_username
 from taskmanager.accounts.schemas import UserRead
 from taskmanager.database.driver_errors import violated_constraint

@@ -235,7 +235,7 @@ async def migration_connection(database_url: str) -> AsyncIterator[AsyncConnecti
             finally:
                 await watch.stop()
     except DBAPIError as error:
-        if is_connected:
+        if is_connected or refuses_settings(error):
             raise
         raise MigrationError(describe_failure(error), exit_code=2) from error
     finally:

@@ -1,6 +1,6 @@
 """The statements that create comments, for one request or for many that share them, and what others have in common."""
 
-from taskmanager.accounts.folded_names import folded_name
+from taskmanager.accounts.folding import folded_name
 from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.statements import EVENT_COLUMNS

@@ -64,8 +64,8 @@ class DriverConnection(asyncpg.Connection):
 class _PooledConnection(DriverConnection):
     """A connection through a pooler, closed where others ask the server to cancel a statement.
 
-    Under such requests PgBouncer from 1.18 to 1.20 ends with "server in bad state" (its issue 822), and all its clients
-    with it. The server ends the statement at its time-out.
+    Under such requests PgBouncer 1.18 can end (its issue 822), and all its clients with it. The server ends the
+    statement at its time-out.
     """
 
     def _cancel_current_command(self, *_waiters: Any) -> None:  # what the driver calls, without a public name

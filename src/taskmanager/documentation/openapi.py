@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from taskmanager.http.json_bodies import JSON, MERGE_PATCH
+from taskmanager.http.pagination import PAGING_PARAMETERS
 from taskmanager.http.problems import problem_schemas
 
 _CONDITIONS: Final = frozenset({"If-Match", "If-None-Match"})
@@ -22,6 +23,7 @@ def complete_openapi(app: FastAPI) -> None:
                 _describe_merge_patch(path)
                 for operation in path.values():
                     _describe_etag(operation)
+                    _describe_filters(operation)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -32,6 +34,14 @@ def _describe_merge_patch(path: dict[str, Any]) -> None:
     if "patch" in path:
         content = path["patch"]["requestBody"]["content"]
         content[MERGE_PATCH] = content[JSON]
+
+
+def _describe_filters(operation: dict[str, Any]) -> None:
+    query = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+    if any(parameter["name"] == "limit" for parameter in query):
+        for parameter in query:
+            if parameter["name"] not in PAGING_PARAMETERS:
+                parameter["allowEmptyValue"] = True
 
 
 def _describe_etag(operation: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ Limit = Annotated[int, Field(ge=1, le=100), DIGITS]
 
 
 # Of a list: which page, in which order. What else a query has are filters.
-_NO_FILTERS = frozenset({"limit", "skip", "cursor", "sort_by", "order", "count"})
+PAGING_PARAMETERS = frozenset({"limit", "skip", "cursor", "sort_by", "order", "count"})
 
 
 class ListQuery(RequestModel):
@@ -37,7 +37,7 @@ class ListQuery(RequestModel):
             return given
         kept = {}
         for name, value in given.items():
-            if name in cls.model_fields and name not in _NO_FILTERS:
+            if name in cls.model_fields and name not in PAGING_PARAMETERS:
                 values = [one for one in value if one != ""] if isinstance(value, list) else value
                 if values in ("", []):
                     continue

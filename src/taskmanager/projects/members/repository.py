@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from taskmanager.accounts.folded_names import folded_name
+from taskmanager.accounts.folding import folded_name
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads

@@ -1,4 +1,4 @@
-"""How user names are compared."""
+"""SQL for user names without their case."""
 
 
 def folded_name(name: str) -> str:
