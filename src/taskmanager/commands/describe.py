@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
+from taskmanager.commands.interrupts import ended_by_interrupts
 from taskmanager.commands.refusals import refuse
 
 
 def print_openapi(output: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None) -> None:
     """Print the OpenAPI document of this version; needs no settings and no database."""
-    from taskmanager.commands import openapi  # noqa: PLC0415  # needs the whole application, which other commands don't
+    with ended_by_interrupts():
+        # It needs the whole application, which other commands don't.
+        from taskmanager.commands import openapi  # noqa: PLC0415
 
-    document = openapi.render(openapi.describe())
+        document = openapi.render(openapi.describe())
     if output is None:
         typer.echo(document, nl=False)
         return

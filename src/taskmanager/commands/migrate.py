@@ -2,6 +2,7 @@
 
 import typer
 
+from taskmanager.commands.interrupts import ended_by_interrupts
 from taskmanager.commands.refusals import read_settings, refuse, require_database
 from taskmanager.database.database import SchemaError
 from taskmanager.settings import DatabaseSettings
@@ -23,7 +24,8 @@ def migrate_or_refuse(settings: DatabaseSettings) -> None:
         typer.Exit: The database cannot be migrated.
     """
     # Alembic takes longer to import than `serve`, which has no use for it, takes to check its settings.
-    from taskmanager.commands.migrating import POOLER, MigrationError, migrate_schema  # noqa: PLC0415
+    with ended_by_interrupts():
+        from taskmanager.commands.migrating import POOLER, MigrationError, migrate_schema  # noqa: PLC0415
 
     url = settings.database_direct_url
     if url is None and settings.database_pooler == "transaction":
