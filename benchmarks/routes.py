@@ -62,6 +62,7 @@ READS: Mapping[str, Sequence[Measured]] = {
     f"GET {API}/users/me/api-keys": (_list("/users/me/api-keys"),),
     f"GET {API}/admin/users": (_list("/admin/users", _ADMIN),),
     f"GET {API}/admin/projects/without-owner": (_list("/admin/projects/without-owner", _ADMIN),),
+    f"GET {API}/changes": (_list("/changes?limit=200"),),
     f"GET {API}/projects": (_list("/projects"),),
     f"GET {API}/projects/{{project_id}}": _key("/projects/<project>", known="/projects/<project>"),
     f"GET {API}/projects/{{project_id}}/activity": (_list("/projects/<project>/activity"),),

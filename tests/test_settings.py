@@ -220,6 +220,7 @@ class TestNumbers:
             "password_hash_threads",
             "password_hash_queue",
             "max_requests_in_flight",
+            "max_streams",
         }
         for name, setting in Settings.model_fields.items():
             assert setting.description, name

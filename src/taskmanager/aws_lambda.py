@@ -35,6 +35,7 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
 class _StartedApplication:
     def __init__(self) -> None:
         app = create_configured_app()
+        app.state.followers.close()  # nobody waits in a process that is frozen between two events
         logging.getLogger("mangum.http").setLevel(logging.WARNING)  # every request is in our own log already
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)  # where Mangum looks for it

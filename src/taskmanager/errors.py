@@ -55,6 +55,13 @@ class InvalidCursorError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class CursorExpiredError(TaskManagerError):
+    """The cursor leads nowhere any more; `reason` is "epoch", "retention" or "ahead"."""
+
+    reason: str
+
+
+@dataclass(eq=False)
 class UnauthenticatedError(TaskManagerError):
     """The request names no caller."""
 

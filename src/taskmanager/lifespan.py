@@ -30,7 +30,7 @@ async def run_lifespan(app: FastAPI) -> AsyncIterator[None]:
         in_background += [asyncio.create_task(work(app)) for work in background]
         maintaining = asyncio.create_task(maintenance.run())
         try:
-            with app.state.drain.before_exit(maintenance.stop):
+            with app.state.drain.before_exit():
                 yield
         finally:
             await maintenance.finish(maintaining)
@@ -61,3 +61,6 @@ async def _look_at_database(app: FastAPI) -> None:
         log.warning("started without a database that fits", cause=f"{type(error).__name__}: {error}"[:300])
     else:
         await app.state.rate_limiter.start()
+        for feature in app.state.features:
+            if feature.start is not None:
+                await feature.start(app)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskmanager.accounts.authentication import CallerAuthentication
@@ -24,6 +25,7 @@ from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.activity.feature import FEATURE as ACTIVITY
 from taskmanager.administration.feature import FEATURE as ADMINISTRATION
+from taskmanager.changes.feature import FEATURE as CHANGES
 from taskmanager.comments.feature import FEATURE as COMMENTS
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
 from taskmanager.database.measuring import StatementMeter
@@ -33,6 +35,7 @@ from taskmanager.database.writes import Writes
 from taskmanager.documentation.openapi import complete_openapi
 from taskmanager.documentation.pages import add_documentation
 from taskmanager.features import Feature, jobs_of
+from taskmanager.following.feature import FEATURE as FOLLOWING
 from taskmanager.health.feature import FEATURE as HEALTH
 from taskmanager.health.readiness import Readiness
 from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
@@ -67,12 +70,14 @@ from taskmanager.telemetry.tracing import TELEMETRY, has_telemetry
 
 FEATURES: Final[tuple[Feature, ...]] = (
     HEALTH,
+    FOLLOWING,
     ACCOUNTS,
     PROJECTS,
     TASKS,
     COMMENTS,
     ACTIVITY,
     NOTIFICATIONS,
+    CHANGES,
     ADMINISTRATION,
 )
 _DESCRIPTION = """Tasks, projects and comments for web clients.
@@ -123,7 +128,11 @@ def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> Fa
         turns=min(settings.password_hash_threads, settings.database_pool_size - 1),
     )
     app.state.maintenance = Maintenance(jobs_of(features), app.state.writes, settings)
+    app.state.drain.on_start.append(app.state.maintenance.stop)
     app.state.metrics = _metrics(app)
+    for feature in features:
+        if feature.prepare is not None:
+            feature.prepare(app)
     _add_routes(app)
     app.wrap = partial(_front, app, settings)
     complete_openapi(app)
@@ -261,8 +270,15 @@ def _bind_all(app: FastAPI, table: RouteTable) -> dict[Endpoint, BoundRoute]:
         get_writes: Provider(partial(_request_writes, state.writes, state.reads), frozenset({b"idempotency-key"})),
         get_unkept_writes: Provider(partial(_unkept_writes, state.writes, state.reads)),
     }
+    for feature in state.features:
+        for dependency, name in feature.provides.items():
+            providers[dependency] = Provider(partial(_attribute, state, name))
     found = ((endpoint, bind(endpoint, providers, authentications)) for _, endpoint in table)
     return {endpoint: bound for endpoint, bound in found if isinstance(bound, BoundRoute)}
+
+
+def _attribute(state: State, name: str, _: PlainRequest) -> Any:
+    return getattr(state, name)
 
 
 def _request_reads(reads: Reads, request: PlainRequest) -> RequestReads:

@@ -233,6 +233,20 @@ class Settings(DatabaseSettings):
         le=100_000,
         description="Most requests that a worker holds; one more is answered 503 right away, probes excepted.",
     )
+    event_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="For how many days events are kept; clients that were away for longer load everything anew, and "
+        "activity ends there. 0: for ever.",
+    )
+    max_streams: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most requests of a worker that wait for news of the event log; one more is answered 503. They are "
+        "not among those of MAX_REQUESTS_IN_FLIGHT.",
+    )
     drain_seconds: float = Field(
         default=5.0,
         ge=0,

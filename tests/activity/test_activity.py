@@ -239,7 +239,7 @@ class TestProject:
             {"role": change("editor", None)},
             {"archived": change(False, True)},
         ]
-        assert [event["version"] for event in reversed(events)] == [1, 2, 0, 0, 1, 1, 2, 3, 2, 0, 3]
+        assert [event["version"] for event in reversed(events)] == [1, 2, 1, 2, 1, 1, 2, 3, 2, 3, 3]
         actors = [event["actor"]["username"] for event in reversed(events)]
         assert actors == ["alice"] * 4 + ["bob"] * 2 + ["alice"] * 2 + ["bob"] * 2 + ["alice"]
 

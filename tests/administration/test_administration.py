@@ -104,7 +104,7 @@ class TestClearTasks:
             "actor_id": administrator.id,
             "version": task["version"] + 1,
             "action": "deleted",
-            "changes": {"title": {"old": "Gone", "new": None}},
+            "changes": {},
         }
 
     async def test_with_nothing_to_clear_it_says_the_same(self, client: httpx.AsyncClient, key: Key) -> None:

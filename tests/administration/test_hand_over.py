@@ -58,7 +58,7 @@ class TestSetRole:
         assert (await events_of(database, "member", bob.id))[-1] == {
             "project_id": stuck,
             "actor_id": administrator.id,
-            "version": 0,
+            "version": 2,
             "action": "updated",
             "changes": {"role": {"old": "editor", "new": "owner"}},
         }

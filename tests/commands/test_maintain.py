@@ -3,18 +3,14 @@
 from pathlib import Path
 
 from taskmanager.database.database import Database
+from taskmanager.features import jobs_of
+from taskmanager.main import FEATURES
 from tests.conftest import SECRET, Person
 from tests.support.command_line import run
 from tests.support.databases import refusing_url, temporary_database
 from tests.support.rows import execute, fetch_all
 
-JOBS = [
-    "purge kept answers",
-    "purge ended sessions",
-    "purge ended API keys",
-    *(f"compose texts of {rows}" for rows in ("users", "api keys", "projects", "tasks", "comments")),
-    "purge read notifications",
-]
+JOBS = [job.name for job in jobs_of(FEATURES)]
 
 
 async def test_each_job_comes_to_its_end(database: Database, database_url: str, alice: Person, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class TestRights:
             await execute(owner, problem.partition(": ")[2])
             assert await readiness_of(url) == (200, "")
 
-    @pytest.mark.parametrize(("right", "reason"), [("DELETE", "users"), ("UPDATE", "events")])
+    @pytest.mark.parametrize(("right", "reason"), [("DELETE", "users"), ("INSERT", "event_log")])
     async def test_rights_that_are_not_used_are_not_needed(self, database_url: str, right: str, reason: str) -> None:
         async with (
             temporary_database(database_url, migrated(database_url)) as owner,

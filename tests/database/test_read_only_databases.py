@@ -21,6 +21,7 @@ from taskmanager.embedded.server import Server
 from taskmanager.main import create_app
 from tests.conftest import PASSWORD, make_settings
 from tests.support.applications import started, without_lifespan
+from tests.support.credentials import log_in
 from tests.support.database_reports import (
     SEQUENCE,
     WRITE_ALL,
@@ -99,6 +100,7 @@ class TestReadOnly:
         app = create_app(make_settings(database_url=standby.server.address))
         async with started(app) as client:
             assert await ask_readiness(client) == (200, "")
+            follower = await follow(client)
             await asyncio.to_thread(standby.become)
             reason = "the database server is a standby and read-only"
             assert await ask_readiness(client) == (503, reason)
@@ -110,6 +112,10 @@ class TestReadOnly:
             await execute(standby.server.address, "SELECT pg_promote()")
             assert await ask_readiness(client) == (200, "")
             assert await register(client, "emil") == 201
+            # The end of the log may be lost with the primary, so its cursors lead nowhere.
+            lost = await client.get("/api/v1/changes", params=follower)
+            assert (lost.status_code, lost.json()["reason"]) == (410, "epoch")
+            assert (await client.get("/api/v1/changes")).json()["changes"] != []
 
             # A server that is set to be read-only, as hosted ones are when their disk is nearly full.
             await execute(
@@ -125,6 +131,15 @@ class TestReadOnly:
             )
             assert await until(client, 200) == ""
             assert await register(client, "fritz") == 201
+
+
+async def follow(client: httpx.AsyncClient) -> dict[str, str]:
+    """Log somebody in, load everything, and return the query that goes on from there."""
+    assert await register(client, "anton") == 201
+    client.headers.update((await log_in(client, "anton")).headers)
+    page = (await client.get("/api/v1/changes")).json()
+    assert page["changes"]
+    return {"since": page["cursor"]}
 
 
 async def register(client: httpx.AsyncClient, name: str) -> int:

@@ -37,7 +37,13 @@ class TestAdd:
     ) -> None:
         answer = await alice.post(f"/projects/{project_id}/members", {**name, "role": role})
         member = answer.json()
-        assert member == {"user_id": bob.id, "username": "bob", "role": role, "created_at": member["created_at"]}
+        assert member == {
+            "user_id": bob.id,
+            "username": "bob",
+            "role": role,
+            "created_at": member["created_at"],
+            "version": 1,
+        }
         assert answer.headers["Location"] == f"/api/v1/projects/{project_id}/members/{bob.id}"
         assert (await alice.client.get(answer.headers["Location"])).json() == member
         assert await roles(database, project_id) == {alice.id: "owner", bob.id: role}
@@ -49,7 +55,7 @@ class TestAdd:
             {
                 "project_id": project_id,
                 "actor_id": alice.id,
-                "version": 0,
+                "version": 1,
                 "action": "added",
                 "changes": {"role": {"old": None, "new": "viewer"}},
             }
@@ -172,17 +178,26 @@ class TestChangeRole:
 
     async def test_changes_and_is_logged(self, alice: Person, bob: Person, project_id: int, database: Database) -> None:
         added = await add(alice, project_id, bob, "viewer")
-        for old, new in (("viewer", "editor"), ("editor", "owner"), ("owner", "viewer")):
+        changes = (("viewer", "editor"), ("editor", "owner"), ("owner", "viewer"))
+        for version, (old, new) in enumerate(changes, 2):
             answer = await alice.put(f"/projects/{project_id}/members/{bob.id}", {"role": new})
-            assert answer.json() == {**added, "role": new}
+            assert answer.json() == {**added, "role": new, "version": version}
             assert (await roles(database, project_id))[bob.id] == new
             assert (await events_of(database, "member", bob.id))[-1] == {
                 "project_id": project_id,
                 "actor_id": alice.id,
-                "version": 0,
+                "version": version,
                 "action": "updated",
                 "changes": {"role": {"old": old, "new": new}},
             }
+
+    async def test_versions_go_on_when_somebody_comes_back(
+        self, alice: Person, bob: Person, project_id: int, database: Database
+    ) -> None:
+        for version in (1, 3, 5):
+            assert (await add(alice, project_id, bob, "viewer"))["version"] == version
+            await alice.delete(f"/projects/{project_id}/members/{bob.id}")
+        assert [event["version"] for event in await events_of(database, "member", bob.id)] == [1, 2, 3, 4, 5, 6]
 
     async def test_the_same_role_writes_nothing(
         self, alice: Person, bob: Person, project_id: int, database: Database
@@ -244,7 +259,7 @@ class TestRemove:
         assert (await events_of(database, "member", bob.id))[-1] == {
             "project_id": project_id,
             "actor_id": actor.id,
-            "version": 0,
+            "version": 2,
             "action": "removed",
             "changes": {"role": {"old": role, "new": None}},
         }

@@ -29,23 +29,40 @@ class TestDelete:
         (task,) = (await alice.get(f"/projects/{other_id}/tasks")).json()["tasks"]
         assert len((await alice.get(f"/tasks/{task['id']}/comments")).json()["comments"]) == 1
 
-    async def test_leaves_one_line_in_the_log_that_says_so(self, alice: Person, database: Database) -> None:
+    async def test_leaves_the_log_without_its_texts_and_each_member_their_loss(
+        self, alice: Person, bob: Person, database: Database
+    ) -> None:
         project_id = await alice.new_project()
-        await alice.new_task(project_id)
+        await alice.post(f"/projects/{project_id}/members", {"username": "bob", "role": "viewer"})
+        task = await alice.new_task(project_id)
         await alice.delete(f"/projects/{project_id}")
         async with open_session(database) as session:
             rows = await session.execute(
-                text("SELECT entity, entity_id, actor_id, version, action FROM events WHERE project_id = :id"),
+                text(
+                    "SELECT entity, entity_id, version, action FROM events "
+                    "WHERE project_id = :id AND changes = '{}' ORDER BY xid, id"
+                ),
                 {"id": project_id},
             )
-            assert [tuple(row) for row in rows] == [("project", project_id, alice.id, 2, "deleted")]
+            found = [tuple(row) for row in rows]
+        assert found[:3] == [
+            ("project", project_id, 1, "created"),
+            ("member", bob.id, 1, "added"),
+            ("task", task["id"], 1, "created"),
+        ]
+        assert sorted(found[3:]) == [
+            ("member", alice.id, 2, "removed"),
+            ("member", bob.id, 2, "removed"),
+            ("project", project_id, 2, "deleted"),
+        ]
 
     async def test_twice_at_once_succeeds_once(self, alice: Person, database: Database) -> None:
         for _ in range(10):
             project_id = await alice.new_project()
             answers = await asyncio.gather(*(alice.delete(f"/projects/{project_id}", None) for _ in range(3)))
             assert sorted(answer.status_code for answer in answers) == [204, 404, 404]
-            assert [event["action"] for event in await events_of(database, "project", project_id)] == ["deleted"]
+            told = [event["action"] for event in await events_of(database, "project", project_id)]
+            assert told == ["created", "deleted"]
 
     async def test_while_tasks_are_created_leaves_none_behind(self, alice: Person, database: Database) -> None:
         for _ in range(5):

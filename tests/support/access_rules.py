@@ -23,7 +23,7 @@ class Rule:
 
     access: str
     ok: int = 200
-    scope: str | None = None
+    scope: str | None = None  # several with spaces between: all of them
     role: str | None = None
     json: Body = None
     form: dict[str, str] | None = None
@@ -144,6 +144,7 @@ WITHIN: dict[str, Rule | tuple[Rule, ...]] = {
     "DELETE /tasks/bulk": member("editor", "tasks:write", 204, query=lambda world: {"id": world.ids["task_id"]}),
     "GET /tasks/{task_id}/activity": member("viewer", "tasks:read", shows=True),
     "GET /projects/{project_id}/activity": member("viewer", "projects:read", shows=True),
+    "GET /changes": own("tasks:read projects:read"),
     "GET /notifications": own("tasks:read"),
     "POST /notifications/read": own("tasks:write", 204),
     "POST /notifications/{notification_id}/read": own("tasks:write", 204),
@@ -193,9 +194,9 @@ def expected(rule: Rule, actor: Actor) -> tuple[int, str | None]:
     if not actor.live:
         return 401, "invalid-token"
     if rule.scope and actor.scopes is not None:
-        covering = {rule.scope, rule.scope.replace(":read", ":write")}
-        if not covering & actor.scopes:
-            return 403, "scope-missing"
+        for scope in rule.scope.split():
+            if not {scope, scope.replace(":read", ":write")} & actor.scopes:
+                return 403, "scope-missing"
     if rule.access == "member" and RANKS[actor.role] < RANKS[rule.role]:
         return (404, "not-found") if actor.role is None else (403, "role-too-low")
     return rule.ok, None

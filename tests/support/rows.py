@@ -19,7 +19,8 @@ SELECT c.relname AS name, c.relpersistence = 'p' AS lasting, ARRAY(
     WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.confrelid <> c.oid
 ) AS parents
 FROM pg_class c
-WHERE c.relkind = 'r' AND c.relnamespace = CAST('public' AS regnamespace) AND c.relname <> 'taskmanager_schema'
+WHERE c.relkind = 'r' AND c.relnamespace = CAST('public' AS regnamespace)
+  AND c.relname NOT IN ('taskmanager_schema', 'event_log')
 ORDER BY c.relname
 """)
 

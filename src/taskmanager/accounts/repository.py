@@ -107,13 +107,23 @@ WHERE deleted_at IS NULL AND id > :after_id ORDER BY id LIMIT :limit
 """,
 )
 
+# Who is in more projects than this has a new name in the others when their clients next load them anew.
+_RENAMED_IN = 1_000
 _UPDATE = Write(
     "update user",
-    """
+    f"""
 changed AS (
     UPDATE users SET username = COALESCE(:username, username), email = COALESCE(:email, email)
     WHERE id = :user_id AND deleted_at IS NULL
-    RETURNING id, username, email, disabled, is_admin, created_at
+    RETURNING id, username, email, disabled, is_admin, created_at, old.username AS old_username
+), renamed AS (
+    UPDATE project_members m SET version = m.version + 1 FROM changed
+    WHERE username <> old_username AND m.user_id = changed.id
+      AND m.project_id IN (SELECT project_id FROM project_members WHERE user_id = :user_id LIMIT {_RENAMED_IN})
+    RETURNING m.project_id, m.user_id, m.version
+), logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, user_id, 'member', user_id, version, 'updated', '{{}}' FROM renamed
 )""",
     f"""
 SELECT true AS done, id, CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,

@@ -1,6 +1,7 @@
 """Reads of the event log for people: what happened to a task or in a project."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from taskmanager.activity.schemas import EventRead
 from taskmanager.database.json_rows import json_object, json_page
@@ -14,16 +15,23 @@ _EVENT = json_object(
     "row",
     actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
 )
+# Only clients that keep a copy need to know that a row has lost the name of a deleted account.
+_IS_SHOWN = "e.action <> 'anonymised'"
+# Transactions of one era.
+_XIDS = 2**64
 _WITH_ACTOR = "LEFT JOIN users u ON u.id = e.actor_id"
 
 # A list of the newest first may show a change before an older one is committed. Only readers that follow the log
 # forward have to stop below the oldest running transaction.
 _NEXT_OF_PROJECT = f"""
-SELECT e.*, u.username, e.xid::text::bigint AS key_time, e.id AS key_id
+SELECT e.*, u.username, e.era * {_XIDS}::numeric + e.xid::text::numeric AS key_time, e.id AS key_id
 FROM events e {_WITH_ACTOR}
-WHERE e.project_id = m.project_id AND (:with_tasks OR e.entity IN ('project', 'member'))
-  AND (e.xid, e.id) < (CAST(COALESCE(:after_xid, '{2**64 - 1}') AS xid8), COALESCE(:after_id, {2**63 - 1}))
-ORDER BY e.xid DESC, e.id DESC LIMIT :limit
+WHERE e.project_id = m.project_id AND {_IS_SHOWN} AND (:with_tasks OR e.entity IN ('project', 'member'))
+  AND (e.era, e.xid, e.id) < (
+      COALESCE(:after_era, {2**31 - 1}), CAST(COALESCE(:after_xid, '{_XIDS - 1}') AS xid8),
+      COALESCE(:after_id, {2**63 - 1})
+  )
+ORDER BY e.era DESC, e.xid DESC, e.id DESC LIMIT :limit
 """
 _OF_PROJECT = Statement(
     "list activity of project",
@@ -31,7 +39,7 @@ _OF_PROJECT = Statement(
 SELECT page.* FROM project_members m CROSS JOIN LATERAL ({json_page(_NEXT_OF_PROJECT, _EVENT, descending=True)}) AS page
 WHERE m.project_id = :project_id AND m.user_id = :user_id
 """,
-    {"after_xid": "text", "with_tasks": "boolean"},
+    {"after_era": "integer", "after_xid": "text", "with_tasks": "boolean"},
     shared=True,
     most_shared=32,
 )
@@ -39,7 +47,7 @@ WHERE m.project_id = :project_id AND m.user_id = :user_id
 _NEXT_OF_TASK = f"""
 SELECT e.*, u.username, e.version AS key_time, e.id AS key_id
 FROM events e {_WITH_ACTOR}
-WHERE e.project_id = t.project_id AND e.entity = 'task' AND e.entity_id = t.id
+WHERE e.project_id = t.project_id AND e.entity = 'task' AND e.entity_id = t.id AND {_IS_SHOWN}
   AND (e.version, e.id) < (COALESCE(:after_version, {2**31 - 1}), COALESCE(:after_id, {2**63 - 1}))
 ORDER BY e.version DESC, e.id DESC LIMIT :limit
 """
@@ -63,22 +71,25 @@ class ActivityReader:
         self._reads = reads
 
     async def of_project(
-        self, project_id: int, *, user_id: int, limit: int, after: Sequence[int] | None, with_tasks: bool
+        self, project_id: int, *, user_id: int, limit: int, after: Sequence[Any] | None, with_tasks: bool
     ) -> FoundPage:
-        """Return a page of changes in a project, newest first, as `json_page` has it; its keys are transaction and id.
+        """Return a page of changes in a project, newest first, as `json_page` has it.
 
-        Without `with_tasks` there are only those of the project itself and its members.
+        Its keys are era and transaction as one number, and id. Without `with_tasks` there are only those of the project
+        itself and its members.
 
         Raises:
             NotFoundError: There is no such project that the caller may see.
         """
-        xid, event_id = after or (None, None)
+        place, event_id = after or (None, None)
+        era, xid = (None, None) if place is None else divmod(int(place), _XIDS)
         row = await self._reads.page(
             _OF_PROJECT,
             project_id=project_id,
             user_id=user_id,
             limit=limit + 1,
             with_tasks=with_tasks,
+            after_era=era,
             after_xid=None if xid is None else str(xid),
             after_id=event_id,
         )

@@ -33,7 +33,7 @@ async def list_project_activity(
 ) -> JsonAnswer:
     """Return what happened in a project, newest first; without the scope `tasks:read` only of it and its members."""
     with_tasks = caller.may(Scope.TASKS_READ)
-    binding = f"project activity {project_id} {with_tasks} {caller.user_id}"
+    binding = f"project activity by era {project_id} {with_tasks} {caller.user_id}"
     after = paging.signer.read(query.cursor, binding) if query.cursor else None
     found = await ActivityReader(reads).of_project(
         project_id, user_id=caller.user_id, limit=query.limit, after=after, with_tasks=with_tasks

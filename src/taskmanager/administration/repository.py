@@ -8,11 +8,11 @@ from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import WriteRunner, Written
 from taskmanager.errors import LastAdministratorError, LastOwnerError, NotFoundError, PersonalProjectError
-from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.events.deletion import emptied
+from taskmanager.events.statements import EVENT_COLUMNS, next_version
 from taskmanager.http.pagination import Page
 from taskmanager.projects.schemas import MemberRead
 from taskmanager.roles import Role
-from taskmanager.tasks.statements import LOG_DELETED
 
 _COLUMNS = "id, username, email, disabled, is_admin, created_at"
 
@@ -103,13 +103,14 @@ person AS MATERIALIZED (
     FROM person LEFT JOIN before ON true
     WHERE before.role IS NOT NULL OR NOT person.disabled
 ), written AS (
-    INSERT INTO project_members (project_id, user_id, role)
-    SELECT :project_id, id, :role FROM known WHERE keeps_owner
-    ON CONFLICT ON CONSTRAINT project_members_pkey DO UPDATE SET role = EXCLUDED.role
-    RETURNING project_id, user_id, role, created_at
+    INSERT INTO project_members AS m (project_id, user_id, role, version)
+    SELECT :project_id, id, :role, {next_version(":project_id", "'member'", "id")} FROM known WHERE keeps_owner
+    ON CONFLICT ON CONSTRAINT project_members_pkey DO UPDATE
+        SET role = EXCLUDED.role, version = m.version + CASE WHEN m.role <> EXCLUDED.role THEN 1 ELSE 0 END
+    RETURNING project_id, user_id, role, created_at, version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'member', user_id, 0, CASE WHEN old IS NULL THEN 'added' ELSE 'updated' END,
+    SELECT project_id, :user_id, 'member', user_id, version, CASE WHEN old IS NULL THEN 'added' ELSE 'updated' END,
            jsonb_build_object('role', jsonb_build_object('old', old, 'new', role))
     FROM written JOIN known ON known.id = written.user_id WHERE old IS DISTINCT FROM role
 )""",
@@ -127,8 +128,11 @@ _CLEAR_TASKS = Write(
     "clear tasks",
     f"""
 gone AS (
-    DELETE FROM tasks WHERE {_IS_ADMITTED} RETURNING project_id, id, version, title
-), {LOG_DELETED}""",
+    DELETE FROM tasks WHERE {_IS_ADMITTED} RETURNING project_id, id, version
+), {emptied("entity IN ('task', 'comment') AND " + _IS_ADMITTED)}, logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, :user_id, 'task', id, version + 1, 'deleted', '{{}}' FROM gone
+)""",
     f"""
 SELECT true AS done, CAST(NULL AS bigint) AS id, {_NO_PROJECT},
        convert_to({json_object(Done, "answer")}, 'UTF8') AS body

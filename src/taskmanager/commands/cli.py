@@ -1,4 +1,4 @@
-"""The command line: `taskmanager dev | serve | migrate | maintain | doctor | openapi | user | key`."""
+"""The command line: `taskmanager dev | serve | migrate | maintain | doctor | openapi | user | key | log`."""
 
 import typer
 
@@ -13,6 +13,7 @@ from taskmanager.commands.accounts import (
 from taskmanager.commands.describe import print_openapi
 from taskmanager.commands.develop import dev, dev_server
 from taskmanager.commands.doctor.command import examine
+from taskmanager.commands.log import new_epoch
 from taskmanager.commands.maintain import maintain
 from taskmanager.commands.migrate import migrate
 from taskmanager.commands.serve import serve
@@ -21,8 +22,10 @@ from taskmanager.telemetry.logs import log_writer
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
 user_cli = typer.Typer(no_args_is_help=True, help="Manage accounts.")
 key_cli = typer.Typer(no_args_is_help=True, help="Manage API keys.")
+log_cli = typer.Typer(no_args_is_help=True, help="Manage the event log.")
 cli.add_typer(user_cli, name="user")
 cli.add_typer(key_cli, name="key")
+cli.add_typer(log_cli, name="log")
 
 cli.command("dev")(dev)
 cli.command("_dev-server", hidden=True)(dev_server)
@@ -37,6 +40,7 @@ user_cli.command("enable")(enable_user)
 user_cli.command("disable")(disable_user)
 user_cli.command("set-password")(set_password)
 key_cli.command("create")(create_key)
+log_cli.command("new-epoch")(new_epoch)
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ class Comment(Base):
         ),
         CheckConstraint("length(body) BETWEEN 1 AND 10000", name="body"),
         Index("comments_task_idx", "project_id", "task_id", "created_at", "id"),
+        # Those who follow the log find a comment wherever its task has been moved to.
+        Index("comments_id_idx", "id"),
         TEXTS.index,
         {"info": {"texts": TEXTS}},
     )

@@ -3,12 +3,22 @@
 from taskmanager.accounts.folding import folded_name
 from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.database.json_rows import json_object
+from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.roles import may_write
 
 WITH_AUTHOR = "LEFT JOIN users u ON u.id = c.author_id"
-COMMENT = json_object(CommentRead, "c", author=f"CASE WHEN u.username IS NOT NULL THEN {json_object(Author, 'u')} END")
+_AUTHOR = f"CASE WHEN u.username IS NOT NULL THEN {json_object(Author, 'u')} END"
+COMMENT = json_object(CommentRead, "c", author=_AUTHOR)
 AS_BYTES = f"convert_to({COMMENT}, 'UTF8')"
+FOLLOWED = FollowedEntity(
+    "comment",
+    "comments",
+    json_object(CommentRead, "r", author=_AUTHOR),
+    joins="LEFT JOIN users u ON u.id = r.author_id",
+    parent="task",
+    parent_id="r.task_id",
+)
 
 
 def mention_steps(source: str, keys: str) -> str:

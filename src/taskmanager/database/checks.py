@@ -16,7 +16,7 @@ MINIMUM_SERVER_VERSION = 18
 _PACKAGE = __name__.partition(".")[0]
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 # No statement of the service uses these, so a role may be without them.
-UNUSED_RIGHTS = {("users", "DELETE"), ("events", "UPDATE")}
+UNUSED_RIGHTS = {("users", "DELETE"), ("event_log", "INSERT"), ("event_log", "DELETE")}
 # An identity column needs no right on its sequence, a statement that names the sequence does.
 NAMED_SEQUENCES = ("tasks_id_seq",)
 # The first that is there holds the revision; it is only read.

@@ -115,7 +115,7 @@ class _Kind:
 class Writes(WriteRunner):
     """Runs the writes of all requests; one per application, `shared` are the connections for those that are shared.
 
-    Without `shared` each write runs alone.
+    Without `shared` each write runs alone. `on_commit` is called after each of them.
     """
 
     def __init__(self, database: Database, shared: SharedConnections | None) -> None:
@@ -124,6 +124,7 @@ class Writes(WriteRunner):
         self._shared = shared
         self._kinds: dict[SharedWrite, _Kind] = {}
         self._alone = 0
+        self.on_commit: list[Callable[[], None]] = []
 
     @property
     def requests(self) -> int:
@@ -152,7 +153,9 @@ class Writes(WriteRunner):
         arguments = statement.arguments(values)
         self._alone += 1
         async with self.connections.lend() as connection:
-            return await connection.fetch(statement.lone, *arguments)
+            rows = await connection.fetch(statement.lone, *arguments)
+        self._committed()
+        return rows
 
     @asynccontextmanager
     async def transaction(self, *, long: bool = False) -> AsyncIterator[Transaction]:
@@ -169,6 +172,7 @@ class Writes(WriteRunner):
         connections = self._long if long else self.connections
         async with connections.lend() as connection, connection.transaction():
             yield Transaction(connection)
+        self._committed()
 
     async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
         """Return the result of a write that others may share, or of `alone`.
@@ -196,7 +200,14 @@ class Writes(WriteRunner):
             if (timings := current_timings()) is not None:
                 timings.pool += ticket.waited
                 timings.database += ticket.took
-        return await alone() if result is None else result
+        if result is None:
+            return await alone()
+        self._committed()
+        return result
+
+    def _committed(self) -> None:
+        for tell in self.on_commit:
+            tell()
 
     async def close(self) -> None:
         """Close its own connections; the owner of the shared ones closes those."""

@@ -5,6 +5,14 @@ from collections.abc import Iterable
 EVENT_COLUMNS = "project_id, actor_id, entity, entity_id, version, action, changes"
 
 
+def next_version(project_id: str, entity: str, entity_id: str) -> str:
+    """Return SQL for the first version of a thing that may have been there before: one more than its last event's."""
+    return f"""1 + COALESCE((
+        SELECT max(e.version) FROM events e
+        WHERE e.project_id = {project_id} AND e.entity = {entity} AND e.entity_id = {entity_id}
+    ), 0)"""
+
+
 def written_timestamp(column: str) -> str:
     """Return SQL for a timestamp as the text that every answer writes."""
     return f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"

@@ -86,8 +86,10 @@ class _Exchange:
     __slots__ = (
         "_body_bytes",
         "_cors_headers",
+        "_counts",
         "_endpoint",
         "_front",
+        "_has_left",
         "_head",
         "_origin",
         "_receive",
@@ -111,6 +113,8 @@ class _Exchange:
         self._send = send
         self._status = 0
         self._body_bytes = 0
+        self._counts = False
+        self._has_left = False
         self._origin: bytes | None = None
         self._cors_headers: HeaderPairs | None = None
         self._endpoint: Endpoint | None = None
@@ -118,6 +122,7 @@ class _Exchange:
         self._values: list[str] = []
         self._head = scope["method"] == "HEAD"
         self._request = request = RequestContext(scope["headers"])
+        request.leave = self._leave
         join_span(scope, request)
         self._state = state = scope.setdefault("state", {})
         state["request_id"] = request.request_id
@@ -138,9 +143,11 @@ class _Exchange:
                 await self.send({"type": "http.response.body", "body": response.body})
         finally:
             seconds = time.perf_counter() - self._started
-            metrics.in_flight -= 1
+            if not self._has_left:
+                metrics.in_flight -= 1
             scope = self._scope
-            metrics.record_request(scope["method"], self._template, self._status, seconds)
+            duration = None if self._has_left else seconds
+            metrics.record_request(scope["method"], self._template, self._status, duration)
             log_request(
                 self._request,
                 method=scope["method"],
@@ -165,13 +172,11 @@ class _Exchange:
     async def _answer(self) -> Response | None:
         """Return the answer, or None if FastAPI has sent it."""
         front, scope = self._front, self._scope
-        counts = False
         try:
             method = "GET" if self._head else scope["method"]
             self._endpoint, self._template, self._values = front.table.find(method, scope)
             headers = self._read_headers()
             self._enter()
-            counts = True
             if method == "OPTIONS" and self._is_preflight():
                 self._cors_headers = ()  # the answer has its own
                 return front.around.cors.preflight(scope)
@@ -186,7 +191,7 @@ class _Exchange:
                 raise
             return response
         finally:
-            if counts:
+            if self._counts:
                 front.in_flight -= 1
         return None
 
@@ -195,6 +200,13 @@ class _Exchange:
         if front.in_flight >= front.around.max_in_flight and self._scope["path"] not in _ALWAYS_ADMITTED:
             raise OverloadedError("requests")
         front.in_flight += 1
+        self._counts = True
+
+    def _leave(self) -> None:
+        if self._counts and not self._has_left:
+            self._has_left, self._counts = True, False
+            self._front.in_flight -= 1
+            self._front.around.metrics.in_flight -= 1
 
     def _read_headers(self) -> dict[bytes, bytes] | None:
         """Return the meaningful headers, or None if one of them is repeated.

@@ -56,6 +56,13 @@ _INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 _RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
+_EXPIRED = {
+    "epoch": "The cursor was made before the database was restored, copied or replaced by its standby.",
+    "retention": "What happened since the cursor is not all kept any more.",
+    "ahead": "The cursor names something that has not happened here.",
+}
+
+
 def _field_error(loc: Iterable[str | int], msg: str, kind: str) -> dict[str, Any]:
     return {"loc": list(loc), "msg": msg, "type": kind}
 
@@ -97,6 +104,12 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     ),
     errors.InvalidCursorError: lambda _: Answer(
         400, "invalid-cursor", "The cursor does not belong to this list: begin without one."
+    ),
+    errors.CursorExpiredError: lambda e: Answer(
+        410,
+        "cursor-expired",
+        f"{_EXPIRED[e.reason]} Load everything anew, by a request without `since`.",
+        extra={"reason": e.reason},
     ),
     errors.UnauthenticatedError: lambda _: Answer(401, "unauthenticated", "Log in first.", _BEARER),
     errors.InvalidTokenError: lambda _: Answer(
@@ -252,6 +265,7 @@ _DESCRIPTIONS = {
     403: "The caller may not do this",
     404: "No such thing, or not visible to the caller",
     409: "In conflict with what is there",
+    410: "The cursor leads nowhere any more; load everything anew",
     412: "Changed since the version in If-Match",
     413: "The body is too large",
     415: "The body has another content type, or is compressed",

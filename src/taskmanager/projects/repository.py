@@ -5,6 +5,8 @@ from taskmanager.database.reads import Document, FoundPage, Reads
 from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.errors import NotFoundError, PersonalProjectError, ProjectArchivedError
+from taskmanager.events.deletion import DELETE_PROJECTS
+from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.repository import check_version
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.http.pagination import Page
@@ -34,6 +36,12 @@ _VISIBLE = """
 projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id WHERE p.id = :project_id
 """
 _PROJECT = json_object(ProjectRead, "p", personal="p.inbox_of IS NOT NULL", role="m.role")
+FOLLOWED = FollowedEntity(
+    "project",
+    "projects",
+    json_object(ProjectRead, "r", personal="r.inbox_of IS NOT NULL", role="m.role"),
+    project_id="r.id",
+)
 _FIND = Statement(
     "find project", f"SELECT p.version, convert_to({_PROJECT}, 'UTF8') AS body FROM {_VISIBLE}", shared=True
 )
@@ -101,22 +109,9 @@ found AS MATERIALIZED (
     "SELECT * FROM found",
 )
 
-# All events of the project are deleted but the last one, from which followers learn that it is gone.
 _DELETE = Write(
     "delete project",
-    f"""
-gone_events AS (
-    DELETE FROM events WHERE project_id = :project_id
-), gone_tasks AS (
-    DELETE FROM tasks WHERE project_id = :project_id
-), gone_members AS (
-    DELETE FROM project_members WHERE project_id = :project_id
-), gone AS (
-    DELETE FROM projects WHERE id = :project_id RETURNING id, version
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT id, :user_id, 'project', id, version + 1, 'deleted', '{{}}' FROM gone
-)""",
+    DELETE_PROJECTS,
     """
     SELECT true AS done, id, id AS project_id, CAST(NULL AS integer) AS version, CAST(NULL AS bytea) AS body FROM gone
     """,
@@ -220,7 +215,7 @@ class ProjectWriter:
             if row["inbox_of"] is not None:
                 raise PersonalProjectError("deleted")
             await self._check(run, project_id, user_id, row["version"], condition)
-            await run.last(_DELETE, project_id=project_id, user_id=user_id)
+            await run.last(_DELETE, project_ids=[project_id], user_id=user_id)
 
     async def _check(self, run: Runner, project_id: int, user_id: int, version: int, condition: IfMatch) -> None:
         await check_version(run, condition, version, user_id=user_id, entity="project", entity_id=project_id)

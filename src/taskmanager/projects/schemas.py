@@ -98,6 +98,7 @@ class MemberRead(ResponseModel):
     username: str
     role: Role
     created_at: Timestamp = Field(description="When the person became a member.")
+    version: int = Field(description="Goes on where it ended if the person is removed and added again.")
 
 
 class MemberList(ResponseModel):

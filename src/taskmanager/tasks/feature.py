@@ -8,6 +8,7 @@ from taskmanager.tasks.bulk.routes import router as bulk_router
 from taskmanager.tasks.models import TEXTS
 from taskmanager.tasks.routes import project_router, router
 from taskmanager.tasks.search_index import SearchIndexUpkeep
+from taskmanager.tasks.statements import FOLLOWED
 
 
 async def keep_search_index(app: FastAPI) -> None:
@@ -17,5 +18,8 @@ async def keep_search_index(app: FastAPI) -> None:
 
 # Bulk before the tasks, whose ids would take "bulk" for one of theirs.
 FEATURE = Feature(
-    routers=(project_router, bulk_router, router), background=(keep_search_index,), jobs=(compose_job(TEXTS),)
+    routers=(project_router, bulk_router, router),
+    entities=(FOLLOWED,),
+    background=(keep_search_index,),
+    jobs=(compose_job(TEXTS),),
 )

@@ -5,6 +5,7 @@ request and many requests together.
 """
 
 from taskmanager.database.json_rows import json_object
+from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
 from taskmanager.roles import may_write
 from taskmanager.tasks.schemas import TaskCreate, TaskRead
@@ -78,6 +79,9 @@ def task_as_json(alias: str) -> str:
 def task_as_bytes(alias: str) -> str:
     """Return SQL for a task as the bytes of its JSON object."""
     return f"convert_to({task_as_json(alias)}, 'UTF8')"
+
+
+FOLLOWED = FollowedEntity("task", "tasks", task_as_json("r"))
 
 
 def create_steps(keys: str, *, requests: str = "keys", lock: str = "", notifies: bool = True) -> str:

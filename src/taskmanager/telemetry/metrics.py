@@ -97,13 +97,17 @@ class Metrics:
 
         self._publishers.append(publish)
 
-    def record_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count an answer; `route` is the template of the path, never the path itself, or None if no route took it."""
+    def record_request(self, method: str, route: str | None, status: int, seconds: float | None) -> None:
+        """Count an answer; `route` is the template of the path, never the path itself, or None if no route took it.
+
+        Without `seconds` its duration says nothing, since it has waited for something to happen.
+        """
         series = self._series.get((method, route, status))
         if series is None:
             series = self._new_series(method, route, status)
         series.count += 1
-        series.observe(seconds)
+        if seconds is not None:
+            series.observe(seconds)
 
     def record_unavailable(self, cause: str) -> None:
         """Count a request that failed for something that is out of reach or overloaded."""

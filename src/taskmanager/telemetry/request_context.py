@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Final
 
@@ -31,10 +31,11 @@ class RequestTimings:
 class RequestContext:
     """A request's id, its place in a distributed trace (W3C Trace Context) if the caller sent one, and its timings.
 
-    `trace_id` and `parent_id` are the caller's, `span_id` is that of our own span when spans are made.
+    `trace_id` and `parent_id` are the caller's, `span_id` is that of our own span when spans are made. `leave` takes
+    the request from those in flight, once it waits for something that may take long.
     """
 
-    __slots__ = ("parent_id", "request_id", "span_id", "timings", "trace_id")
+    __slots__ = ("leave", "parent_id", "request_id", "span_id", "timings", "trace_id")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Read the headers of an ASGI scope; a request id or a trace that is not well-formed counts as not given."""
@@ -55,6 +56,11 @@ class RequestContext:
         if traceparent and (match := _TRACEPARENT.fullmatch(traceparent)):
             self.trace_id, self.parent_id = match[2].decode(), match[3].decode()
         self.timings = RequestTimings()
+        self.leave: Callable[[], None] = _stay
+
+
+def _stay() -> None:
+    """Do nothing: the request is not one of a server."""
 
 
 CURRENT_REQUEST: Final[ContextVar[RequestContext | None]] = ContextVar("CURRENT_REQUEST", default=None)
@@ -64,3 +70,9 @@ def current_timings() -> RequestTimings | None:
     """Return the timings of the request that is being handled, or None outside of any."""
     request = CURRENT_REQUEST.get()
     return None if request is None else request.timings
+
+
+def leave_requests_in_flight() -> None:
+    """Take the current request from those that are in flight and whose duration is recorded: it waits for something."""
+    if (request := CURRENT_REQUEST.get()) is not None:
+        request.leave()

@@ -4,6 +4,7 @@ from taskmanager.accounts.statements import administrator_steps, is_last_adminis
 from taskmanager.database.statements import Write
 from taskmanager.database.writes import Runner
 from taskmanager.errors import LastAdministratorError
+from taskmanager.events.deletion import DELETE_PROJECTS
 from taskmanager.events.statements import EVENT_COLUMNS
 
 # The user's memberships, and all of the projects that they own, are locked in one order: nobody joins, leaves or
@@ -24,23 +25,7 @@ locked AS MATERIALIZED (
     "SELECT * FROM locked",
 )
 
-_DELETE_PROJECTS = Write(
-    "delete projects of user",
-    f"""
-gone_events AS (
-    DELETE FROM events WHERE project_id = ANY(:project_ids)
-), gone_tasks AS (
-    DELETE FROM tasks WHERE project_id = ANY(:project_ids)
-), gone_members AS (
-    DELETE FROM project_members WHERE project_id = ANY(:project_ids)
-), gone AS (
-    DELETE FROM projects WHERE id = ANY(:project_ids) RETURNING id, version
-), logged AS (
-    INSERT INTO events ({EVENT_COLUMNS})
-    SELECT id, :user_id, 'project', id, version + 1, 'deleted', '{{}}' FROM gone
-)""",
-    "SELECT true AS done",
-)
+_DELETE_PROJECTS = Write("delete projects of user", DELETE_PROJECTS, "SELECT true AS done")
 
 _LEAVE_PROJECTS = Write(
     "leave projects of user",
@@ -51,23 +36,32 @@ unassigned AS (
     WHERE m.user_id = :user_id AND t.project_id = m.project_id AND t.assignee_id = m.user_id
     RETURNING t.project_id, t.id, t.version
 ), left_projects AS (
-    DELETE FROM project_members WHERE user_id = :user_id RETURNING project_id, user_id, role
+    DELETE FROM project_members WHERE user_id = :user_id RETURNING project_id, user_id, role, version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, :user_id, 'task', id, version, 'updated',
            jsonb_build_object('assignee_id', jsonb_build_object('old', :user_id, 'new', NULL))
     FROM unassigned
     UNION ALL
-    SELECT project_id, :user_id, 'member', user_id, 0, 'removed',
+    SELECT project_id, :user_id, 'member', user_id, version + 1, 'removed',
            jsonb_build_object('role', jsonb_build_object('old', role, 'new', NULL))
     FROM left_projects
 )""",
     "SELECT true AS done",
 )
 
+# The rows show another author from now on, though their own fields and so their versions stay.
 _FORGET_AUTHORSHIP = Write(
     "forget authorship",
-    "forgotten AS (UPDATE tasks SET created_by = NULL WHERE created_by = :user_id)",
+    f"""
+forgotten AS (
+    UPDATE tasks SET created_by = NULL WHERE created_by = :user_id RETURNING project_id, id, version
+), logged AS (
+    INSERT INTO events ({EVENT_COLUMNS})
+    SELECT project_id, CAST(NULL AS bigint), 'task', id, version, 'anonymised', CAST('{{}}' AS jsonb) FROM forgotten
+    UNION ALL
+    SELECT project_id, NULL, 'comment', id, version, 'anonymised', '{{}}' FROM comments WHERE author_id = :user_id
+)""",
     "SELECT true AS done",
 )
 

@@ -10,6 +10,7 @@ from taskmanager.accounts.tokens import CLOCK_LEEWAY_SECONDS
 from taskmanager.commands.doctor.findings import Finding, is_this_machine, ok, problem, warning
 from taskmanager.commands.doctor.pooler import examine_pooler
 from taskmanager.commands.doctor.texts import examine_locale, examine_texts
+from taskmanager.commands.doctor.transactions import examine_transactions
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
 from taskmanager.database.database import (
     ALONE_CONNECTIONS,
@@ -74,6 +75,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
                 findings.append(await _encryption(session))
             if state.encoding == "UTF8":
                 findings += await examine_locale(session)
+            findings += await examine_transactions(session)
         findings += await _schema(database, state)
     except DATABASE_ERRORS as error:
         findings.append(problem(f"{describe_failure(error)} ({address})"))

@@ -15,18 +15,27 @@ from taskmanager.errors import (
     PersonalProjectError,
     ProjectArchivedError,
 )
-from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.events.followed import FollowedEntity
+from taskmanager.events.statements import EVENT_COLUMNS, next_version
 from taskmanager.http.pagination import Page
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.schemas import MemberCreate, MemberRead
 from taskmanager.roles import Role
 
 _NEXT = f"""
-SELECT m.user_id, u.username, m.role, m.created_at, m.created_at AS key_time, m.user_id AS key_id
+SELECT m.user_id, u.username, m.role, m.created_at, m.version, m.created_at AS key_time, m.user_id AS key_id
 FROM project_members m JOIN users u ON u.id = m.user_id
 WHERE m.project_id = me.project_id AND {after_key("m.created_at", "m.user_id")}
 ORDER BY m.created_at, m.user_id LIMIT :limit
 """
+FOLLOWED = FollowedEntity(
+    "member",
+    "project_members",
+    json_object(MemberRead, "r", username="u.username"),
+    joins="JOIN users u ON u.id = r.user_id",
+    id="r.user_id",
+    is_bound=True,
+)
 _LIST = Statement(
     "list members",
     f"""
@@ -61,14 +70,17 @@ access AS (
     WHERE ({folded_name("username")} = {folded_name(":username")} OR email = :email) AND NOT disabled
     FOR KEY SHARE
 ), added AS (
-    INSERT INTO project_members (project_id, user_id, role)
-    SELECT a.project_id, person.id, :role FROM access a CROSS JOIN person
+    INSERT INTO project_members (project_id, user_id, role, version)
+    SELECT a.project_id, person.id, :role, {next_version("a.project_id", "'member'", "person.id")}
+    FROM access a CROSS JOIN person
     WHERE a.role = 'owner' AND NOT a.archived AND NOT a.is_personal
+      -- While a removal is under way the person is a member still: the version that it logs is not to be seen yet.
+      AND NOT EXISTS (SELECT FROM project_members m WHERE m.project_id = a.project_id AND m.user_id = person.id)
     ON CONFLICT ON CONSTRAINT project_members_pkey DO NOTHING
-    RETURNING project_id, user_id, role, created_at
+    RETURNING project_id, user_id, role, created_at, version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'member', user_id, 0, 'added',
+    SELECT project_id, :user_id, 'member', user_id, version, 'added',
            jsonb_build_object('role', jsonb_build_object('old', NULL, 'new', role))
     FROM added
 )""",
@@ -105,19 +117,22 @@ _CHANGE_ROLE = Write(
 before AS (
     SELECT * FROM project_members WHERE project_id = :project_id AND user_id = :member_id
 ), changed AS (
-    UPDATE project_members m SET role = :role FROM before
+    UPDATE project_members m SET role = :role, version = m.version + 1 FROM before
     WHERE m.project_id = :project_id AND m.user_id = :member_id AND m.role <> :role
-    RETURNING m.project_id, m.user_id, before.role AS old, m.role AS new
+    RETURNING m.project_id, m.user_id, m.version, before.role AS old, m.role AS new
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
-    SELECT project_id, :user_id, 'member', user_id, 0, 'updated',
+    SELECT project_id, :user_id, 'member', user_id, version, 'updated',
            jsonb_build_object('role', jsonb_build_object('old', old, 'new', new))
     FROM changed
 )""",
     f"""
 SELECT true AS done, now.user_id AS id, now.project_id, CAST(NULL AS integer) AS version,
        convert_to({_CHANGED}, 'UTF8') AS body
-FROM (SELECT project_id, user_id, :role AS role, created_at FROM before) AS now JOIN users u ON u.id = now.user_id
+FROM (
+    SELECT b.project_id, b.user_id, :role AS role, b.created_at, COALESCE(c.version, b.version) AS version
+    FROM before b LEFT JOIN changed c ON true
+) AS now JOIN users u ON u.id = now.user_id
 """,
     {"role": "text"},
 )
@@ -131,14 +146,14 @@ unassigned AS (
     RETURNING project_id, id, version
 ), removed AS (
     DELETE FROM project_members WHERE project_id = :project_id AND user_id = :member_id
-    RETURNING project_id, user_id, role
+    RETURNING project_id, user_id, role, version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, :user_id, 'task', id, version, 'updated',
            jsonb_build_object('assignee_id', jsonb_build_object('old', :member_id, 'new', NULL))
     FROM unassigned
     UNION ALL
-    SELECT project_id, :user_id, 'member', user_id, 0, 'removed',
+    SELECT project_id, :user_id, 'member', user_id, version + 1, 'removed',
            jsonb_build_object('role', jsonb_build_object('old', role, 'new', NULL))
     FROM removed
 )""",

@@ -1,0 +1,40 @@
+"""`taskmanager log new-epoch`: what an operator says about the event log that the database cannot know."""
+
+import asyncio
+
+import typer
+
+from taskmanager.commands.refusals import read_settings, refuse, require_database
+from taskmanager.database.database import Database, SchemaError
+from taskmanager.database.driver_errors import DATABASE_ERRORS
+from taskmanager.database.failures import describe_failure
+from taskmanager.database.writes import open_writes
+from taskmanager.following.epochs import start_epoch
+from taskmanager.settings import DatabaseSettings
+
+
+def new_epoch() -> None:
+    """Start a new epoch of the event log, after rows of another time were put into this database.
+
+    Clients then load everything anew. A dump that is restored into another server or database, and a standby that is
+    promoted, are noticed without it; a snapshot, a branch and a restore into the same database are not.
+    """
+    settings = read_settings(DatabaseSettings)
+    require_database(settings)
+    try:
+        asyncio.run(_new_epoch(settings))
+    except SchemaError as error:
+        refuse(str(error))
+    except DATABASE_ERRORS as error:
+        refuse(describe_failure(error))
+    typer.echo("A new epoch of the event log has started: clients load everything anew.")
+
+
+async def _new_epoch(settings: DatabaseSettings) -> None:
+    database = Database(settings)
+    try:
+        await database.check_schema()
+    finally:
+        await database.dispose()
+    async with open_writes(settings) as writes:
+        await start_epoch(writes)

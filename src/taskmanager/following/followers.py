@@ -1,0 +1,122 @@
+"""Those who wait in this process for news in the event log."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from taskmanager.errors import OverloadedError
+
+
+class News(NamedTuple):
+    """What wakes followers: a project, and the user whose membership has changed, if that is what happened."""
+
+    project_id: int
+    member_id: int | None
+
+
+class Follower:
+    """One who waits; `is_let_go` says that it is to wait no longer."""
+
+    def __init__(self) -> None:
+        self.is_let_go = False
+        # What happens before it is known what to wait for.
+        self.missed: set[News] | None = set()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """End the wait."""
+        self._woken.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is news, or after some seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        self._woken.clear()
+
+
+class Followers:
+    """Wakes followers by the projects that they see and by their own memberships; `limit` may wait at the same time.
+
+    `wanted` is set while there are any.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.wanted = asyncio.Event()
+        self.is_closed = False
+        self._all = set[Follower]()
+        self._of_project = defaultdict[int, set[Follower]](set)
+        self._of_member = defaultdict[int, set[Follower]](set)
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._all)
+
+    @contextmanager
+    def follow(self) -> Iterator[Follower]:
+        """Yield a follower for the block, whom all news reaches until it `watch`es something.
+
+        Raises:
+            OverloadedError: As many wait as may.
+        """
+        if len(self._all) >= self.limit:
+            raise OverloadedError("streams")
+        follower = Follower()
+        follower.is_let_go = self.is_closed
+        self._all.add(follower)
+        self.wanted.set()
+        try:
+            yield follower
+        finally:
+            self._all.discard(follower)
+            if not self._all:
+                self.wanted.clear()
+
+    @contextmanager
+    def watch(self, follower: Follower, project_ids: Iterable[int], user_id: int) -> Iterator[None]:
+        """During the block, wake a follower for these projects and for this user's memberships alone.
+
+        It is woken immediately for what it has missed.
+        """
+        projects = set(project_ids)
+        places = [(self._of_project, project_id) for project_id in projects] + [(self._of_member, user_id)]
+        for place, key in places:
+            place[key].add(follower)
+        missed, follower.missed = follower.missed or (), None
+        if any(news.project_id in projects or news.member_id == user_id for news in missed):
+            follower.wake()
+        try:
+            yield
+        finally:
+            follower.missed = set()
+            for place, key in places:
+                place[key].discard(follower)
+                if not place[key]:
+                    del place[key]
+
+    def publish(self, happened: Iterable[News]) -> None:
+        """Wake those whom this concerns."""
+        unplaced = [follower.missed for follower in self._all if follower.missed is not None]
+        for news in happened:
+            for missed in unplaced:
+                missed.add(news)
+            for follower in self._of_project.get(news.project_id, ()):
+                follower.wake()
+            if news.member_id is not None:
+                for follower in self._of_member.get(news.member_id, ()):
+                    follower.wake()
+
+    def wake_all(self) -> None:
+        """Have everybody look for themselves."""
+        for follower in self._all:
+            follower.wake()
+
+    def close(self, *_: Any) -> None:
+        """Let everybody go, and whoever comes later: the process ends."""
+        self.is_closed = True
+        for follower in self._all:
+            follower.is_let_go = True
+            follower.wake()
