@@ -74,11 +74,11 @@ async def test_a_thousand_wait(sign_up: SignUp, server: LiveServer) -> None:
         cursors[person.id] = mirror.cursor or ""
     server.start()
     polls: list[asyncio.Task[None]] = []
+    connections: list[Connection] = []
     try:
         alone = await read(server.url, people[0], SECONDS)
         memory, _ = resources(server.pid)
         answered: list[float] = []
-        connections = []
         for person in people:
             for _ in range(POLLS_OF_EACH):
                 connection = Connection(server.url)
@@ -101,6 +101,7 @@ async def test_a_thousand_wait(sign_up: SignUp, server: LiveServer) -> None:
         for task in polls:
             task.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in connections), return_exceptions=True)
         stopping = time.perf_counter()
         server.stop()
         stopped = time.perf_counter() - stopping
