@@ -7,7 +7,8 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
-from taskmanager.commands.migrating import migration_connection, take_over
+from taskmanager.commands.migrating import migration_connection
+from taskmanager.commands.taking_over import take_over
 from taskmanager.database.checks import table_modules
 from taskmanager.database.database import Base
 from taskmanager.database.schema_migrations import TABLE_LOCK_TIMEOUT_MS

@@ -22,7 +22,7 @@ from taskmanager.http.failures import error_response
 from taskmanager.http.retries import retry_lost
 from taskmanager.telemetry.logs import log_request
 from taskmanager.telemetry.metrics import Metrics
-from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext, RequestTimings
+from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext
 from taskmanager.telemetry.tracing import join_span, name_span
 
 # Probes and metrics are answered even when the process is overloaded.
@@ -303,7 +303,7 @@ class _Exchange:
         seconds = time.perf_counter() - self._started
         headers.append((b"x-request-id", request.request_id.encode()))
         headers.append((b"x-process-time", b"%.3f" % seconds))
-        headers.append((b"server-timing", _server_timing(request.timings, seconds)))
+        headers.append((b"server-timing", request.timings.header(seconds)))
         headers += _SECURITY_HEADERS
         if (decision := self._state.get("rate_limit")) is not None:
             headers += decision.headers
@@ -315,10 +315,3 @@ class _Exchange:
             headers = [header for header in headers if header[0] != b"connection"]
             headers.append((b"connection", b"close"))
         return headers
-
-
-def _server_timing(timings: RequestTimings, seconds: float) -> bytes:
-    # Server Timing (W3C), in milliseconds; `app` is what neither waited for a connection nor for the database.
-    pool, database = timings.pool * 1000, timings.database * 1000
-    app = max(seconds * 1000 - pool - database, 0.0)
-    return b"pool;dur=%.2f, db;dur=%.2f, app;dur=%.2f" % (pool, database, app)

@@ -27,6 +27,15 @@ class RequestTimings:
         self.pool = 0.0
         self.database = 0.0
 
+    def header(self, seconds: float) -> bytes:
+        """Return the value of Server-Timing (W3C), in milliseconds, of a request that took so many seconds.
+
+        `app` is what neither waited for a connection nor for the database.
+        """
+        pool, database = self.pool * 1000, self.database * 1000
+        app = max(seconds * 1000 - pool - database, 0.0)
+        return b"pool;dur=%.2f, db;dur=%.2f, app;dur=%.2f" % (pool, database, app)
+
 
 class RequestContext:
     """A request's id, its place in a distributed trace (W3C Trace Context) if the caller sent one, and its timings.
