@@ -75,7 +75,7 @@ FROM target LEFT JOIN changed ON true
     {"keeps_administrator": "boolean", "has_user": "boolean"},
 )
 
-# Whoever changes the members of a project locks it first.
+# Every change of a project's members begins with a lock of the project.
 _LOCK_PROJECT = Write(
     "lock project for administrator",
     f"""

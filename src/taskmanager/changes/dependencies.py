@@ -54,7 +54,7 @@ class ChangesFeed:
             # Read only now that nothing is missed any more.
             found = await self._reader.page(reads, found.cursor, limit, filters)
             left = deadline - time.monotonic()
-            if found.items or found.has_more or left <= 0 or follower.is_let_go:
+            if found.items or found.has_more or left <= 0 or follower.is_ended:
                 return found
             with self._followers.watch(follower, found.visible, filters.user_id):
                 await follower.wait(left)

@@ -69,7 +69,7 @@ class _PooledConnection(DriverConnection):
     """
 
     def _cancel_current_command(self, *_waiters: Any) -> None:  # what the driver calls, without a public name
-        # A little later, because the driver goes on to note that it waits for the end.
+        # Not immediately: after this call the driver records that the connection is being cancelled.
         asyncio.get_running_loop().call_soon(self.terminate)
 
 

@@ -17,10 +17,10 @@ class News(NamedTuple):
 
 
 class Follower:
-    """One who waits; `is_let_go` says that it is to wait no longer."""
+    """One who waits; `is_ended` says that it is to wait no longer."""
 
     def __init__(self) -> None:
-        self.is_let_go = False
+        self.is_ended = False
         # What happens before it is known what to wait for.
         self.missed: set[News] | None = set()
         self._woken = asyncio.Event()
@@ -65,7 +65,7 @@ class Followers:
         if len(self._all) >= self.limit:
             raise OverloadedError("streams")
         follower = Follower()
-        follower.is_let_go = self.is_closed
+        follower.is_ended = self.is_closed
         self._all.add(follower)
         self.wanted.set()
         try:
@@ -115,8 +115,8 @@ class Followers:
             follower.wake()
 
     def close(self, *_: Any) -> None:
-        """Let everybody go, and whoever comes later: the process ends."""
+        """End all waits, present and later ones, because the process stops."""
         self.is_closed = True
         for follower in self._all:
-            follower.is_let_go = True
+            follower.is_ended = True
             follower.wake()

@@ -47,19 +47,20 @@ _FIND = Statement(
 )
 _FIND_VERSION = Statement("find version of project", f"SELECT p.version FROM {_VISIBLE}", shared=True)
 
-_NEXT = f"""
-SELECT p.*, p.inbox_of IS NOT NULL AS personal, m.role, p.created_at AS key_time, p.id AS key_id
-FROM project_members m JOIN projects p ON p.id = m.project_id
-WHERE m.user_id = :user_id AND (:archived IS NULL OR p.archived = :archived) AND {after_key("p.created_at", "p.id")}
-ORDER BY p.created_at, p.id LIMIT :limit
-"""
-_LIST = Statement(
-    "list projects",
-    json_page(_NEXT, json_object(ProjectRead, "row")),
-    {"archived": "boolean"},
-    shared=True,
-    most_shared=32,
-)
+
+def _list(name: str, condition: str) -> Statement:
+    rows = f"""
+        SELECT p.*, p.inbox_of IS NOT NULL AS personal, m.role, p.created_at AS key_time, p.id AS key_id
+        FROM project_members m JOIN projects p ON p.id = m.project_id
+        WHERE m.user_id = :user_id AND {condition} AND {after_key("p.created_at", "p.id")}
+        ORDER BY p.created_at, p.id LIMIT :limit
+    """
+    page = json_page(rows, json_object(ProjectRead, "row"))
+    return Statement(name, page, {"archived": "boolean"}, shared=True, most_shared=32)
+
+
+_LIST = _list("list projects", "true")
+_LIST_ARCHIVED = _list("list archived projects or others", "p.archived = :archived")
 
 # The row is locked before it is compared, so that old and new values in the log are those of this very change.
 _UPDATE = Write(
@@ -152,7 +153,10 @@ class ProjectReader:
 
         With `archived` it is of archived ones, or of others, alone.
         """
-        row = await self._reads.page(_LIST, **page.parameters, user_id=user_id, archived=archived)
+        if archived is None:
+            row = await self._reads.page(_LIST, **page.parameters, user_id=user_id)
+        else:
+            row = await self._reads.page(_LIST_ARCHIVED, **page.parameters, user_id=user_id, archived=archived)
         assert row is not None  # an aggregate always gives a row
         return row
 
