@@ -26,7 +26,8 @@ from tests.conftest import PASSWORD, SECRET
 from tests.support import access_rules
 from tests.support.applications import started
 from tests.support.databases import temporary_database
-from tests.support.live_server import RATE_LIMITS, free_port
+from tests.support.live_server import RATE_LIMITS
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "how-to-add-a-feature.md").read_text()

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, Settings
 from tests.support.command_line import run
-from tests.support.live_server import free_port
+from tests.support.ports import free_port
 
 SECRET = "0123456789abcdef0123456789abcdef"
 GOOD = {"SECRET_KEY": SECRET, "DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "DATABASE_WAIT_SECONDS": "0"}

@@ -24,7 +24,7 @@ from taskmanager.commands import cli
 from taskmanager.database.database import Database
 from tests.conftest import SECRET
 from tests.support.command_line import run
-from tests.support.live_server import free_port
+from tests.support.ports import free_port
 from tests.support.server import execute_on
 from tests.support.sessions import open_session
 

@@ -21,8 +21,8 @@ from tests.conftest import SECRET, make_settings
 from tests.support.applications import started
 from tests.support.command_line import run
 from tests.support.databases import migrated, skip_without_superuser, temporary_database
-from tests.support.live_server import free_port
 from tests.support.pgbouncer import ROLE, PgBouncer, pgbouncer, set_up_role, wanted_mode
+from tests.support.ports import free_port
 from tests.support.server import connect, execute_on
 
 pytestmark = pytest.mark.skipif(wanted_mode() is not None, reason="tests/database/test_poolers.py has its own poolers")

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.live_server import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("IMAGE", "taskmanager")

@@ -14,8 +14,9 @@ import pytest
 
 from taskmanager.database.database import Database
 from tests.support.credentials import API
-from tests.support.live_server import LiveServer, free_port
+from tests.support.live_server import LiveServer
 from tests.support.nginx import nginx
+from tests.support.ports import free_port
 
 HEADER_SECONDS = 10
 

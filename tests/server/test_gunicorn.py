@@ -13,7 +13,7 @@ import httpx
 
 from taskmanager.database.database import Database
 from tests.conftest import SECRET
-from tests.support.live_server import free_port
+from tests.support.ports import free_port
 from tests.support.raw_http import head, raw_connection
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"

@@ -19,8 +19,9 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import SECRET
-from tests.support.live_server import LiveServer, free_port
+from tests.support.live_server import LiveServer
 from tests.support.outages import FragilePostgres, fragile_postgres
+from tests.support.ports import free_port
 from tests.support.processes import is_alive, is_free
 from tests.support.server import execute_on
 

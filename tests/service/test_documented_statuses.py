@@ -21,7 +21,7 @@ from taskmanager.settings import Settings
 from tests.conftest import PASSWORD, Person, SignUp, client_for, make_settings
 from tests.support.applications import started, without_lifespan
 from tests.support.credentials import API
-from tests.support.live_server import free_port
+from tests.support.ports import free_port
 from tests.support.sessions import open_transaction
 from tests.support.valid_requests import BODIES, FORMS, QUERIES, fill
 

@@ -13,7 +13,7 @@ from taskmanager.main import create_app
 from tests.conftest import PASSWORD, SECRET, make_settings
 from tests.support.applications import without_lifespan
 from tests.support.command_line import run
-from tests.support.live_server import free_port
+from tests.support.ports import free_port
 from tests.support.server import execute_on
 
 SELECT_ALL = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"

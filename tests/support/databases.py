@@ -4,13 +4,14 @@ import asyncio
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 import asyncpg
 import pytest
 from sqlalchemy import make_url
 
+from tests.support.relays import relay
 from tests.support.server import connect, database_on
 
 
@@ -96,36 +97,12 @@ class SlowWay:
 @asynccontextmanager
 async def slow_way(database_url: str, seconds: float) -> AsyncIterator[SlowWay]:
     """Yield a way to a database on which each new connection takes so many seconds before it is let through."""
-    target = make_url(database_url)
-    tasks = set[asyncio.Task[None]]()
+    way = SlowWay("")
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(OSError):
-            while piece := await reader.read(65_536):
-                writer.write(piece)
-                await writer.drain()
-
-    async def let_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def wait(*_: object) -> bool:
         way.opened += 1
-        with closing(writer):
-            await asyncio.sleep(seconds)
-            if folder := target.query.get("host"):
-                there = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.query.get('port', 5432)}")
-            else:
-                there = await asyncio.open_connection(target.host, target.port or 5432)
-            await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
+        await asyncio.sleep(seconds)
+        return True
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(let_through(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    way = SlowWay(_url_at(server.sockets[0].getsockname()[1], database_url))
-    try:
+    async with relay(database_url, "127.0.0.1", wait) as way.url:
         yield way
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.error
@@ -16,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from argon2 import PasswordHasher as Argon2
+
+from tests.support.pgbouncer import through_pooler
+from tests.support.ports import free_port
 
 RATE_LIMITS = (
     "rate_limit_anonymous_per_minute",
@@ -51,19 +53,6 @@ _PROCESSES.set_forkserver_preload(
         "taskmanager.telemetry.tracing",
     ]
 )
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _through_pooler(url: str) -> str:
-    from tests.support.pgbouncer import through_pooler  # which needs this module
-
-    return through_pooler(url)
 
 
 def _run_command(
@@ -108,7 +97,7 @@ class LiveServer:
         defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0"}
         self._environment = {**os.environ, **defaults, **environment}
         if url := environment.get("DATABASE_URL"):
-            self._environment["DATABASE_URL"] = _through_pooler(url)
+            self._environment["DATABASE_URL"] = through_pooler(url)
         self._arguments = ["serve", "--workers", str(workers)]
         # As those of tests/conftest.py, so that neither finds the other's outdated.
         cheap = {} if costly_hashes else {_ARGON2: Argon2(time_cost=1, memory_cost=8, parallelism=1)}

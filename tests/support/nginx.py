@@ -2,15 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.live_server import free_port
+from tests.support.ports import free_port, wait_for_port
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
 MAIN = """
@@ -66,14 +64,7 @@ def nginx(upstream_port: int, *changes: tuple[str, str], more: str = "") -> Iter
         assert "[warn]" not in checked.stderr
         process = subprocess.Popen(command)
         try:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
+            wait_for_port(process, port, Path(folder, "error.log"))
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import SECRET
-from tests.support.live_server import RATE_LIMITS, free_port
+from tests.support.live_server import RATE_LIMITS
+from tests.support.ports import free_port
 
 
 async def migrate(folder: Path, url: str) -> tuple[int, str]:

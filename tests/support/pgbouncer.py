@@ -6,10 +6,8 @@ was given to the tests keeps the role that they make.
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from taskmanager.database.server_settings import RoleSettings
-from tests.support.live_server import free_port
+from tests.support.ports import free_port, wait_for_port
 from tests.support.server import execute_on
 
 # The service's own, so that what is set for it changes nothing for other sessions of the tests.
@@ -116,15 +114,7 @@ def pgbouncer(server_url: str, mode: str = "transaction", **options: str) -> Ite
             command = [*_as_account(server), program, f"{folder}/pgbouncer.ini"]
             process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except ConnectionRefusedError:
-                    assert process.poll() is None, (folder / "log").read_text()
-                    assert time.monotonic() < deadline, (folder / "log").read_text()
-                    time.sleep(0.02)
+            wait_for_port(process, port, folder / "log")
             yield PgBouncer(port)
         finally:
             process.terminate()

@@ -5,12 +5,13 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+
+from tests.support.relays import relay
 
 _SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
@@ -46,43 +47,18 @@ def make_authority(folder: Path) -> Authority:
 @asynccontextmanager
 async def tls_way(database_url: str, authority: Authority, *, wants_certificate: bool = False) -> AsyncIterator[str]:
     """Yield a URL with the host `localhost` at which TLS comes before the database, and nothing else is let through."""
-    target = make_url(database_url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.file("server.crt"), authority.file("server.key"))
     if wants_certificate:
         context.load_verify_locations(authority.file("ca.crt"))
         context.verify_mode = ssl.CERT_REQUIRED
-    tasks = set[asyncio.Task[None]]()
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(OSError):
-            while piece := await reader.read(65_536):
-                writer.write(piece)
-                await writer.drain()
+    async def begin_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if await reader.readexactly(len(_SSL_REQUEST)) != _SSL_REQUEST:
+            return False
+        writer.write(b"S")
+        await writer.start_tls(context)
+        return True
 
-    async def let_through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(OSError, asyncio.IncompleteReadError):
-            if await reader.readexactly(len(_SSL_REQUEST)) != _SSL_REQUEST:
-                return
-            writer.write(b"S")
-            await writer.start_tls(context)
-            if folder := target.query.get("host"):
-                there = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{target.query.get('port', 5432)}")
-            else:
-                there = await asyncio.open_connection(target.host, target.port or 5432)
-            await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(let_through(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accept, "localhost", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield target.set(host="localhost", port=port, query={}).render_as_string(hide_password=False)
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with relay(database_url, "localhost", begin_tls) as url:
+        yield url
