@@ -42,7 +42,7 @@ class TestLocales:
             ("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'", False),
             ("LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C.UTF-8'", False),
             ("LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8'", False),
-            ("LOCALE 'tr_TR.UTF-8'", False),
+            ("LOCALE_PROVIDER libc LOCALE 'tr_TR.UTF-8'", False),
         ],
     )
     async def test_letters(self, database_url: str, tmp_path: Path, locale: str, is_poor: bool) -> None:
