@@ -16,7 +16,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger memory soak bench bench-reads bench-growth bench-start load proxy-test pooler-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load proxy-test pooler-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (15
 
 ledger: .venv/.synced ## Write 20,000 times while the database is restarted 20 times and 200 backends die
 	$(BIN)/pytest -s -q tests/long/test_ledger.py
+
+stream-ledger: .venv/.synced ## Compare what streams heard with the log for STREAM_SECONDS (600), while processes are killed
+	$(BIN)/pytest -s -q tests/long/test_stream_ledger.py
 
 memory: .venv/.synced ## Vary everything that callers may vary for five minutes; every worker stays below 150 MB
 	$(BIN)/pytest -s -q tests/long/test_memory.py

@@ -131,6 +131,7 @@ WRITES: Mapping[str, Request | str] = {
     f"PUT {API}/projects/{{project_id}}/members/{{user_id}}": _write(
         "PUT", "/projects/<team_project>/members/<member>", '{"role": "<role>"}'
     ),
+    f"POST {API}/events/ticket": _write("POST", "/events/ticket"),
     f"POST {API}/notifications/read": _write("POST", "/notifications/read", status=204),
     f"POST {API}/notifications/{{notification_id}}/read": _write(
         "POST", "/notifications/<once_notification>/read", status=204
@@ -163,6 +164,10 @@ WRITES: Mapping[str, Request | str] = {
 }
 
 
+# It never ends: tests/long/test_streams.py measures it.
+ENDLESS = {f"GET {API}/events"}
+
+
 class UncoveredRouteError(Exception):
     """Routes of the document have no request here, or requests no route."""
 
@@ -182,8 +187,8 @@ def requests_of(document: Mapping[str, Any], kind: str) -> list[tuple[str, Measu
         if method in ({"get"} if kind == "reads" else {"post", "put", "patch", "delete"})
     }
     known = READS if kind == "reads" else WRITES
-    if routes.keys() != known.keys():
-        raise UncoveredRouteError(f"without a request, or without a route: {sorted(routes.keys() ^ known.keys())}")
+    if missing := (routes.keys() - ENDLESS) ^ known.keys():
+        raise UncoveredRouteError(f"without a request, or without a route: {sorted(missing)}")
     if kind == "reads":
         return [(route, measured) for route, found in READS.items() for measured in found]
     writes: list[tuple[str, Measured | str]] = []

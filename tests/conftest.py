@@ -27,7 +27,7 @@ from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from taskmanager.tasks import search_index
 from tests.support.documented_statuses import DocumentedStatuses
-from tests.support.live_server import RATE_LIMITS, LiveServer
+from tests.support.live_server import RATE_LIMITS, SHORT_STREAMS, LiveServer
 from tests.support.pgbouncer import pooled_run, through_pooler, wanted_mode
 from tests.support.server import database_on, execute_on, find_server
 from tests.support.sessions import engine_of
@@ -75,7 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_bytecode()
     # As the service has it: requests leave few cycles behind.
     gc.set_threshold(20_000, 20, 50)
-    _resources.enter_context(pytest.MonkeyPatch.context()).setattr(_ARGON2, _CHEAP_ARGON2)
+    patch = _resources.enter_context(pytest.MonkeyPatch.context())
+    for name, value in {_ARGON2: _CHEAP_ARGON2, **SHORT_STREAMS}.items():
+        patch.setattr(name, value)
     # httpx looks for it with every request, which takes longer than not to find it.
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
     if hasattr(config, "workerinput") or config.option.collectonly:

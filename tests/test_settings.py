@@ -221,6 +221,7 @@ class TestNumbers:
             "password_hash_queue",
             "max_requests_in_flight",
             "max_streams",
+            "max_streams_per_user",
         }
         for name, setting in Settings.model_fields.items():
             assert setting.description, name

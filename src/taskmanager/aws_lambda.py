@@ -36,6 +36,7 @@ class _StartedApplication:
     def __init__(self) -> None:
         app = create_configured_app()
         app.state.followers.close()  # nobody waits in a process that is frozen between two events
+        app.state.stream_feed.is_supported = False  # Mangum passes an answer on when it is complete
         logging.getLogger("mangum.http").setLevel(logging.WARNING)  # every request is in our own log already
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)  # where Mangum looks for it

@@ -239,6 +239,18 @@ class OverloadedError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class NotAcceptableError(TaskManagerError):
+    """The client takes no answer of the one kind that there is."""
+
+    media_type: str
+
+
+@dataclass(eq=False)
+class StreamsUnsupportedError(TaskManagerError):
+    """What runs the service passes answers on only when they are complete, so that there can be no stream."""
+
+
+@dataclass(eq=False)
 class NotReadyError(TaskManagerError):
     """The process cannot serve requests now."""
 

@@ -63,6 +63,7 @@ from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS
 from taskmanager.projects.feature import FEATURE as PROJECTS
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.settings import Settings
+from taskmanager.stream.feature import FEATURE as STREAM
 from taskmanager.tasks.feature import FEATURE as TASKS
 from taskmanager.telemetry.logs import configure_logging, log_writer
 from taskmanager.telemetry.metrics import Metrics
@@ -78,6 +79,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     ACTIVITY,
     NOTIFICATIONS,
     CHANGES,
+    STREAM,
     ADMINISTRATION,
 )
 _DESCRIPTION = """Tasks, projects and comments for web clients.

@@ -244,8 +244,14 @@ class Settings(DatabaseSettings):
         default=10_000,
         ge=1,
         le=1_000_000,
-        description="Most requests of a worker that wait for news of the event log; one more is answered 503. They are "
-        "not among those of MAX_REQUESTS_IN_FLIGHT.",
+        description="Most streams and requests of a worker that wait for news of the event log; one more is answered "
+        "503. They are not among those of MAX_REQUESTS_IN_FLIGHT.",
+    )
+    max_streams_per_user: int = Field(
+        default=8,
+        ge=1,
+        le=10_000,
+        description="Most streams of events that a worker holds of one user; one more is answered 429.",
     )
     drain_seconds: float = Field(
         default=5.0,

@@ -49,6 +49,7 @@ FASTAPI_S = {
         ("POST", "/api/v1/admin/users/{user_id}/disable"),
         ("POST", "/api/v1/admin/users/{user_id}/enable"),
     },
+    "it is a stream, which a ticket may open": {("GET", "/api/v1/events")},
     "they ask for the password, and wrong ones are counted": {
         ("POST", "/api/v1/users/me/delete"),
         ("POST", "/api/v1/users/me/password"),

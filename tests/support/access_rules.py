@@ -145,6 +145,8 @@ WITHIN: dict[str, Rule | tuple[Rule, ...]] = {
     "GET /tasks/{task_id}/activity": member("viewer", "tasks:read", shows=True),
     "GET /projects/{project_id}/activity": member("viewer", "projects:read", shows=True),
     "GET /changes": own("tasks:read projects:read"),
+    "GET /events": own("tasks:read projects:read"),
+    "POST /events/ticket": own("tasks:read projects:read"),
     "GET /notifications": own("tasks:read"),
     "POST /notifications/read": own("tasks:write", 204),
     "POST /notifications/{notification_id}/read": own("tasks:write", 204),

@@ -25,6 +25,9 @@ RATE_LIMITS = (
     "rate_limit_login_per_minute",
     "rate_limit_login_address_per_minute",
 )
+# A stream of events never ends, which tests of all routes would wait for. Here each ends when it has begun, unless a
+# test of streams says otherwise.
+SHORT_STREAMS: Mapping[str, Any] = {"taskmanager.stream.feed.LONGEST_SECONDS": 0.0}
 _ARGON2 = "taskmanager.accounts.password.hashing._ARGON2"
 _PROCESSES = multiprocessing.get_context("forkserver")
 # All but the modules that need prometheus_client, which looks at the environment when it is imported.
@@ -101,7 +104,7 @@ class LiveServer:
         self._arguments = ["serve", "--workers", str(workers)]
         # As those of tests/conftest.py, so that neither finds the other's outdated.
         cheap = {} if costly_hashes else {_ARGON2: Argon2(time_cost=1, memory_cost=8, parallelism=1)}
-        self._constants = {**cheap, **(constants or {})}
+        self._constants = {**cheap, **SHORT_STREAMS, **(constants or {})}
         self._process: BaseProcess | None = None
 
     def launch(self) -> None:

@@ -32,7 +32,8 @@ http {{
 BELOW_PREFIX = (
     ("location / {", "location /tasks/ {"),
     ("    proxy_pass http://taskmanager;", "    proxy_pass http://taskmanager/;"),
-    ('    proxy_set_header X-Forwarded-Prefix "";', "    proxy_set_header X-Forwarded-Prefix /tasks;"),
+    ("location = /api/v1/events {", "location = /tasks/api/v1/events {"),
+    ('proxy_set_header X-Forwarded-Prefix "";', "proxy_set_header X-Forwarded-Prefix /tasks;"),
     ("location ~ ^/(metrics|readyz)$ {", "location ~ ^/tasks/(metrics|readyz)$ {"),
 )
 

@@ -59,11 +59,12 @@ class Credential(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user of a request, and the login or the API key's scopes that they came with."""
+    """The user of a request, and the login or the API key, with its scopes, that they came with."""
 
     user_id: int
     session_id: int | None = None
     scopes: frozenset[str] | None = None
+    key_id: int | None = None
 
     def may(self, scope: str) -> bool:
         """Return whether the credential covers a scope; a login covers all but administration."""
@@ -192,4 +193,6 @@ class Callers:
 def _caller(row: asyncpg.Record, credential: Credential) -> AccountCaller:
     values: dict[str, Any] = {name: row[name] for name in Account.__dataclass_fields__}
     scopes = None if row["scopes"] is None else frozenset(row["scopes"])
-    return AccountCaller(row["id"], credential.session_id, scopes, Account(**values), row["expires_at"])
+    return AccountCaller(
+        row["id"], credential.session_id, scopes, credential.key_id, Account(**values), row["expires_at"]
+    )

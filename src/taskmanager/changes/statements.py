@@ -5,31 +5,13 @@ from typing import Final
 
 from taskmanager.database.statements import Statement
 from taskmanager.events.followed import FollowedEntity
-from taskmanager.following.epochs import IS_OUTDATED
-from taskmanager.following.tailer import LAST_POSITION
+from taskmanager.following.statements import IS_OWN, IS_WANTED, LAST_POSITION, LOG, SEES, page_of_user
 
-# Of events that a page reads: of each project at least so many, and of all together about so many. A page whose user
-# is in very many busy projects is shorter than its limit, never longer to make.
-_LEAST_OF_PROJECT = 20
-_MOST_OF_ALL = 4_000
 _MOST_SHARED = 16
 
-_LOG = f"""
-log AS MATERIALIZED (
-    SELECT l.*, {IS_OUTDATED} AS is_outdated, pg_snapshot_xmin(now.snapshot) AS horizon,
-           pg_snapshot_xmax(now.snapshot) AS ahead
-    FROM event_log l CROSS JOIN (SELECT pg_current_snapshot() AS snapshot) AS now
-)"""
+_LOG = f"log AS MATERIALIZED {LOG}"
 _LAST = f"SELECT last.* FROM log CROSS JOIN LATERAL ({LAST_POSITION}) AS last"
 _XID: Final = "CAST(CAST({} AS text) AS bigint)"
-_EVENT = "e.era, e.xid, e.id, e.project_id, e.entity, e.entity_id, e.version, e.action"
-_NEXT = """
-    (e.era, e.xid, e.id) > (:era, CAST(:xid AS xid8), :event_id) AND (e.era, e.xid) < (log.era, log.horizon)
-    ORDER BY e.era, e.xid, e.id
-"""
-_IS_WANTED = "(:project_ids IS NULL OR {} = ANY(:project_ids))"
-_IS_OWN = "e.entity = 'member' AND e.entity_id = :user_id"
-_SEES = "EXISTS (SELECT FROM mine WHERE mine.project_id = e.project_id)"
 TYPES: Final = {
     "era": "integer",
     "xid": "text",
@@ -51,50 +33,23 @@ def page_of_log(entities: Sequence[FollowedEntity]) -> Statement:
     return Statement(
         "read page of log",
         f"""
-WITH {_LOG}, mine AS MATERIALIZED (
-    SELECT m.project_id FROM project_members m WHERE m.user_id = :user_id AND {_IS_WANTED.format("m.project_id")}
-), most AS (
-    SELECT LEAST(:limit, GREATEST({_LEAST_OF_PROJECT}, {_MOST_OF_ALL} / GREATEST(count(*), 1))) AS events FROM mine
-), seen AS MATERIALIZED (
-    SELECT e.*, e.place = most.events AS is_cut
-    FROM log CROSS JOIN most CROSS JOIN mine CROSS JOIN LATERAL (
-        SELECT e.*, row_number() OVER (ORDER BY e.era, e.xid, e.id) AS place FROM (
-            SELECT {_EVENT} FROM events e WHERE e.project_id = mine.project_id AND {_NEXT} LIMIT most.events
-        ) AS e
-    ) AS e
-    UNION ALL
-    SELECT e.*, e.place = :limit
-    FROM log CROSS JOIN LATERAL (
-        SELECT e.*, row_number() OVER (ORDER BY e.era, e.xid, e.id) AS place FROM (
-            SELECT {_EVENT} FROM events e
-            WHERE {_IS_OWN} AND NOT {_SEES} AND {_IS_WANTED.format("e.project_id")} AND {_NEXT} LIMIT :limit
-        ) AS e
-    ) AS e
-), cut AS MATERIALIZED (
-    SELECT e.era, e.xid, e.id FROM seen e WHERE e.is_cut ORDER BY e.era, e.xid, e.id LIMIT 1
-), page AS MATERIALIZED (
-    SELECT e.era, e.xid, e.id, e.project_id, e.entity, e.entity_id, e.version, e.action,
-           row_number() OVER (ORDER BY e.era, e.xid, e.id) AS place
-    FROM seen e
-    WHERE NOT EXISTS (SELECT FROM cut WHERE (cut.era, cut.xid, cut.id) < (e.era, e.xid, e.id))
-    ORDER BY e.era, e.xid, e.id LIMIT :limit
-), gain AS MATERIALIZED (
+WITH {_LOG}, {page_of_user()}, gain AS MATERIALIZED (
     SELECT e.place, CASE WHEN e.action = 'moved_in' THEN e.entity ELSE 'project' END AS entity,
            CASE WHEN e.action = 'moved_in' THEN e.entity_id ELSE e.project_id END AS id
     FROM page e
     WHERE CASE WHEN e.action = 'moved_in' THEN {_has_children(entities)}
-               ELSE ({_IS_OWN} AND e.action = 'added' OR e.entity = 'project' AND e.action = 'created') AND {_SEES} END
+               ELSE ({IS_OWN} AND e.action = 'added' OR e.entity = 'project' AND e.action = 'created') AND {SEES} END
     ORDER BY e.place LIMIT 1
 ), used AS MATERIALIZED (
     SELECT * FROM page WHERE place <= COALESCE((SELECT place FROM gain), :limit)
 ), things AS (
     SELECT e.entity, e.project_id, e.entity_id, e.version, e.action, e.place, false AS is_lost
     FROM used e
-    WHERE NOT ({_IS_OWN} AND e.action IN ('added', 'removed')) AND (:entities IS NULL OR e.entity = ANY(:entities))
+    WHERE NOT ({IS_OWN} AND e.action IN ('added', 'removed')) AND (:entities IS NULL OR e.entity = ANY(:entities))
     UNION ALL
     SELECT 'project', e.project_id, e.project_id, p.version, e.action, e.place, e.action <> 'updated'
     FROM used e LEFT JOIN projects p ON p.id = e.project_id
-    WHERE {_IS_OWN} AND CASE e.action WHEN 'added' THEN e.version <> 1 WHEN 'removed' THEN NOT {_SEES} ELSE true END
+    WHERE {IS_OWN} AND CASE e.action WHEN 'added' THEN e.version <> 1 WHEN 'removed' THEN NOT {SEES} ELSE true END
 ), once AS (
     SELECT DISTINCT ON (e.entity, {_bound(entities)}, e.entity_id) e.*
     FROM things e ORDER BY e.entity, {_bound(entities)}, e.entity_id, e.place DESC
@@ -154,7 +109,7 @@ WITH {_LOG}
         FROM project_members m
         WHERE m.user_id = :user_id AND m.project_id BETWEEN :from_project_id AND :last_project_id
           AND '''
-                + _IS_WANTED.format("m.project_id")
+                + IS_WANTED.format("m.project_id")
                 + '''
         ORDER BY m.project_id
     ) AS scope
@@ -195,7 +150,7 @@ WITH {_LOG}
     SELECT scope.project_id, thing.rank, thing.id, thing.item
     FROM (
         SELECT {parent.project_id} AS project_id, {parent.id} AS id FROM {parent.source()}
-        WHERE {parent.id} = :parent_id AND {_IS_WANTED.format(parent.project_id)}
+        WHERE {parent.id} = :parent_id AND {IS_WANTED.format(parent.project_id)}
     ) AS scope
     CROSS JOIN LATERAL ({" UNION ALL ".join(rows(rank, entity) for rank, entity in children)}) AS thing
     ORDER BY thing.rank, thing.id LIMIT :limit + 1
@@ -250,7 +205,7 @@ def _current(entities: Sequence[FollowedEntity]) -> str:
     """Return SQL for the item of what an event `e` happened to, NULL if the user cannot see it."""
     cases = "".join(
         f"WHEN '{entity.name}' THEN (SELECT {entity.item} FROM {entity.source()} "
-        f"WHERE {_key(entity)} AND {_IS_WANTED.format(entity.project_id)}) "
+        f"WHERE {_key(entity)} AND {IS_WANTED.format(entity.project_id)}) "
         for entity in entities
     )
     return f"CASE e.entity {cases} END"
@@ -274,7 +229,7 @@ def _has_children(entities: Sequence[FollowedEntity]) -> str:
             parent = by_name[child.parent]
             cases.append(
                 f"WHEN '{parent.name}' THEN EXISTS (SELECT FROM {parent.source()} WHERE {parent.id} = e.entity_id "
-                f"AND {_IS_WANTED.format(parent.project_id)} AND EXISTS ("
+                f"AND {IS_WANTED.format(parent.project_id)} AND EXISTS ("
                 f"SELECT FROM {child.table} c WHERE c.project_id = r.project_id "
                 f"AND {child.parent_id.replace('r.', 'c.', 1)} = r.id)) "
             )

@@ -16,6 +16,7 @@ from taskmanager.commands.refusals import (
     require_free_port,
     require_metrics_folder,
 )
+from taskmanager.server.open_files import raise_open_files
 from taskmanager.server.serving import CannotStartError, exit_when_asked, wait_for_database
 from taskmanager.server.workers import run_server
 from taskmanager.settings import METRICS_FOLDER_VARIABLE, Settings
@@ -30,6 +31,7 @@ def serve(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to
     require_metrics_folder()
     exit_when_asked()
     configure_logging(readable=settings.debug)
+    raise_open_files(settings)
     try:
         asyncio.run(wait_for_database(settings))
     except CannotStartError as error:

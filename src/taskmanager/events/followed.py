@@ -10,7 +10,8 @@ class FollowedEntity:
     In its SQL, `r` is a row of `table`, with `joins` if it needs any, and `m` the membership of the caller in the row's
     project. `row` is the text of the JSON object that GET answers. Ids are the same in every project, so that a row
     keeps its own when it is moved, unless it `is_bound` to its project. The rows of a child have the id of their
-    `parent` in `parent_id`, move with it and are gone with it.
+    `parent` in `parent_id`, move with it and are gone with it. `row_for_all` is the row without what depends on the
+    caller, for followers who all get the same; None if that is nothing.
     """
 
     name: str
@@ -22,6 +23,12 @@ class FollowedEntity:
     is_bound: bool = False
     parent: str | None = None
     parent_id: str = ""
+    row_for_all: str | None = None
+
+    @property
+    def common_row(self) -> str:
+        """SQL for the text of the row's JSON object, without `m`."""
+        return self.row if self.row_for_all is None else self.row_for_all
 
     @property
     def item(self) -> str:

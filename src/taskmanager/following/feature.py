@@ -14,11 +14,14 @@ def prepare(app: FastAPI) -> None:
     state = app.state
     state.epochs = Epochs(state.reads, state.writes)
     state.followers = Followers(state.settings.max_streams)
-    state.tailer = Tailer(state.reads, state.epochs, state.followers)
+    entities = [entity for feature in state.features for entity in feature.entities]
+    state.tailer = Tailer(state.reads, state.epochs, state.followers, entities)
     state.writes.on_commit.append(state.tailer.notice_commit)
     state.drain.on_start.append(state.followers.close)
     gauge = state.metrics.watch_gauge
-    gauge("streams", "Requests that wait for news of the event log.", lambda: len(state.followers))
+    gauge(
+        "streams", "Streams of events and requests that wait for news of the event log.", lambda: len(state.followers)
+    )
     gauge("event_log_lag_seconds", "Age of the oldest event that was not read yet.", lambda: state.tailer.lag_seconds)
     gauge(
         "event_log_horizon_age_seconds",

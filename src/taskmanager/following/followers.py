@@ -1,4 +1,4 @@
-"""Those who wait in this process for news in the event log."""
+"""Those who follow the event log in this process, and the news for which some of them wait."""
 
 import asyncio
 from collections import defaultdict
@@ -48,12 +48,30 @@ class Followers:
         self.wanted = asyncio.Event()
         self.is_closed = False
         self._all = set[Follower]()
+        self._held = 0
         self._of_project = defaultdict[int, set[Follower]](set)
         self._of_member = defaultdict[int, set[Follower]](set)
 
     def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._all)
+        """Return how many there are."""
+        return len(self._all) + self._held
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Count one more for the block, who gets the events themselves.
+
+        Raises:
+            OverloadedError: There are as many as may be.
+        """
+        if len(self) >= self.limit:
+            raise OverloadedError("streams")
+        self._held += 1
+        self.wanted.set()
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._note_leaving()
 
     @contextmanager
     def follow(self) -> Iterator[Follower]:
@@ -62,7 +80,7 @@ class Followers:
         Raises:
             OverloadedError: As many wait as may.
         """
-        if len(self._all) >= self.limit:
+        if len(self) >= self.limit:
             raise OverloadedError("streams")
         follower = Follower()
         follower.is_ended = self.is_closed
@@ -72,8 +90,7 @@ class Followers:
             yield follower
         finally:
             self._all.discard(follower)
-            if not self._all:
-                self.wanted.clear()
+            self._note_leaving()
 
     @contextmanager
     def watch(self, follower: Follower, project_ids: Iterable[int], user_id: int) -> Iterator[None]:
@@ -96,6 +113,10 @@ class Followers:
                 place[key].discard(follower)
                 if not place[key]:
                     del place[key]
+
+    def _note_leaving(self) -> None:
+        if not len(self):
+            self.wanted.clear()
 
     def publish(self, happened: Iterable[News]) -> None:
         """Wake those whom this concerns."""

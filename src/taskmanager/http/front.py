@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskmanager.errors import ContentTooLargeError, OverloadedError
 from taskmanager.http.binding import MEANINGFUL_HEADERS, BoundRoute, NotPlainError, PlainRequest
+from taskmanager.http.connections import IS_HEAD
 from taskmanager.http.cors import Cors, HeaderPairs
 from taskmanager.http.dispatch import FOUND, Endpoint, RouteTable
 from taskmanager.http.draining import Drain
@@ -255,7 +256,8 @@ class _Exchange:
         found = self._endpoint, self._values
 
         async def ask() -> None:
-            inner = {**self._scope, "method": method, "state": dict(self._state), FOUND: found}
+            state = dict(self._state)
+            inner = {**self._scope, "method": method, "state": state, FOUND: found, IS_HEAD: self._head}
             replayed = iter(list(self._received))
 
             async def receive() -> Message:

@@ -197,6 +197,12 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         {"Retry-After": str(e.seconds)},
     ),
     errors.OverloadedError: lambda e: Answer(503, "overloaded", f"Too many {e.what} at once; try again.", _RETRY),
+    errors.NotAcceptableError: lambda e: Answer(
+        406, "not-acceptable", f"The answer is {e.media_type}: take it in Accept, or leave that out."
+    ),
+    errors.StreamsUnsupportedError: lambda _: Answer(
+        501, "streams-unsupported", "This deployment cannot hold streams: ask for changes by `GET /api/v1/changes`."
+    ),
     errors.NotReadyError: lambda e: Answer(503, "not-ready", f"Not ready: {e.reason}.", _RETRY),
 }
 
@@ -264,6 +270,7 @@ _DESCRIPTIONS = {
     401: "No valid credential",
     403: "The caller may not do this",
     404: "No such thing, or not visible to the caller",
+    406: "The client takes no answer of this media type",
     409: "In conflict with what is there",
     410: "The cursor leads nowhere any more; load everything anew",
     412: "Changed since the version in If-Match",
@@ -272,6 +279,7 @@ _DESCRIPTIONS = {
     422: "Values that cannot be accepted",
     428: "If-Match is required by this server",
     429: "Too many requests; try again after `Retry-After` seconds",
+    501: "Streams cannot be held where the service runs",
     503: "Not available right now; try again after `Retry-After` seconds",
 }
 

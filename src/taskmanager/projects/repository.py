@@ -41,6 +41,7 @@ FOLLOWED = FollowedEntity(
     "projects",
     json_object(ProjectRead, "r", personal="r.inbox_of IS NOT NULL", role="m.role"),
     project_id="r.id",
+    row_for_all=json_object(ProjectRead, "r", {"role"}, personal="r.inbox_of IS NOT NULL"),
 )
 _FIND = Statement(
     "find project", f"SELECT p.version, convert_to({_PROJECT}, 'UTF8') AS body FROM {_VISIBLE}", shared=True

@@ -9,6 +9,7 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from taskmanager.http.connections import TRANSPORT
 from taskmanager.http.problems import Answer, problem_response
 from taskmanager.telemetry.request_context import RequestContext
 
@@ -287,4 +288,5 @@ class CorkedHttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # uvicorn names the class of its cycles nowhere else.
         cycle.__class__ = LeanCycle
+        cycle.scope[TRANSPORT] = self._corked  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)

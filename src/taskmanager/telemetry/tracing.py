@@ -12,8 +12,9 @@ from starlette.types import Scope
 
 from taskmanager.telemetry.request_context import RequestContext
 
-# Probes and metrics come every few seconds and would hide everything else.
-_UNTRACED: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+# Probes and metrics come every few seconds and would hide everything else; streams last for long, and their queries may
+# hold tickets.
+_UNTRACED: Final = frozenset({"/livez", "/readyz", "/health", "/metrics", "/api/v1/events"})
 
 
 def _is_untraced(scope: Any) -> bool:

@@ -1,0 +1,76 @@
+"""A client that does not read costs nobody anything, and is cut; over sockets, as only there it matters."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import SECRET, Person
+from tests.support.credentials import bearer
+from tests.support.live_server import LiveServer
+from tests.support.streams import OnSocket
+
+LASTING = {"taskmanager.stream.feed.LONGEST_SECONDS": 3_600.0}
+# Soon, instead of after 20 seconds.
+SOON = {"taskmanager.stream.upkeep._MOST_WRITE_SECONDS": 1.0}
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[LiveServer]:
+    """A process of its own."""
+    environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET}
+    server = LiveServer(environment, tmp_path / "log", constants={**LASTING, **SOON})
+    server.start()
+    yield server
+    server.kill()
+
+
+def stopped_reader(server: LiveServer, person: Person) -> socket.socket:
+    """Open a stream, and read nothing of it."""
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    reader.connect((urlsplit(server.url).hostname, server.port))
+    reader.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {person.token}\r\n\r\n".encode())
+    return reader
+
+
+def connections(server: LiveServer) -> int:
+    """Return how many files the server has open."""
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+
+
+async def write_much(person: Person, megabytes: int) -> None:
+    """Make so many megabytes of events."""
+    text = "x" * 9_000
+    for _ in range(megabytes):
+        await person.post("/tasks/bulk", {"tasks": [{"title": "Large", "description": text} for _ in range(100)]})
+
+
+async def test_a_stopped_reader_is_cut(server: LiveServer, alice: Person) -> None:
+    listener = OnSocket()
+    async with listener.open(server.url, bearer(alice.token)):
+        await listener.named("ready")
+        before = connections(server)
+        with stopped_reader(server, alice):
+            async with asyncio.timeout(20):
+                while connections(server) <= before:  # noqa: ASYNC110  # the server tells nobody
+                    await asyncio.sleep(0.02)
+                await write_much(alice, 8)
+                while connections(server) > before:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        # The other one has missed nothing, or was sent away and misses nothing when it comes back.
+    async with listener.open(server.url, bearer(alice.token)):
+        await listener.named("ready", 30)
+    assert len(listener.events) == 800
+
+
+async def test_a_stopped_reader_does_not_hold_up_a_stop(server: LiveServer, alice: Person) -> None:
+    with stopped_reader(server, alice):
+        await write_much(alice, 4)
+        started = time.monotonic()
+        await asyncio.to_thread(server.stop)
+        assert time.monotonic() - started < 5
