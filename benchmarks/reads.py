@@ -31,7 +31,7 @@ from benchmarks.options import RESULTS, parse_numbers, parse_sizes
 from benchmarks.processes import allow_many_connections, end_on_sigterm
 from benchmarks.routes import Measured, UncoveredRouteError, requests_of
 from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size, missing_tools
-from benchmarks.spares import add_spares, read_all_callers
+from benchmarks.spares import add_spares, add_webhooks, read_all_callers
 from benchmarks.verification import VerificationError
 from benchmarks.works import WORKS
 
@@ -96,6 +96,7 @@ def _start_service(
     """Return the service, the URL of a database that holds what it began with, and the values of its callers."""
     kind, spare = ServerKind(SERVICE), options.kind == "writes"
     url = kind.prepare_database(postgres, "service", users=options.users, tasks=options.tasks)
+    add_webhooks(url, options.users)
     if spare:
         add_spares(url, options.users)
     server = RunningServer(kind, url, folder)

@@ -23,6 +23,8 @@ _LISTS = (
     *_FILTERS,
     *("skip=20", "limit=100"),
 )
+_WEBHOOKS = f"{API}/projects/{{project_id}}/webhooks"
+_WEBHOOK = f"{_WEBHOOKS}/{{webhook_id}}"
 _COUNTED = ("", "status=<status>", "overdue=true", "search=<word>")
 
 
@@ -68,6 +70,10 @@ READS: Mapping[str, Sequence[Measured]] = {
     f"GET {API}/projects/{{project_id}}/activity": (_list("/projects/<project>/activity"),),
     f"GET {API}/projects/{{project_id}}/members": (_list("/projects/<project>/members"),),
     f"GET {API}/projects/{{project_id}}/members/{{user_id}}": _key("/projects/<team_project>/members/<user>"),
+    f"GET {_WEBHOOKS}": (_list("/projects/<team_project>/webhooks"),),
+    f"GET {_WEBHOOK}": _key("/projects/<webhook>"),
+    f"GET {_WEBHOOK}/deliveries": (_list("/projects/<webhook>/deliveries"),),
+    f"GET {_WEBHOOK}/deliveries/{{delivery_id}}": _key("/projects/<delivery>"),
     f"GET {API}/projects/{{project_id}}/tasks": (
         *_task_lists("/projects/<project>/tasks"),
         _list("/projects/<project_cursor>", name="cursor"),
@@ -98,6 +104,7 @@ def _write(method: str, path: str, body: str = "", *headers: str, status: int = 
     return Request(method, f"{API}{path}", body, headers, status)
 
 
+_FOR_OTHERS = "decides what is sent to other servers, a few times in a project's life"
 _PASSWORD = "hashes or checks a password"
 _TITLE = '{"title": "Changed <n>"}'
 _CREATE = WORKS["create"][0]
@@ -160,6 +167,13 @@ WRITES: Mapping[str, Request | str] = {
     f"DELETE {API}/users/me/sessions/{{session_id}}": _write("DELETE", "/users/me/sessions/<once_session>", status=204),
     f"DELETE {API}/users/me/api-keys/{{key_id}}": _write("DELETE", "/users/me/api-keys/<once_key>", status=204),
     **{f"POST {API}{path}": _PASSWORD for path in ("/users", "/token", "/users/me/password", "/users/me/delete")},
+    f"PATCH {_WEBHOOK}": _write("PATCH", "/projects/<webhook>", '{"name": "Hook <n>"}'),
+    f"POST {_WEBHOOK}/rotate-secret": _write("POST", "/projects/<webhook>/rotate-secret"),
+    f"POST {_WEBHOOKS}": _FOR_OTHERS,
+    f"DELETE {_WEBHOOK}": _FOR_OTHERS,
+    f"POST {_WEBHOOK}/test": _FOR_OTHERS,
+    f"POST {_WEBHOOK}/replay": _FOR_OTHERS,
+    f"POST {_WEBHOOK}/deliveries/{{delivery_id}}/redeliver": _FOR_OTHERS,
     f"DELETE {API}/admin/clear-tasks": "empties the database, so the second one has nothing to do",
 }
 

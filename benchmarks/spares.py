@@ -60,7 +60,25 @@ _ROWS = (
     SELECT 'idle_' || n, 'idle_' || n || '@example.com', 'never used' FROM generate_series(1, :idle) AS n
     """,
 )
+# In the projects of one's own, read by both kinds of requests.
+_WEBHOOKS = (
+    """
+    INSERT INTO webhooks (project_id, name, url, host, key_fingerprint, system_id, database_id, era, xid, event_id)
+    SELECT :users + u.id, 'hook', 'https://example.com/', 'example.com', '', 0, 0, 0, '0', 0
+    FROM users u WHERE u.id <= :users
+    """,
+    """
+    INSERT INTO webhook_deliveries (project_id, webhook_id, message_id, type, body, state, finished_at)
+    SELECT w.project_id, w.id, 'msg_' || n, 'task.created', '{}', 'delivered', now()
+    FROM webhooks w CROSS JOIN generate_series(1, 40) AS n
+    """,
+)
 _VALUES: Mapping[str, str] = {
+    "webhook": "SELECT project_id - :users, project_id || '/webhooks/' || id FROM webhooks",
+    "delivery": """
+        SELECT project_id - :users, project_id || '/webhooks/' || webhook_id || '/deliveries/' || id
+        FROM webhook_deliveries
+    """,
     "project": "SELECT user_id, CAST(project_id AS text) FROM project_members WHERE role = 'owner'",
     "team_project": "SELECT id, CAST(id + :users AS text) FROM users WHERE id <= :users",
     "project_task": "SELECT user_id, project_id || '/tasks/' || task_id FROM picked WHERE NOT known",
@@ -108,6 +126,11 @@ WITH picked AS (
 )
 """
 _LIMIT = 20
+
+
+def add_webhooks(url: str, users: int) -> None:
+    """Add webhooks, which nothing is sent to."""
+    execute(url, *(_bound(statement, users) for statement in _WEBHOOKS))
 
 
 def add_spares(url: str, users: int) -> None:

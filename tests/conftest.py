@@ -150,7 +150,12 @@ def database_url(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str
 @pytest.fixture(scope="session")
 def settings(database_url: str) -> Settings:
     """The settings of the application under test."""
-    return make_settings(database_url=database_url, metrics_token=METRICS_TOKEN)
+    return make_settings(
+        database_url=database_url,
+        metrics_token=METRICS_TOKEN,
+        webhook_allowed_hosts="127.0.0.1",  # where receivers listen in tests
+        webhook_allowed_networks="127.0.0.1",
+    )
 
 
 def make_settings(**values: Any) -> Settings:
@@ -166,6 +171,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """The real application, with its lifespan."""
     app = create_app(settings)
     app.state.maintenance.stop()  # tests run its jobs themselves
+    app.state.webhook_sender.stop()  # and senders
     # All tests and this application stay until the end; each full collection would look through them again.
     gc.collect()
     gc.freeze()
@@ -330,7 +336,9 @@ def query_recorder(database: Database) -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def live_server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """The service as a process of its own, on this worker's database."""
-    server = LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path_factory.mktemp("server") / "log")
+    # Generated requests make webhooks of any URL.
+    environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "WEBHOOKS_ENABLED": "false"}
+    server = LiveServer(environment, tmp_path_factory.mktemp("server") / "log")
     server.start()
     yield server
     server.stop()

@@ -35,6 +35,7 @@ def handler(event: LambdaEvent, context: LambdaContext) -> dict[str, Any]:
 class _StartedApplication:
     def __init__(self) -> None:
         app = create_configured_app()
+        app.state.webhook_sender.stop()
         app.state.followers.close()  # nobody waits in a process that is frozen between two events
         app.state.stream_feed.is_supported = False  # Mangum passes an answer on when it is complete
         logging.getLogger("mangum.http").setLevel(logging.WARNING)  # every request is in our own log already

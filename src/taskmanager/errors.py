@@ -224,6 +224,25 @@ class AlreadyTakenError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class TooManyWebhooksError(TaskManagerError):
+    """The project has as many webhooks as it may have."""
+
+    limit: int
+
+
+@dataclass(eq=False)
+class WebhookInactiveError(TaskManagerError):
+    """The webhook is `disabled` or `paused`, so nothing is sent."""
+
+    state: str
+
+
+@dataclass(eq=False)
+class MessageGoneError(TaskManagerError):
+    """The body of the message is not kept any more."""
+
+
+@dataclass(eq=False)
 class RateLimitedError(TaskManagerError):
     """The caller has had all of something that there is for now; `seconds` until there is more."""
 

@@ -68,6 +68,7 @@ from taskmanager.tasks.feature import FEATURE as TASKS
 from taskmanager.telemetry.logs import configure_logging, log_writer
 from taskmanager.telemetry.metrics import Metrics
 from taskmanager.telemetry.tracing import TELEMETRY, has_telemetry
+from taskmanager.webhooks.feature import FEATURE as WEBHOOKS
 
 FEATURES: Final[tuple[Feature, ...]] = (
     HEALTH,
@@ -80,6 +81,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     NOTIFICATIONS,
     CHANGES,
     STREAM,
+    WEBHOOKS,
     ADMINISTRATION,
 )
 _DESCRIPTION = """Tasks, projects and comments for web clients.

@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 from taskmanager.environment import EnvironmentSettings
 from taskmanager.libpq.address import read_address
 from taskmanager.origins import normalised_origins
+from taskmanager.webhook_settings import WebhookSettings
 
 MINIMUM_SECRET_BYTES = 32
 # The Prometheus client looks for it when it is imported, which is why it is no field.
@@ -112,7 +113,7 @@ class DatabaseSettings(EnvironmentSettings):
         return f"{_ASYNC_DRIVER}://{value.partition('://')[2]}"
 
 
-class Settings(DatabaseSettings):
+class Settings(WebhookSettings, DatabaseSettings):
     """All configuration, immutable once read.
 
     Raises:

@@ -34,6 +34,8 @@ OF_TEXTS = {
         "postgresql://\udcff/d",
     ],
     "database_pooler": ["session", "x", "\udcff"],
+    "webhook_allowed_hosts": ["http://x", "a b", "a:80", "a/b", "\udcff"],
+    "webhook_allowed_networks": ["x", "10.0.0.0/33", "10.0.0.1:80", "\udcff"],
     "root_path": ["x", "/a b", "//h", "/..", "\udcff"],
     "host": ["x86_64-conda-linux-gnu", "a..b", "x" * 70, "203.0.113.1", "a\nb", "\udcff"],
     "data_dir": [],  # of `dev` alone, see below

@@ -17,6 +17,7 @@ from taskmanager.database.database import Database
 from taskmanager.database.reads import Begun
 from taskmanager.database.statements import Arguments, Statement, Write
 from tests.conftest import Person, SignUp, client_for
+from tests.support.access_world import make_webhook
 from tests.support.credentials import log_in
 from tests.support.rows import execute, fetch_one
 from tests.support.server import connect
@@ -65,6 +66,7 @@ async def reads(alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch) -> 
         await alice.new_task(project, title=f"Task {number}", tags=["a"], priority=number + 1, **due)
     task = (await alice.new_task(project, title="Task of Bob", assignee_id=bob.id))["id"]
     comment = (await alice.post(f"/tasks/{task}/comments", {"body": "Hello @bob"})).json()["id"]
+    webhook, delivery = await make_webhook(alice, project)
     begun: dict[Statement, list[Values]] = {}
     prepare = RequestReads.prepare
 
@@ -99,6 +101,10 @@ async def reads(alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch) -> 
             await person.get(
                 path.replace(str(task), "999999").replace(f"/projects/{project}", "/projects/999999"), None
             )
+    hooks = f"/projects/{project}/webhooks"
+    for path in (hooks, f"{hooks}/{webhook}", *(f"{hooks}/{webhook}/deliveries{one}" for one in ("", f"/{delivery}"))):
+        await alice.get(path)
+        await bob.get(path, 403)
     return begun
 
 

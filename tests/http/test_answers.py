@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from taskmanager.database.database import Database
 from taskmanager.http.dispatch import RouteTable
 from tests.conftest import Person, SignUp
+from tests.support.access_world import make_webhook
 from tests.support.both_ways import ALL_ROUTES
 from tests.support.credentials import API, new_key
 from tests.support.rows import execute
@@ -86,13 +87,43 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
     await alice.post(members, {"username": "second", "role": "editor"})
     await second.post(f"/tasks/{empty['id']}/comments", {"body": "Hello @alice"})
     mine = (await alice.new_task(project["id"]))["id"]
+    webhook = await make_webhook(alice, project["id"])
+    other = await make_webhook(alice, project["id"])
+    await execute(
+        database,
+        "UPDATE webhooks SET name = :hard, enabled = false, disabled_reason = 'failures', failing_since = now(),"
+        " last_success_at = now(), events = ARRAY['a', :hard] WHERE id = :id",
+        hard=HARD[:90],
+        id=webhook[0],
+    )
+    await execute(
+        database,
+        "UPDATE webhook_deliveries SET state = 'failed', attempts = 3, last_attempt_at = now(), finished_at = now(),"
+        " next_attempt_at = NULL, status = 500, error = :hard, answer = :hard, body = convert_to(:hard, 'UTF8')"
+        " WHERE id = :id",
+        hard=HARD,
+        id=webhook[1],
+    )
+    await execute(database, "UPDATE webhook_deliveries SET body = NULL WHERE id = :id", id=other[1])
     ids = {"project_id": project["id"], "task_id": task["id"], "comment_id": comment, "user_id": second.id}
     return World(
         alice,
-        {**ids, "own_id": own, "empty_id": empty["id"], "mine_id": mine, "plain_id": plain, "inbox_id": alice.inbox_id},
+        {
+            **ids,
+            "webhook_id": webhook[0],
+            "delivery_id": webhook[1],
+            "other_webhook_id": other[0],
+            "other_delivery_id": other[1],
+            "own_id": own,
+            "empty_id": empty["id"],
+            "mine_id": mine,
+            "plain_id": plain,
+            "inbox_id": alice.inbox_id,
+        },
     )
 
 
+_WEBHOOKS = "/api/v1/projects/{project_id}/webhooks"
 # Other things than those that have a route's names, and other queries.
 MORE = {
     f"{ADMIN}/users": ["?limit=1"],
@@ -101,6 +132,12 @@ MORE = {
     "/api/v1/projects/{project_id}/activity": ["?limit=1", "/api/v1/projects/{plain_id}/activity"],
     "/api/v1/projects/{project_id}/members": ["?limit=1"],
     "/api/v1/projects/{project_id}/tasks": ["?limit=1", "?count=none", "/api/v1/projects/{plain_id}/tasks"],
+    f"{_WEBHOOKS}/{{webhook_id}}": [f"{_WEBHOOKS}/{{other_webhook_id}}"],
+    f"{_WEBHOOKS}/{{webhook_id}}/deliveries": [f"{_WEBHOOKS}/{{other_webhook_id}}/deliveries"],
+    f"{_WEBHOOKS}/{{webhook_id}}/deliveries/{{delivery_id}}": [
+        f"{_WEBHOOKS}/{{other_webhook_id}}/deliveries/{{other_delivery_id}}"
+    ],
+    _WEBHOOKS: ["?limit=1"],
     "/api/v1/tasks": ["?sort_by=due_at", "?limit=1&sort_by=title", "?count=none&search=again", "?status=cancelled"],
     "/api/v1/tasks/{task_id}": ["/api/v1/tasks/{empty_id}", "/api/v1/tasks/{mine_id}"],
     "/api/v1/tasks/{task_id}/activity": ["?limit=1", "/api/v1/tasks/{empty_id}/activity"],

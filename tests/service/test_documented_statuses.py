@@ -15,10 +15,12 @@ from sqlalchemy import text
 
 from taskmanager.commands.openapi import describe
 from taskmanager.database.database import Database
+from taskmanager.following.positions import START
 from taskmanager.idempotency.header import RequestIdentity
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from tests.conftest import PASSWORD, Person, SignUp, client_for, make_settings
+from tests.support.access_world import make_webhook
 from tests.support.applications import started, without_lifespan
 from tests.support.credentials import API
 from tests.support.ports import free_port
@@ -118,6 +120,7 @@ async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> Wo
     task = await bob.new_task(project_id, assignee_id=alice.id)
     comment = (await bob.post(f"/tasks/{task['id']}/comments", {"body": "@alice"})).json()
     notification = (await alice.get("/notifications")).json()["notifications"][0]
+    webhook_id, delivery_id = await make_webhook(alice, project_id)
     login = await alice.client.post(f"{API}/token", data={"username": "alice", "password": PASSWORD})
     ids = {
         "project_id": project_id,
@@ -126,6 +129,9 @@ async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> Wo
         "user_id": bob.id,
         "notification_id": notification["id"],
         "key_id": key["id"],
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id,
+        "cursor": (await app.state.epochs.look()).write(START),
         "session_id": alice.session_id,
         "refresh": login.json()["refresh_token"],
         "caller": "alice",
@@ -147,7 +153,9 @@ async def unlike(status: int, world: World, vary: Callable[[str, str], dict[str,
     return answers
 
 
-@pytest.mark.parametrize(("method", "path"), [*operations(200), *operations(201), *operations(204)], ids="-".join)
+@pytest.mark.parametrize(
+    ("method", "path"), [route for status in (200, 201, 202, 204) for route in operations(status)], ids="-".join
+)
 async def test_success(world: World, method: str, path: str) -> None:
     if (method, path) == ("POST", "/users/me/delete"):
         await world.alice.put(f"/projects/{world.ids['project_id']}/members/{world.bob.id}", {"role": "owner"})

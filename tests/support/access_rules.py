@@ -147,6 +147,23 @@ WITHIN: dict[str, Rule | tuple[Rule, ...]] = {
     "GET /changes": own("tasks:read projects:read"),
     "GET /events": own("tasks:read projects:read"),
     "POST /events/ticket": own("tasks:read projects:read"),
+    "GET /projects/{project_id}/webhooks": member("owner", "projects:read"),
+    "POST /projects/{project_id}/webhooks": member(
+        "owner", "projects:write", 201, {"name": "New", "url": "https://8.8.8.8/new"}
+    ),
+    "GET /projects/{project_id}/webhooks/{webhook_id}": member("owner", "projects:read"),
+    "PATCH /projects/{project_id}/webhooks/{webhook_id}": member("owner", "projects:write", json={"name": "Renamed"}),
+    "DELETE /projects/{project_id}/webhooks/{webhook_id}": member("owner", "projects:write", 204),
+    "POST /projects/{project_id}/webhooks/{webhook_id}/rotate-secret": member("owner", "projects:write"),
+    "POST /projects/{project_id}/webhooks/{webhook_id}/test": member("owner", "projects:write", 202),
+    "POST /projects/{project_id}/webhooks/{webhook_id}/replay": member(
+        "owner", "projects:write", 202, lambda world: {"since": world.ids["cursor"]}
+    ),
+    "GET /projects/{project_id}/webhooks/{webhook_id}/deliveries": member("owner", "projects:read"),
+    "GET /projects/{project_id}/webhooks/{webhook_id}/deliveries/{delivery_id}": member("owner", "projects:read"),
+    "POST /projects/{project_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": member(
+        "owner", "projects:write", 202
+    ),
     "GET /notifications": own("tasks:read"),
     "POST /notifications/read": own("tasks:write", 204),
     "POST /notifications/{notification_id}/read": own("tasks:write", 204),

@@ -1,11 +1,13 @@
 """A small world of people, projects and credentials in which every route can be tried by everybody."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from taskmanager.database.database import Database
+from taskmanager.following.positions import START
 from tests.conftest import PASSWORD, Person, client_for
 from tests.support.credentials import ALL_BUT_ADMIN, API, Key, Tokens, log_in, new_key
 from tests.support.rows import Snapshot, execute, wipe
@@ -72,7 +74,7 @@ class World:
     """Ids and credentials of everything that was made."""
 
     snapshot: Snapshot = field(default_factory=Snapshot)
-    ids: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, Any] = field(default_factory=dict)
     logins: dict[str, Tokens] = field(default_factory=dict)
     spare_logins: dict[str, Tokens] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
@@ -102,6 +104,7 @@ async def build_world(app: FastAPI) -> World:
         await execute(database, _DEPUTY)
         await _make_content(world, people)
         await _notify_everybody(world, people)
+        await _make_webhook(app, world, people["owner"])
         await _make_keys(world, people, database)
         disabling = await client.post(
             f"{API}/admin/users/{people['disabled'].id}/disable", headers=world.keys["admin key"].in_header
@@ -170,6 +173,26 @@ async def _notify_everybody(world: World, people: dict[str, Person]) -> None:
             await partner.new_task(common, assignee_id=person.id)
             newest = (await person.get("/notifications")).json()["notifications"][0]
             world.own_ids[name]["notification_id"] = newest["id"]
+
+
+async def _make_webhook(app: FastAPI, world: World, owner: Person) -> None:
+    webhook_id, delivery_id = await make_webhook(owner, world.ids["project_id"])
+    cursor = (await app.state.epochs.look()).write(START)
+    world.ids |= {"webhook_id": webhook_id, "delivery_id": delivery_id, "cursor": cursor}
+    # Whatever else runs on the server, nothing is left for it.
+    await execute(
+        app.state.database,
+        "UPDATE webhooks SET (era, xid, event_id) ="
+        " (SELECT era, xid, id FROM events ORDER BY era DESC, xid DESC, id DESC LIMIT 1)",
+    )
+
+
+async def make_webhook(owner: Person, project_id: int) -> tuple[int, int]:
+    """Make a webhook with a message, and return the ids of both."""
+    body = {"name": f"A {MARKER} webhook", "url": "https://8.8.8.8/hook"}
+    webhook_id = (await owner.post(f"/projects/{project_id}/webhooks", body)).json()["id"]
+    message = await owner.post(f"/projects/{project_id}/webhooks/{webhook_id}/test", expect=202)
+    return webhook_id, message.json()["id"]
 
 
 async def _make_keys(world: World, people: dict[str, Person], database: Database) -> None:

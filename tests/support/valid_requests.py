@@ -22,6 +22,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/projects/{project_id}"): {"name": "Renamed"},
     ("PUT", "/projects/{project_id}"): {"name": "Renamed"},
     ("POST", "/projects/{project_id}/members"): {"username": "{newcomer}", "role": "viewer"},
+    ("POST", "/projects/{project_id}/webhooks/{webhook_id}/replay"): {"since": "{cursor}"},
     ("POST", "/tasks"): {"title": "New", "project_id": "{project_id}"},
     ("POST", "/tasks/bulk"): {"tasks": [{"title": "New", "project_id": "{project_id}"}]},
     ("PATCH", "/tasks/bulk"): {"ids": ["{task_id}"], "set": {"priority": 2}},

@@ -1,4 +1,4 @@
-"""The command line: `taskmanager dev | serve | migrate | maintain | doctor | openapi | user | key | log`."""
+"""The command line: `taskmanager dev | serve | migrate | maintain | doctor | openapi | user | key | log | webhooks`."""
 
 import typer
 
@@ -17,15 +17,18 @@ from taskmanager.commands.log import new_epoch
 from taskmanager.commands.maintain import maintain
 from taskmanager.commands.migrate import migrate
 from taskmanager.commands.serve import serve
+from taskmanager.commands.webhooks import resume
 from taskmanager.telemetry.logs import log_writer
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
 user_cli = typer.Typer(no_args_is_help=True, help="Manage accounts.")
 key_cli = typer.Typer(no_args_is_help=True, help="Manage API keys.")
 log_cli = typer.Typer(no_args_is_help=True, help="Manage the event log.")
+webhooks_cli = typer.Typer(no_args_is_help=True, help="Manage webhooks.")
 cli.add_typer(user_cli, name="user")
 cli.add_typer(key_cli, name="key")
 cli.add_typer(log_cli, name="log")
+cli.add_typer(webhooks_cli, name="webhooks")
 
 cli.command("dev")(dev)
 cli.command("_dev-server", hidden=True)(dev_server)
@@ -41,6 +44,7 @@ user_cli.command("disable")(disable_user)
 user_cli.command("set-password")(set_password)
 key_cli.command("create")(create_key)
 log_cli.command("new-epoch")(new_epoch)
+webhooks_cli.command("resume")(resume)
 
 
 def main() -> None:

@@ -190,6 +190,20 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.AlreadyTakenError: lambda e: Answer(
         409, "already-taken", f"This {e.field} is already taken: choose another.", extra={"field": e.field}
     ),
+    errors.TooManyWebhooksError: lambda e: Answer(
+        409, "too-many-webhooks", f"A project has {e.limit} webhooks at most: delete one first."
+    ),
+    errors.WebhookInactiveError: lambda e: Answer(
+        409,
+        "webhook-inactive",
+        "The webhook is disabled: enable it first."
+        if e.state == "disabled"
+        else "The webhook is paused, because the database was restored or copied: an operator has to resume it.",
+        extra={"state": e.state},
+    ),
+    errors.MessageGoneError: lambda _: Answer(
+        410, "message-gone", "The body of the message is not kept any more: ask for a replay instead."
+    ),
     errors.RateLimitedError: lambda e: Answer(
         429,
         "rate-limited",
@@ -272,7 +286,7 @@ _DESCRIPTIONS = {
     404: "No such thing, or not visible to the caller",
     406: "The client takes no answer of this media type",
     409: "In conflict with what is there",
-    410: "The cursor leads nowhere any more; load everything anew",
+    410: "The cursor leads nowhere any more, so load everything anew; or what is asked for is not kept any more",
     412: "Changed since the version in If-Match",
     413: "The body is too large",
     415: "The body has another content type, or is compressed",

@@ -11,6 +11,7 @@ from taskmanager.commands.doctor.findings import Finding, is_this_machine, ok, p
 from taskmanager.commands.doctor.pooler import examine_pooler
 from taskmanager.commands.doctor.texts import examine_locale, examine_texts
 from taskmanager.commands.doctor.transactions import examine_transactions
+from taskmanager.commands.doctor.webhooks import examine_webhooks
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
 from taskmanager.database.database import (
     ALONE_CONNECTIONS,
@@ -76,7 +77,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
             if state.encoding == "UTF8":
                 findings += await examine_locale(session)
             findings += await examine_transactions(session)
-        findings += await _schema(database, state)
+        findings += await _schema(database, state, settings)
     except DATABASE_ERRORS as error:
         findings.append(problem(f"{describe_failure(error)} ({address})"))
     finally:
@@ -84,7 +85,7 @@ async def examine_database(settings: DatabaseSettings, workers: int) -> list[Fin
     return findings
 
 
-async def _schema(database: Database, state: DatabaseState) -> list[Finding]:
+async def _schema(database: Database, state: DatabaseState, settings: DatabaseSettings) -> list[Finding]:
     faults = [*state.server_faults(), *state.right_faults()]
     if state.has_tables:
         faults += state.extension_faults()
@@ -96,6 +97,7 @@ async def _schema(database: Database, state: DatabaseState) -> list[Finding]:
     if not findings:
         async with database.reader() as session:
             findings += await examine_texts(session)
+            findings += await examine_webhooks(session, settings if isinstance(settings, Settings) else None)
     if found == SCHEMA_REVISION:
         return [ok(f"schema at revision {found}, as this version needs it"), *findings]
     return [warning(f"schema at revision {found}, of a newer version than this one"), *findings]

@@ -1,0 +1,95 @@
+"""Decides where a webhook may go: resolves the name of its host, and checks every address that it has.
+
+A sender connects to one of the addresses that were checked, so a name that leads elsewhere a moment later changes
+nothing.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Final
+
+from taskmanager.settings import Settings
+from taskmanager.webhooks.addresses import is_allowed
+from taskmanager.webhooks.targets import Target, UnacceptableTargetError, read_target
+
+RESOLVE_SECONDS: Final = 3.0
+# Those that hang until the resolver gives up, after some 10 s, must not be in the way of the others.
+_THREADS: Final = 16
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+class UnresolvedTargetError(OSError):
+    """The name of the host has no address now."""
+
+
+class ForbiddenAddressError(UnacceptableTargetError):
+    """The host has an address that no webhook may be sent to."""
+
+
+class Resolver:
+    """Resolves names by the system's resolver, in threads of its own."""
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook-names")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Return the addresses of a host, the preferred one first.
+
+        Raises:
+            OSError: It has none.
+        """
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class TargetGuard:
+    """Says where a webhook may be sent by the settings of the service."""
+
+    def __init__(self, settings: Settings, resolve: Resolve | None = None) -> None:
+        self._hosts = frozenset(settings.webhook_allowed_hosts)
+        self._networks = settings.webhook_networks
+        self.resolve: Resolve = resolve or Resolver()
+
+    def read(self, url: str) -> Target:
+        """Return where a URL leads.
+
+        Raises:
+            UnacceptableTargetError: It is no URL for a webhook here.
+        """
+        return read_target(url, self._hosts)
+
+    async def addresses(self, target: Target) -> Sequence[str]:
+        """Return the addresses of a target, all of which have been checked.
+
+        Raises:
+            ForbiddenAddressError: One of them is not on the public internet, nor in a network that is allowed.
+            UnresolvedTargetError: There is none.
+        """
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                found = await self.resolve(target.host, target.port)
+        except (OSError, UnicodeError):
+            found = []
+        if not found:
+            raise UnresolvedTargetError("the name of the host cannot be resolved")
+        if not all(is_allowed(address, self._networks) for address in found):
+            raise ForbiddenAddressError("leads to an address that is not on the public internet")
+        return found
+
+    async def check(self, url: str) -> None:
+        """Check a URL that somebody wants to be called; that its host has no address yet is no fault.
+
+        Raises:
+            UnacceptableTargetError: No webhook may be sent there.
+        """
+        try:
+            await self.addresses(self.read(url))
+        except UnresolvedTargetError:
+            return
