@@ -137,6 +137,10 @@ UNCHANGED: Any = Field(default_factory=lambda: None)
 """Default of a field that may be left out but not be null: never read, and absent from the API's schema."""
 
 
+INCLUDED: Any = Field(default_factory=lambda: None, exclude_if=lambda value: value is None)
+"""Default of a field of an answer that is absent unless the request asks for it."""
+
+
 class RequestModel(BaseModel):
     """A JSON body or a query: unknown fields are refused."""
 

@@ -60,6 +60,7 @@ from taskmanager.idempotency.header import identify_request, read_idempotency_ke
 from taskmanager.lifespan import run_lifespan
 from taskmanager.maintenance.maintenance import Maintenance
 from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS
+from taskmanager.people.feature import FEATURE as PEOPLE
 from taskmanager.projects.feature import FEATURE as PROJECTS
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.settings import Settings
@@ -74,6 +75,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     HEALTH,
     FOLLOWING,
     ACCOUNTS,
+    PEOPLE,
     PROJECTS,
     TASKS,
     COMMENTS,

@@ -41,6 +41,8 @@ class TestMe:
             "email": "alice@example.com",
             "disabled": False,
             "is_admin": False,
+            "display_name": None,
+            "time_zone": "UTC",
             "created_at": me["created_at"],
         }
         assert datetime.fromisoformat(me["created_at"]).utcoffset() == timedelta(0)

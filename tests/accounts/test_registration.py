@@ -37,6 +37,8 @@ async def test_answers_the_account_without_its_password(client: httpx.AsyncClien
         "email": "dora@example.com",
         "disabled": False,
         "is_admin": False,
+        "display_name": None,
+        "time_zone": "UTC",
         "created_at": account["created_at"],
     }
 

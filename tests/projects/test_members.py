@@ -40,6 +40,7 @@ class TestAdd:
         assert member == {
             "user_id": bob.id,
             "username": "bob",
+            "display_name": None,
             "role": role,
             "created_at": member["created_at"],
             "version": 1,

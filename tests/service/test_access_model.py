@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.access_machine import served
 from tests.support.access_of_lists import AccountRules, ListRules
+from tests.support.access_of_people import PeopleRules
 from tests.support.access_of_projects import ProjectRules
 from tests.support.access_of_tasks import CommentRules, TaskRules
 
@@ -18,7 +19,7 @@ STEPS = int(os.environ.get("ACCESS_MODEL_STEPS", "2000"))
 STEPS_PER_EXAMPLE = 50
 
 
-class Access(ProjectRules, TaskRules, CommentRules, ListRules, AccountRules):
+class Access(ProjectRules, TaskRules, CommentRules, ListRules, AccountRules, PeopleRules):
     """People who create, share, change, move and delete at random."""
 
 

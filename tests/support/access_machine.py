@@ -128,7 +128,7 @@ class AccessMachine(RuleBasedStateMachine):
             await insert("notifications", user_id=assignee_id, kind="assigned", task_id=task["id"])
         self.model.projects[project_id] = Project(dict(members))
         self.project_ids.append(project_id)
-        self.model.tasks[task["id"]] = Task(project_id, assignee_id)
+        self.model.tasks[task["id"]] = Task(project_id, assignee_id, task["created_by"])
         self.task_ids.append(task["id"])
 
     async def _new_user(self, username: str, *, is_admin: bool = False) -> int:

@@ -24,6 +24,7 @@ class Task:
 
     project_id: int
     assignee_id: int | None = None
+    creator_id: int | None = None
 
 
 @dataclass
@@ -66,6 +67,13 @@ class Model:
         """Return the tasks that a user may see."""
         visible = self.visible_projects(user_id)
         return {task_id: task for task_id, task in self.tasks.items() if task.project_id in visible}
+
+    def visible_people(self, user_id: int) -> set[int]:
+        """Return the people whom a user may see: members, and who has created or said something that is there now."""
+        tasks = self.visible_tasks(user_id)
+        members = {other for project_id in self.visible_projects(user_id) for other in self.projects[project_id].roles}
+        authors = {comment.author_id for comment in self.comments.values() if comment.task_id in tasks}
+        return members | authors | {task.creator_id for task in tasks.values() if task.creator_id is not None}
 
     def project_of(self, task_id: int) -> int | None:
         """Return the project that a task is in."""

@@ -27,7 +27,7 @@ class TaskRules(AccessMachine):
             body["project_id"] = project_id
         answer = self.call(user_id, credential, "POST", path, refused or 201, body)
         if not refused:
-            self.model.tasks[answer.json()["id"]] = Task(project_id, assignee_id)
+            self.model.tasks[answer.json()["id"]] = Task(project_id, assignee_id, user_id)
             self.task_ids.append(answer.json()["id"])
 
     @rule(who=actors, credential=credentials)
@@ -39,7 +39,7 @@ class TaskRules(AccessMachine):
         if not refused:
             project_id = answer.json()["project_id"]
             assert self.model.projects[project_id] == Project({user_id: "owner"}, personal=True)
-            self.model.tasks[answer.json()["id"]] = Task(project_id)
+            self.model.tasks[answer.json()["id"]] = Task(project_id, None, user_id)
             self.task_ids.append(answer.json()["id"])
 
     @rule(who=actors, credential=credentials, index=indexes, project=indexes, nested=st.booleans())

@@ -36,9 +36,9 @@ def public(ok: int = 200, json: Body = None, form: dict[str, str] | None = None)
     return Rule("public", ok, json=json, form=form)
 
 
-def own(scope: str | None, ok: int = 200, json: Body = None, *, shows: bool = False) -> Rule:
+def own(scope: str | None, ok: int = 200, json: Body = None, *, query: Body = None, shows: bool = False) -> Rule:
     """Any user, on what is theirs."""
-    return Rule("own", ok, scope, json=json, shows=shows)
+    return Rule("own", ok, scope, json=json, query=query, shows=shows)
 
 
 def member(role: str, scope: str, ok: int = 200, json: Body = None, *, query: Body = None, shows: bool = False) -> Rule:
@@ -89,6 +89,9 @@ WITHIN: dict[str, Rule | tuple[Rule, ...]] = {
     "GET /users/me/api-keys": own("account"),
     "POST /users/me/api-keys": own("account", 201, {"name": "Another", "scopes": ["account"]}),
     "DELETE /users/me/api-keys/{key_id}": own("account", 204),
+    # All of them are members of one project.
+    "GET /users": own("tasks:read", query=lambda world: {"id": world.ids["user_id"]}),
+    "GET /users/{user_id}": own("tasks:read"),
     "GET /projects": own("projects:read", shows=True),
     "POST /projects": own("projects:write", 201, {"name": "New"}),
     "GET /projects/{project_id}": member("viewer", "projects:read", shows=True),
@@ -109,6 +112,8 @@ WITHIN: dict[str, Rule | tuple[Rule, ...]] = {
     "PUT /projects/{project_id}/tasks/{task_id}": member("editor", "tasks:write", json={"priority": 5}),
     "DELETE /projects/{project_id}/tasks/{task_id}": member("editor", "tasks:write", 204),
     "GET /tasks": own("tasks:read", shows=True),
+    "GET /tasks/counts": own("tasks:read", query={"by": "status"}),
+    "GET /projects/{project_id}/tasks/counts": member("viewer", "tasks:read", query={"by": "status"}),
     "POST /tasks": (
         own("tasks:write", 201, {"title": "New"}),
         member("editor", "tasks:write", 201, lambda world: {"title": "New", "project_id": world.ids["project_id"]}),

@@ -189,6 +189,13 @@ class LargeProject:
         _, sent = await self.run(query, anywhere=anywhere, user_id=user_id)
         read = sent[0] if of_few else sent[-1]
         earlier = read if after is None else (await self.read(after, anywhere=anywhere))[1]
+        return await self.explain(read, earlier, executions=executions, together=together)
+
+    async def explain(
+        self, read: Sent, earlier: Sent | None = None, *, executions: int = EXECUTIONS, together: int = 0
+    ) -> Plan:
+        """Return the plan of a statement after so many executions of it, or of an earlier one with other values."""
+        earlier = earlier or read
         assert earlier.statement is read.statement
         # On one of the service's own connections, with all their settings.
         is_shared = read.statement.is_shared

@@ -34,7 +34,12 @@ for _method in ("PUT", "PATCH"):
 for (_method, _path), _rules in RULES.items():
     if isinstance(_rules[0].json, dict):
         BODIES.setdefault((_method, _path.removeprefix(API)), _rules[0].json)
-QUERIES = {("DELETE", "/tasks/bulk"): "?id={task_id}"}
+QUERIES = {
+    ("DELETE", "/tasks/bulk"): "?id={task_id}",
+    ("GET", "/users"): "?id={user_id}",
+    ("GET", "/tasks/counts"): "?by=status",
+    ("GET", "/projects/{project_id}/tasks/counts"): "?by=assignee",
+}
 FORMS = {("POST", "/token"): {"username": "{caller}", "password": PASSWORD}}
 
 

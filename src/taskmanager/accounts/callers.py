@@ -10,7 +10,7 @@ import asyncpg
 from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
 from taskmanager.accounts.repository import Account
 from taskmanager.accounts.scopes import Scope, includes
-from taskmanager.accounts.statements import good_session
+from taskmanager.accounts.statements import ACCOUNT_FIELDS, good_session
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.database.reads import Begun, Reads
 from taskmanager.database.statements import Statement, Write
@@ -18,7 +18,7 @@ from taskmanager.database.writes import Runner
 from taskmanager.errors import InvalidTokenError, UnauthenticatedError
 
 _LAST_USE_PRECISION_SECONDS = 60
-_ACCOUNT = "u.id, u.username, u.email, u.disabled, u.is_admin, u.created_at"
+_ACCOUNT = ", ".join(f"u.{name}" for name in ACCOUNT_FIELDS)
 
 # Logins and keys alike, so that one statement serves all requests; the unused half finds nothing.
 _FIND = Statement(
@@ -100,7 +100,7 @@ def read_credential(token: str | None, key: str | None, signer: TokenSigner) -> 
 
 
 # More than there are declared reads; the statements of lists are made per request and may be evicted.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _with_login(read: Statement) -> Statement:
     """Return a statement that also says whether the login of the given session and user holds.
 

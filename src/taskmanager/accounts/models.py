@@ -26,12 +26,19 @@ class User(Base):
             " AND (deleted_at IS NULL) = (password_hash IS NOT NULL)",
             name="deleted",
         ),
+        CheckConstraint("length(display_name) BETWEEN 1 AND 100", name="display_name"),
+        CheckConstraint("length(time_zone) BETWEEN 1 AND 100", name="time_zone"),
         Index("users_lower_username_idx", text("lower(username)"), unique=True),
         Index("users_email_idx", "email", unique=True),
         Index("users_folded_username_idx", text(folded_name("username")), unique=True),
         Index("users_created_at_idx", "created_at", "id"),
         Index("users_administrators_idx", "id", postgresql_where=text("is_admin")),
         Index("users_disabled_idx", "id", postgresql_where=text("disabled AND deleted_at IS NULL")),
+        Index(
+            "users_left_names_idx",
+            "id",
+            postgresql_where=text("deleted_at IS NOT NULL AND display_name IS NOT NULL"),
+        ),
         USER_TEXTS.index,
         {"info": {"texts": USER_TEXTS}},
     )
@@ -42,6 +49,8 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(Text)
     disabled: Mapped[bool] = mapped_column(server_default=text("false"))
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
+    display_name: Mapped[str | None] = mapped_column(Text)
+    time_zone: Mapped[str] = mapped_column(Text, server_default=text("'UTC'"))
     created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
 

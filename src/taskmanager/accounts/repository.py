@@ -8,13 +8,14 @@ import asyncpg
 
 from taskmanager.accounts.folding import folded_name
 from taskmanager.accounts.names import normal_username
-from taskmanager.accounts.schemas import UserRead
+from taskmanager.accounts.schemas import UserRead, UserUpdate
+from taskmanager.accounts.statements import ACCOUNT_COLUMNS
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import Runner, Written
-from taskmanager.errors import AlreadyTakenError, InvalidTokenError, WrongLoginError
+from taskmanager.errors import AlreadyTakenError, InvalidTokenError, InvalidValueError, WrongLoginError
 from taskmanager.events.statements import EVENT_COLUMNS
 
 _TAKEN = {
@@ -33,6 +34,8 @@ class Account:
     email: str
     disabled: bool
     is_admin: bool
+    display_name: str | None
+    time_zone: str
     created_at: datetime
 
 
@@ -58,7 +61,7 @@ _CREATE = Write(
 new_user AS (
     INSERT INTO users (username, email, password_hash, is_admin)
     VALUES (:username, :email, :password_hash, :is_admin)
-    RETURNING id, username, email, disabled, is_admin, created_at
+    RETURNING {ACCOUNT_COLUMNS}
 ), inbox AS (
     INSERT INTO projects (name, inbox_of) SELECT 'Inbox', id FROM new_user
     RETURNING id, inbox_of, name
@@ -93,7 +96,7 @@ _FIND_LOGIN_OF = Statement(
 _FIND_BY_NAME = Statement(
     "find user by name",
     f"""
-SELECT id, username, email, disabled, is_admin, created_at FROM users
+SELECT {ACCOUNT_COLUMNS} FROM users
 WHERE {folded_name("username")} = {folded_name(":username")}
 """,
     {"username": "text"},
@@ -101,8 +104,8 @@ WHERE {folded_name("username")} = {folded_name(":username")}
 
 _LIST_AFTER = Statement(
     "list users by id",
-    """
-SELECT id, username, email, disabled, is_admin, created_at FROM users
+    f"""
+SELECT {ACCOUNT_COLUMNS} FROM users
 WHERE deleted_at IS NULL AND id > :after_id ORDER BY id LIMIT :limit
 """,
 )
@@ -112,25 +115,37 @@ _RENAMED_IN = 1_000
 _UPDATE = Write(
     "update user",
     f"""
-changed AS (
-    UPDATE users SET username = COALESCE(:username, username), email = COALESCE(:email, email)
-    WHERE id = :user_id AND deleted_at IS NULL
-    RETURNING id, username, email, disabled, is_admin, created_at, old.username AS old_username
+zone AS MATERIALIZED (
+    SELECT CASE WHEN :patch -> 'time_zone' IS NULL THEN true
+           ELSE EXISTS (SELECT FROM pg_timezone_names WHERE name = :patch ->> 'time_zone') END AS is_known
+), changed AS (
+    UPDATE users
+    SET username = COALESCE(:patch ->> 'username', username), email = COALESCE(:patch ->> 'email', email),
+        display_name = CASE WHEN jsonb_exists(:patch, 'display_name') THEN :patch ->> 'display_name'
+                            ELSE display_name END,
+        time_zone = COALESCE(:patch ->> 'time_zone', time_zone)
+    WHERE id = :user_id AND deleted_at IS NULL AND (SELECT is_known FROM zone)
+    RETURNING {ACCOUNT_COLUMNS}, (old.username, old.display_name) IS DISTINCT FROM (new.username, new.display_name)
+              AS is_renamed
+), memberships AS MATERIALIZED (
+    -- In the order in which the deletion of an account locks those of others.
+    SELECT m.project_id, m.user_id FROM changed JOIN project_members m ON m.user_id = changed.id
+    WHERE is_renamed ORDER BY m.project_id LIMIT {_RENAMED_IN} FOR NO KEY UPDATE OF m
 ), renamed AS (
-    UPDATE project_members m SET version = m.version + 1 FROM changed
-    WHERE username <> old_username AND m.user_id = changed.id
-      AND m.project_id IN (SELECT project_id FROM project_members WHERE user_id = :user_id LIMIT {_RENAMED_IN})
+    UPDATE project_members m SET version = m.version + 1 FROM memberships s
+    WHERE m.project_id = s.project_id AND m.user_id = s.user_id
     RETURNING m.project_id, m.user_id, m.version
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, user_id, 'member', user_id, version, 'updated', '{{}}' FROM renamed
 )""",
     f"""
-SELECT true AS done, id, CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,
-       convert_to({json_object(UserRead, "changed")}, 'UTF8') AS body
-FROM changed
+SELECT changed.id IS NOT NULL AS done, zone.is_known AS is_known_zone, changed.id,
+       CAST(NULL AS bigint) AS project_id, CAST(NULL AS integer) AS version,
+       CASE WHEN changed.id IS NOT NULL THEN convert_to({json_object(UserRead, "changed")}, 'UTF8') END AS body
+FROM zone LEFT JOIN changed ON true
 """,
-    {"username": "text", "email": "text"},
+    {"patch": "jsonb"},
 )
 
 # The lock waits for a change of the password, which then does not match any more.
@@ -213,15 +228,19 @@ class AccountWriter:
         assert row is not None  # the statement always returns the new user
         return NewUser(row["id"], row["body"])
 
-    async def update(self, *, user_id: int, username: str | None, email: str | None) -> Written:
-        """Change the given fields of a user.
+    async def update(self, changes: UserUpdate, *, user_id: int) -> Written:
+        """Change the given fields of a user; those who follow the user's projects learn of another name.
 
         Raises:
             AlreadyTakenError: Another account has the user name or the address.
             InvalidTokenError: The user is being deleted.
+            InvalidValueError: There is no such time zone.
         """
-        row = await self._write_unique(_UPDATE, user_id=user_id, username=username, email=email)
-        if row is None:
+        row = await self._write_unique(_UPDATE, user_id=user_id, patch=changes.model_dump_json(exclude_unset=True))
+        assert row is not None  # whether the time zone is known always gives a row
+        if not row["is_known_zone"]:
+            raise InvalidValueError(("body", "time_zone"), "must be a name of the IANA's time zones")
+        if not row["done"]:
             raise InvalidTokenError
         return Written(row["id"], None, row["body"])
 

@@ -39,6 +39,5 @@ async def read_me(caller: CurrentUser) -> JsonAnswer:
 
 @router.patch("/users/me", response_model=UserRead, responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503))
 async def update_me(caller: AccountUser, changes: UserUpdate, write: Writing) -> JsonAnswer:
-    """Change the caller's user name or e-mail address."""
-    work = AccountWriter(write).update(user_id=caller.user_id, username=changes.username, email=changes.email)
-    return await answer_write(write, work)
+    """Change the given fields of the caller's account."""
+    return await answer_write(write, AccountWriter(write).update(changes, user_id=caller.user_id))

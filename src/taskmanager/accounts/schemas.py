@@ -30,6 +30,9 @@ Email = Annotated[
     Field(json_schema_extra={"format": "email"}),
     BeforeValidator(_trim),
 ]
+DisplayName = Annotated[str, Line(100)]
+# Whether there is such a zone is up to PostgreSQL, which counts the days.
+TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=100), Field(examples=["Europe/Berlin"])]
 NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=MAX_CHARACTERS), BeforeValidator(_normal_password)]
 RepeatedPassword = Annotated[SecretStr, BeforeValidator(_normal_password)]
 # Checked as it came, since it may have been hashed so.
@@ -51,6 +54,8 @@ class UserUpdate(RequestModel):
 
     username: Username = UNCHANGED
     email: Email = UNCHANGED
+    display_name: DisplayName | None = Field(default=None, description="Null shows the user name instead.")
+    time_zone: TimeZone = UNCHANGED
 
 
 class UserRead(ResponseModel):
@@ -61,6 +66,8 @@ class UserRead(ResponseModel):
     email: str
     disabled: bool
     is_admin: bool
+    display_name: str | None = Field(description="What others are shown; null for the user name.")
+    time_zone: str = Field(description="Where the person's days begin and end, a name of the IANA's database.")
     created_at: Timestamp
 
 

@@ -1,5 +1,11 @@
 """The pieces of SQL by which every request's login is checked, and by which an administrator stays."""
 
+from taskmanager.accounts.schemas import UserRead
+
+# What an account shows to its owner.
+ACCOUNT_FIELDS = tuple(UserRead.model_fields)
+ACCOUNT_COLUMNS = ", ".join(ACCOUNT_FIELDS)
+
 
 def good_session(session_id: str, user_id: str) -> str:
     """Return the FROM and WHERE of a user `u` by a login that is neither revoked nor of a disabled user."""

@@ -9,11 +9,18 @@ from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
 from taskmanager.events.schemas import Actor
+from taskmanager.people.statements import page_with_people
 
 _EVENT = json_object(
     EventRead,
     "row",
     actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
+)
+# Whom a change names: who made it, the member whom it is about, and who had the task before and has it now.
+_NAMED = (
+    "CASE WHEN row.username IS NOT NULL THEN row.actor_id END",
+    "CASE WHEN row.entity = 'member' THEN row.entity_id END",
+    *(f"CAST(row.changes -> 'assignee_id' ->> '{side}' AS bigint)" for side in ("old", "new")),
 )
 # Only clients that keep a copy need to know that a row has lost the name of a deleted account.
 _IS_SHOWN = "e.action <> 'anonymised'"
@@ -33,16 +40,23 @@ WHERE e.project_id = m.project_id AND {_IS_SHOWN} AND (:with_tasks OR e.entity I
   )
 ORDER BY e.era DESC, e.xid DESC, e.id DESC LIMIT :limit
 """
-_OF_PROJECT = Statement(
-    "list activity of project",
-    f"""
-SELECT page.* FROM project_members m CROSS JOIN LATERAL ({json_page(_NEXT_OF_PROJECT, _EVENT, descending=True)}) AS page
-WHERE m.project_id = :project_id AND m.user_id = :user_id
-""",
-    {"after_era": "integer", "after_xid": "text", "with_tasks": "boolean"},
-    shared=True,
-    most_shared=32,
-)
+
+
+def _of_project(page: str) -> Statement:
+    return Statement(
+        "list activity of project",
+        f"""
+        SELECT page.* FROM project_members m CROSS JOIN LATERAL ({page}) AS page
+        WHERE m.project_id = :project_id AND m.user_id = :user_id
+        """,
+        {"after_era": "integer", "after_xid": "text", "with_tasks": "boolean"},
+        shared=True,
+        most_shared=32,
+    )
+
+
+_OF_PROJECT = _of_project(json_page(_NEXT_OF_PROJECT, _EVENT, descending=True))
+_OF_PROJECT_WITH_PEOPLE = _of_project(page_with_people(_NEXT_OF_PROJECT, _EVENT, *_NAMED, descending=True))
 
 _NEXT_OF_TASK = f"""
 SELECT e.*, u.username, e.version AS key_time, e.id AS key_id
@@ -51,17 +65,24 @@ WHERE e.project_id = t.project_id AND e.entity = 'task' AND e.entity_id = t.id A
   AND (e.version, e.id) < (COALESCE(:after_version, {2**31 - 1}), COALESCE(:after_id, {2**63 - 1}))
 ORDER BY e.version DESC, e.id DESC LIMIT :limit
 """
-_OF_TASK = Statement(
-    "list activity of task",
-    f"""
-SELECT page.* FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
-CROSS JOIN LATERAL ({json_page(_NEXT_OF_TASK, _EVENT, descending=True)}) AS page
-WHERE t.id = :task_id
-""",
-    {"after_version": "integer"},
-    shared=True,
-    most_shared=32,
-)
+
+
+def _of_task(page: str) -> Statement:
+    return Statement(
+        "list activity of task",
+        f"""
+        SELECT page.* FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+        CROSS JOIN LATERAL ({page}) AS page
+        WHERE t.id = :task_id
+        """,
+        {"after_version": "integer"},
+        shared=True,
+        most_shared=32,
+    )
+
+
+_OF_TASK = _of_task(json_page(_NEXT_OF_TASK, _EVENT, descending=True))
+_OF_TASK_WITH_PEOPLE = _of_task(page_with_people(_NEXT_OF_TASK, _EVENT, *_NAMED, descending=True))
 
 
 class ActivityReader:
@@ -71,7 +92,14 @@ class ActivityReader:
         self._reads = reads
 
     async def of_project(
-        self, project_id: int, *, user_id: int, limit: int, after: Sequence[Any] | None, with_tasks: bool
+        self,
+        project_id: int,
+        *,
+        user_id: int,
+        limit: int,
+        after: Sequence[Any] | None,
+        with_tasks: bool,
+        with_people: bool = False,
     ) -> FoundPage:
         """Return a page of changes in a project, newest first, as `json_page` has it.
 
@@ -84,7 +112,7 @@ class ActivityReader:
         place, event_id = after or (None, None)
         era, xid = (None, None) if place is None else divmod(int(place), _XIDS)
         row = await self._reads.page(
-            _OF_PROJECT,
+            _OF_PROJECT_WITH_PEOPLE if with_people else _OF_PROJECT,
             project_id=project_id,
             user_id=user_id,
             limit=limit + 1,
@@ -97,7 +125,9 @@ class ActivityReader:
             raise NotFoundError("project")
         return row
 
-    async def of_task(self, task_id: int, *, user_id: int, limit: int, after: Sequence[int] | None) -> FoundPage:
+    async def of_task(
+        self, task_id: int, *, user_id: int, limit: int, after: Sequence[int] | None, with_people: bool = False
+    ) -> FoundPage:
         """Return a page of changes of a task, newest first, as `json_page` has it; its keys are version and id.
 
         Raises:
@@ -105,7 +135,12 @@ class ActivityReader:
         """
         version, event_id = after or (None, None)
         row = await self._reads.page(
-            _OF_TASK, task_id=task_id, user_id=user_id, limit=limit + 1, after_version=version, after_id=event_id
+            _OF_TASK_WITH_PEOPLE if with_people else _OF_TASK,
+            task_id=task_id,
+            user_id=user_id,
+            limit=limit + 1,
+            after_version=version,
+            after_id=event_id,
         )
         if row is None:
             raise NotFoundError("task")

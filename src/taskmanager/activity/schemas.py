@@ -3,7 +3,8 @@
 from pydantic import Field, JsonValue
 
 from taskmanager.events.schemas import Actor
-from taskmanager.field_types import ResponseModel, Timestamp
+from taskmanager.field_types import INCLUDED, ResponseModel, Timestamp
+from taskmanager.people.schemas import People
 
 
 class Change(ResponseModel):
@@ -33,4 +34,5 @@ class EventList(ResponseModel):
     """Changes, newest first."""
 
     events: list[EventRead]
+    people: People = INCLUDED
     next_cursor: str | None = None

@@ -1,7 +1,7 @@
 """Every statement of administration."""
 
 from taskmanager.accounts.schemas import UserRead
-from taskmanager.accounts.statements import administrator_steps, is_last_administrator
+from taskmanager.accounts.statements import ACCOUNT_COLUMNS, administrator_steps, is_last_administrator
 from taskmanager.administration.schemas import Done, OwnerlessProject
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
@@ -14,10 +14,8 @@ from taskmanager.http.pagination import Page
 from taskmanager.projects.schemas import MemberRead
 from taskmanager.roles import Role
 
-_COLUMNS = "id, username, email, disabled, is_admin, created_at"
-
 _NEXT = f"""
-SELECT {_COLUMNS}, created_at AS key_time, id AS key_id FROM users
+SELECT {ACCOUNT_COLUMNS}, created_at AS key_time, id AS key_id FROM users
 WHERE deleted_at IS NULL AND {after_key("created_at", "id")}
 ORDER BY created_at, id LIMIT :limit
 """
@@ -48,7 +46,7 @@ _ENABLE = Write(
     f"""
 changed AS (
     UPDATE users SET disabled = false WHERE id = :account_id AND deleted_at IS NULL AND {_IS_ADMITTED}
-    RETURNING {_COLUMNS}
+    RETURNING {ACCOUNT_COLUMNS}
 )""",
     f"""
 SELECT true AS done, id, {_NO_PROJECT}, convert_to({json_object(UserRead, "changed")}, 'UTF8') AS body FROM changed
@@ -65,7 +63,7 @@ _DISABLE = Write(
     UPDATE users SET disabled = true
     WHERE id = (SELECT id FROM target) AND deleted_at IS NULL
       AND NOT (:keeps_administrator AND {is_last_administrator(":account_id")})
-    RETURNING {_COLUMNS}
+    RETURNING {ACCOUNT_COLUMNS}
 )""",
     f"""
 SELECT changed.id IS NOT NULL AS done, target.id, {_NO_PROJECT},
@@ -86,16 +84,17 @@ found AS MATERIALIZED (
     {"has_user": "boolean"},
 )
 
+_WRITTEN = json_object(MemberRead, "written", username="known.username", display_name="known.display_name")
 _SET_ROLE = Write(
     "set role for administrator",
     f"""
 person AS MATERIALIZED (
     -- Waits for a deletion of the account, and then does not find it.
-    SELECT id, username, disabled FROM users WHERE id = :member_id AND deleted_at IS NULL FOR KEY SHARE
+    SELECT id, username, display_name, disabled FROM users WHERE id = :member_id AND deleted_at IS NULL FOR KEY SHARE
 ), before AS (
     SELECT role FROM project_members WHERE project_id = :project_id AND user_id = :member_id
 ), known AS (
-    SELECT person.id, person.username, before.role AS old,
+    SELECT person.id, person.username, person.display_name, before.role AS old,
            :role = 'owner' OR before.role IS DISTINCT FROM 'owner' OR EXISTS (
                SELECT FROM project_members m JOIN users u ON u.id = m.user_id
                WHERE m.project_id = :project_id AND m.role = 'owner' AND m.user_id <> :member_id AND NOT u.disabled
@@ -118,7 +117,7 @@ person AS MATERIALIZED (
 SELECT written.user_id IS NOT NULL AS done, known.id, CAST(:project_id AS bigint) AS project_id,
        CAST(NULL AS integer) AS version,
        CASE WHEN written.user_id IS NOT NULL
-            THEN convert_to({json_object(MemberRead, "written", username="known.username")}, 'UTF8') END AS body
+            THEN convert_to({_WRITTEN}, 'UTF8') END AS body
 FROM known LEFT JOIN written ON true
 """,
     {"role": "text"},

@@ -26,6 +26,7 @@ class Comment(Base):
         Index("comments_task_idx", "project_id", "task_id", "created_at", "id"),
         # Those who follow the log find a comment wherever its task has been moved to.
         Index("comments_id_idx", "id"),
+        Index("comments_author_idx", "author_id", "project_id"),
         TEXTS.index,
         {"info": {"texts": TEXTS}},
     )

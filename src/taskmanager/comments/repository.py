@@ -7,7 +7,14 @@ import asyncpg
 from taskmanager.comments.mentions import mentioned_names
 from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.comments.shared_writes import CREATE
-from taskmanager.comments.statements import AS_BYTES, COMMENT, WITH_AUTHOR, create_steps, mention_steps
+from taskmanager.comments.statements import (
+    AS_BYTES,
+    COMMENT,
+    COMMENT_WITH_PEOPLE,
+    WITH_AUTHOR,
+    create_steps,
+    mention_steps,
+)
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import Document, FoundPage, Reads
@@ -18,6 +25,7 @@ from taskmanager.events.repository import check_version
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.pagination import Page
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
+from taskmanager.people.statements import page_with_people
 from taskmanager.projects.access import require_writer
 from taskmanager.roles import may_write
 
@@ -69,15 +77,21 @@ _VISIBLE_TASK = """(
     WHERE t.id = :task_id
 ) AS a"""
 
-_FIND = Statement(
-    "find comment",
-    f"""
-SELECT c.version, convert_to({COMMENT}, 'UTF8') AS body
-FROM {_VISIBLE_TASK} JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {WITH_AUTHOR}
-WHERE c.id = :comment_id
-""",
-    shared=True,
-)
+
+def _find(comment: str) -> Statement:
+    return Statement(
+        "find comment",
+        f"""
+        SELECT c.version, convert_to({comment}, 'UTF8') AS body
+        FROM {_VISIBLE_TASK} JOIN comments c ON c.project_id = a.project_id AND c.task_id = a.task_id {WITH_AUTHOR}
+        WHERE c.id = :comment_id
+        """,
+        shared=True,
+    )
+
+
+_FIND = _find(COMMENT)
+_FIND_WITH_PEOPLE = _find(COMMENT_WITH_PEOPLE)
 
 _FIND_VERSION = Statement(
     "find version of comment",
@@ -95,13 +109,16 @@ WHERE c.project_id = a.project_id AND c.task_id = a.task_id AND {after_key("c.cr
 ORDER BY c.created_at, c.id LIMIT :limit
 """
 
+
 # A task that the caller may not see gives no row; one without comments gives an empty page.
-_LIST = Statement(
-    "list comments",
-    f"SELECT page.* FROM {_VISIBLE_TASK} CROSS JOIN LATERAL ({json_page(_NEXT, _ROW)}) AS page",
-    shared=True,
-    most_shared=32,
-)
+def _list(page: str) -> Statement:
+    sql = f"SELECT page.* FROM {_VISIBLE_TASK} CROSS JOIN LATERAL ({page}) AS page"
+    return Statement("list comments", sql, shared=True, most_shared=32)
+
+
+_LIST = _list(json_page(_NEXT, _ROW))
+# A deleted author is not named.
+_LIST_WITH_PEOPLE = _list(page_with_people(_NEXT, _ROW, "CASE WHEN row.username IS NOT NULL THEN row.author_id END"))
 
 _IS_WANTED = "(:versions IS NULL OR {version} = ANY(:versions))"
 
@@ -171,13 +188,14 @@ class CommentReader:
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
 
-    async def find(self, comment_id: int, *, task_id: int, user_id: int) -> Document:
+    async def find(self, comment_id: int, *, task_id: int, user_id: int, with_people: bool = False) -> Document:
         """Return one comment.
 
         Raises:
             NotFoundError: There is no such comment on that task that the caller may see.
         """
-        row = await self._reads.one(_FIND, comment_id=comment_id, task_id=task_id, user_id=user_id)
+        statement = _FIND_WITH_PEOPLE if with_people else _FIND
+        row = await self._reads.one(statement, comment_id=comment_id, task_id=task_id, user_id=user_id)
         if row is None:
             raise NotFoundError("comment")
         return Document(row["version"], row["body"])
@@ -194,13 +212,14 @@ class CommentReader:
         version: int = row["version"]
         return version
 
-    async def list_page(self, task_id: int, page: Page, *, user_id: int) -> FoundPage:
+    async def list_page(self, task_id: int, page: Page, *, user_id: int, with_people: bool = False) -> FoundPage:
         """Return a page of comments of a task, oldest first, as `json_page` has it.
 
         Raises:
             NotFoundError: There is no such task that the caller may see.
         """
-        row = await self._reads.page(_LIST, **page.parameters, task_id=task_id, user_id=user_id)
+        statement = _LIST_WITH_PEOPLE if with_people else _LIST
+        row = await self._reads.page(statement, **page.parameters, task_id=task_id, user_id=user_id)
         if row is None:
             raise NotFoundError("task")
         return row

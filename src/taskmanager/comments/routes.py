@@ -7,12 +7,13 @@ from fastapi import Path, Response
 
 from taskmanager.accounts.dependencies import TasksReader, TasksWriter, Writing
 from taskmanager.comments.repository import CommentReader, CommentWriter
-from taskmanager.comments.schemas import CommentList, CommentRead, CommentText
+from taskmanager.comments.schemas import CommentAnswer, CommentList, CommentRead, CommentText
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write
-from taskmanager.http.dependencies import AppReads, Condition, Known, PageOf, Paging
+from taskmanager.http.dependencies import AppReads, Condition, Known, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import API_PREFIX, api_router
+from taskmanager.people.dependencies import IncludePageOf, Includes
 from taskmanager.roles import Role
 from taskmanager.tasks.routes import TaskId
 
@@ -26,12 +27,12 @@ router = api_router("/tasks/{task_id}/comments", tag="comments")
 
 @router.get("", response_model=CommentList, responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def list_comments(
-    caller: TasksReader, task_id: TaskId, query: PageOf, reads: AppReads, paging: Paging
+    caller: TasksReader, task_id: TaskId, query: IncludePageOf, reads: AppReads, paging: Paging
 ) -> JsonAnswer:
     """Return the comments of a task, oldest first."""
     binding = f"comments {task_id} {caller.user_id}"
     page = paging.start(query, binding)
-    found = await CommentReader(reads).list_page(task_id, page, user_id=caller.user_id)
+    found = await CommentReader(reads).list_page(task_id, page, user_id=caller.user_id, with_people=query.with_people)
     return paging.answer("comments", found, query.limit, binding)
 
 
@@ -49,15 +50,16 @@ async def create_comment(caller: TasksWriter, task_id: TaskId, new: CommentText,
     )
 
 
-@router.get("/{comment_id}", response_model=CommentRead, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
+@router.get("/{comment_id}", response_model=CommentAnswer, responses=problems(304, 400, 401, 403, 404, 422, 429, 503))
 async def read_comment(
-    caller: TasksReader, task_id: TaskId, comment_id: CommentId, reads: AppReads, known: Known
+    caller: TasksReader, task_id: TaskId, comment_id: CommentId, query: Includes, reads: AppReads, known: Known
 ) -> Response:
     """Return a comment; with If-None-Match only if it is not the version that the client has."""
     comments = CommentReader(reads)
     return await known.answer(
-        partial(comments.find, comment_id, task_id=task_id, user_id=caller.user_id),
+        partial(comments.find, comment_id, task_id=task_id, user_id=caller.user_id, with_people=query.with_people),
         partial(comments.find_version, comment_id, task_id=task_id, user_id=caller.user_id),
+        is_named_by_version=not query.include,
     )
 
 

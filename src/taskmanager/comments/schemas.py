@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from taskmanager.field_types import FreeText, RequestModel, ResponseModel, Timestamp
+from taskmanager.field_types import INCLUDED, FreeText, RequestModel, ResponseModel, Timestamp
+from taskmanager.people.schemas import People
 
 Body = Annotated[str, FreeText(10_000, visible=True)]
 
@@ -35,8 +36,15 @@ class CommentRead(ResponseModel):
     version: int
 
 
+class CommentAnswer(CommentRead):
+    """A comment, with what else the request asks for."""
+
+    people: People = INCLUDED
+
+
 class CommentList(ResponseModel):
     """The comments of a task, oldest first."""
 
     comments: list[CommentRead]
+    people: People = INCLUDED
     next_cursor: str | None = None

@@ -5,11 +5,16 @@ from taskmanager.comments.schemas import Author, CommentRead
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.statements import EVENT_COLUMNS
+from taskmanager.people.statements import with_people
 from taskmanager.roles import may_write
 
 WITH_AUTHOR = "LEFT JOIN users u ON u.id = c.author_id"
 _AUTHOR = f"CASE WHEN u.username IS NOT NULL THEN {json_object(Author, 'u')} END"
 COMMENT = json_object(CommentRead, "c", author=_AUTHOR)
+# Whose account is deleted is not named.
+COMMENT_WITH_PEOPLE = json_object(
+    CommentRead, "c", author=_AUTHOR, more=with_people("CASE WHEN u.username IS NOT NULL THEN u.id END")
+)
 AS_BYTES = f"convert_to({COMMENT}, 'UTF8')"
 FOLLOWED = FollowedEntity(
     "comment",

@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 
-def json_object(model: type[BaseModel], alias: str, leave_out: Collection[str] = (), **expressions: str) -> str:
+def json_object(
+    model: type[BaseModel], alias: str, /, leave_out: Collection[str] = (), *, more: str = "", **expressions: str
+) -> str:
     """Return SQL for the text of a JSON object with the fields of a model, from the columns of `alias` of these names.
 
     `expressions` are the SQL of fields that are no such column; that of a field which is a model is the text of its
-    JSON object. The fields of `leave_out` are missing. Times are in UTC, since the connections of `Database` are.
-    row_to_json looks the type of each column up for each row, which takes half as long again.
+    JSON object. The fields of `leave_out` are missing. `more` is SQL for the text of further fields, each with a comma
+    before it, or NULL for none. Times are in UTC, since the connections of `Database` are. row_to_json looks the type
+    of each column up for each row, which takes half as long again.
     """
     parts: list[str] = []
     for name, field in model.model_fields.items():
@@ -25,6 +28,8 @@ def json_object(model: type[BaseModel], alias: str, leave_out: Collection[str] =
         if is_optional:
             value = f"COALESCE(CAST({value} AS text), 'null')"
         parts.append(f"""'{"," if parts else "{"}"{name}":', {value}""")
+    if more:
+        parts.append(more)
     return f"concat({', '.join(parts)}, '}}')"
 
 
@@ -52,12 +57,12 @@ def _value(sql: str, kind: Any) -> str:
     return sql  # a number, jsonb, or the text of another object
 
 
-def json_page(rows: str, json: str, *, descending: bool = False) -> str:
+def json_page(rows: str, json: str, *, descending: bool = False, columns: str = "") -> str:
     """Return SQL for a page as one row, from `rows`, whose columns `key_time` and `key_id` order them.
 
     `rows` gives `:limit` rows at most, one more than the page has; `json` is the SQL of one of them as `row`. The
     answer's columns are `items`, the JSON objects with commas between, `found`, and `last_time` and `last_id`, the key
-    of the last one of a page that is full.
+    of the last one of a page that is full; and `columns`, aggregates over `row`, each with a comma before it.
     """
     direction = "DESC" if descending else "ASC"
     # Numbered behind the limit, so that no more than the page is ever sorted.
@@ -65,7 +70,7 @@ def json_page(rows: str, json: str, *, descending: bool = False) -> str:
     return f"""
         SELECT convert_to(string_agg({json}, ',') FILTER (WHERE row.place < :limit), 'UTF8') AS items,
                count(*) AS found, (array_agg(row.key_time))[:limit - 1] AS last_time,
-               (array_agg(row.key_id))[:limit - 1] AS last_id
+               (array_agg(row.key_id))[:limit - 1] AS last_id{columns}
         FROM (SELECT row.*, {place} AS place FROM ({rows}) AS row) AS row
     """
 

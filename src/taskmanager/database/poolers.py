@@ -19,7 +19,7 @@ from taskmanager.settings import DatabaseSettings
 
 _CLOSE_TIMEOUT_SECONDS = 0.3
 # Per connection: every declared statement in both of its forms, and the most recent lists.
-HELD_STATEMENTS = 256
+HELD_STATEMENTS = 512
 _PID = "SELECT pg_backend_pid()"
 _ROUNDS = 3
 _PROBE_SECONDS = 2.0

@@ -27,17 +27,21 @@ class Document(NamedTuple):
 
 
 class FoundPage(NamedTuple):
-    """A page as `json_page` gives it: JSON objects with commas between, how many were found, and the last one's key."""
+    """A page as `json_page` gives it: JSON objects with commas between, how many were found, and the last one's key.
+
+    `more` are other fields of the answer, each with a comma behind it.
+    """
 
     items: bytes
     found: int
     last_time: Any
     last_id: int | None
+    more: bytes = b""
 
 
 def found_page(row: asyncpg.Record) -> FoundPage:
-    """Return the page that a row of `json_page` holds."""
-    return FoundPage(row["items"] or b"", row["found"], row["last_time"], row["last_id"])
+    """Return the page that a row of `json_page` holds, with the fields of its column `more`, if it has one."""
+    return FoundPage(row["items"] or b"", row["found"], row["last_time"], row["last_id"], row.get("more") or b"")
 
 
 # A row, or nothing.

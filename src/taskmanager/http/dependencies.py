@@ -73,10 +73,21 @@ class KnownVersions:
     tags: str | None
 
     async def answer(
-        self, find: Callable[[], Awaitable[Document]], find_version: Callable[[], Awaitable[int]]
+        self,
+        find: Callable[[], Awaitable[Document]],
+        find_version: Callable[[], Awaitable[int]],
+        *,
+        is_named_by_version: bool = True,
     ) -> Response:
-        """Return what `find` finds; or 304 if the client has the version of it, without reading the rest."""
-        if self.tags is not None and matches_known(self.tags, str(version := await find_version())):
+        """Return what `find` finds; or 304 if the client has the version of it, without reading the rest.
+
+        What the version alone does not name, because other things are shown with it, is never 304.
+        """
+        if (
+            is_named_by_version
+            and self.tags is not None
+            and matches_known(self.tags, str(version := await find_version()))
+        ):
             return NotModified(version)
         found = await find()
         return JsonAnswer(found.body, version=found.version)
@@ -114,8 +125,8 @@ class Pager:
         cursor = None
         if page.found > limit:
             cursor = self.signer.write([page.last_time, page.last_id], binding)
-        tail = f'],{more}"next_cursor":{"null" if cursor is None else quote(cursor)}}}'
-        body = b'{"%b":[%b%b' % (name.encode(), page.items, tail.encode())
+        tail = f'"next_cursor":{"null" if cursor is None else quote(cursor)}}}'
+        body = b'{"%b":[%b],%b%b%b' % (name.encode(), page.items, more.encode(), page.more, tail.encode())
         return JsonAnswer(body, link=self.link(cursor))
 
     def link(self, cursor: str | None) -> str | None:

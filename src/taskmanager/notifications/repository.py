@@ -9,6 +9,7 @@ from taskmanager.events.schemas import Actor
 from taskmanager.http.pagination import Page
 from taskmanager.maintenance.jobs import purge_job
 from taskmanager.notifications.schemas import NotificationRead
+from taskmanager.people.statements import page_with_people
 
 # Leaves out notifications of tasks and comments that are gone or that the reader may not see any more.
 _VISIBLE = """
@@ -37,18 +38,28 @@ ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
 """
 _CONDITIONS = {None: "", True: "AND n.read_at IS NULL", False: "AND n.read_at IS NOT NULL"}
 _UNREAD = f"SELECT count(*) FROM {_LISTED} AND n.read_at IS NULL"
-_LISTS = {
-    unread: Statement(
+# A deleted actor is not named.
+_NAMED = "CASE WHEN row.username IS NOT NULL THEN row.actor_id END"
+
+
+def _list(condition: str, *, with_people: bool) -> Statement:
+    rows = _NEXT.format(unread=condition)
+    page = json_page(rows, _NOTIFICATION, descending=True)
+    if with_people:
+        page = page_with_people(rows, _NOTIFICATION, _NAMED, descending=True)
+    return Statement(
         "list notifications",
-        f"""
-        SELECT page.*, ({_UNREAD}) AS unread
-        FROM ({json_page(_NEXT.format(unread=condition), _NOTIFICATION, descending=True)}) AS page
-        """,
+        f"SELECT page.*, ({_UNREAD}) AS unread FROM ({page}) AS page",
         {"archived": "boolean"},
         shared=True,
         most_shared=32,
     )
+
+
+_LISTS = {
+    (unread, with_people): _list(condition, with_people=with_people)
     for unread, condition in _CONDITIONS.items()
+    for with_people in (False, True)
 }
 
 _NO_ANSWER = """
@@ -96,13 +107,14 @@ class NotificationReader:
         self._reads = reads
 
     async def list_page(
-        self, page: Page, *, user_id: int, unread: bool | None, archived: bool | None
+        self, page: Page, *, user_id: int, unread: bool | None, archived: bool | None, with_people: bool = False
     ) -> tuple[FoundPage, int]:
         """Return a page of notifications, newest first, as `json_page` has it, and how many are not read in all.
 
         With `archived` both are of archived projects, or of others, alone.
         """
-        row = await self._reads.one(_LISTS[unread], **page.parameters, user_id=user_id, archived=archived)
+        statement = _LISTS[unread, with_people]
+        row = await self._reads.one(statement, **page.parameters, user_id=user_id, archived=archived)
         assert row is not None  # an aggregate always gives a row
         return found_page(row), row["unread"]
 

@@ -26,7 +26,11 @@ async def list_notifications(
     binding = f"notifications {query.unread} {caller.user_id}{query.archived.in_binding}"
     page = paging.start(query, binding)
     found, unread = await NotificationReader(reads).list_page(
-        page, user_id=caller.user_id, unread=query.unread, archived=query.archived.wanted
+        page,
+        user_id=caller.user_id,
+        unread=query.unread,
+        archived=query.archived.wanted,
+        with_people=query.with_people,
     )
     return paging.answer("notifications", found, query.limit, binding, more=f'"unread":{unread},')
 

@@ -5,8 +5,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from taskmanager.events.schemas import Actor
-from taskmanager.field_types import ResponseModel, Timestamp
-from taskmanager.http.pagination import PageQuery
+from taskmanager.field_types import INCLUDED, ResponseModel, Timestamp
+from taskmanager.people.schemas import IncludePageQuery, People
 from taskmanager.projects.schemas import Archived
 
 
@@ -18,7 +18,7 @@ class NotificationKind(StrEnum):
     UPDATED = "updated"
 
 
-class NotificationQuery(PageQuery):
+class NotificationQuery(IncludePageQuery):
     """Which notifications to list."""
 
     unread: bool | None = Field(default=None, description="Only those that are not read, or only those that are.")
@@ -46,4 +46,5 @@ class NotificationList(ResponseModel):
 
     notifications: list[NotificationRead]
     unread: int = Field(description="How many are not read, on all pages together.")
+    people: People = INCLUDED
     next_cursor: str | None = None

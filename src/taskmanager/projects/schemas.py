@@ -6,8 +6,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from taskmanager.accounts.names import find_email
-from taskmanager.field_types import UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
+from taskmanager.field_types import INCLUDED, UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
 from taskmanager.http.pagination import PageQuery
+from taskmanager.people.schemas import People
 from taskmanager.roles import Role
 
 
@@ -96,15 +97,23 @@ class MemberRead(ResponseModel):
 
     user_id: int
     username: str
+    display_name: str | None = Field(description="What to show; null for the user name.")
     role: Role
     created_at: Timestamp = Field(description="When the person became a member.")
     version: int = Field(description="Goes on where it ended if the person is removed and added again.")
+
+
+class MemberAnswer(MemberRead):
+    """A member of a project, with what else the request asks for."""
+
+    people: People = INCLUDED
 
 
 class MemberList(ResponseModel):
     """The members of a project, longest-standing first."""
 
     members: list[MemberRead]
+    people: People = INCLUDED
     next_cursor: str | None = None
 
 

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from taskmanager.features import Feature
 from taskmanager.maintenance.composing import compose_job
 from taskmanager.tasks.bulk.routes import router as bulk_router
+from taskmanager.tasks.counting.routes import router as counting_router
 from taskmanager.tasks.models import TEXTS
 from taskmanager.tasks.routes import project_router, router
 from taskmanager.tasks.search_index import SearchIndexUpkeep
@@ -16,9 +17,9 @@ async def keep_search_index(app: FastAPI) -> None:
     await SearchIndexUpkeep(app.state.writes).run()
 
 
-# Bulk before the tasks, whose ids would take "bulk" for one of theirs.
+# Bulk and counts before the tasks, whose ids would take "bulk" and "counts" for one of theirs.
 FEATURE = Feature(
-    routers=(project_router, bulk_router, router),
+    routers=(counting_router, project_router, bulk_router, router),
     entities=(FOLLOWED,),
     background=(keep_search_index,),
     jobs=(compose_job(TEXTS),),

@@ -41,6 +41,7 @@ class Task(Base):
         CheckConstraint("cardinality(tags) <= 20", name="tags"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
         Index("tasks_id_idx", "id"),
+        Index("tasks_created_by_idx", "created_by", "project_id"),
         Index("tasks_project_id_created_at_id_idx", "project_id", text("created_at DESC"), text("id DESC")),
         Index("tasks_updated_at_idx", "project_id", "updated_at", "created_at", "id"),
         Index("tasks_priority_idx", "project_id", "priority", "created_at", "id"),

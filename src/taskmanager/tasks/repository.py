@@ -14,17 +14,21 @@ from taskmanager.database.writes import Runner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError
 from taskmanager.events.repository import check_version
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
+from taskmanager.people.statements import with_people
 from taskmanager.projects.access import require_writer
 from taskmanager.roles import may_write
 from taskmanager.tasks.moving import move_task
-from taskmanager.tasks.schemas import TaskCreate, TaskUpdate
+from taskmanager.tasks.schemas import NOTHING_INCLUDED, Included, TaskCreate, TaskUpdate
 from taskmanager.tasks.shared_writes import CREATE, UPDATE
 from taskmanager.tasks.statements import (
+    INCLUDED_TYPES,
     LOG_DELETED,
     NO_ASSIGNEE,
     TASK_ACCESS,
     create_steps,
+    people_of,
     task_as_bytes,
+    task_with_counts,
     update_steps,
 )
 
@@ -56,6 +60,13 @@ WHERE t.id = :task_id AND (:project_id IS NULL OR t.project_id = :project_id)
 _FIND = Statement(
     "find task",
     f"SELECT t.version, {task_as_bytes('t')} AS body FROM {_VISIBLE}",
+    shared=True,
+)
+_PEOPLE = f"CASE WHEN :with_people THEN {with_people(*people_of('t'))} END"
+_FIND_WITH_MORE = Statement(
+    "find task with more",
+    f"SELECT t.version, convert_to({task_with_counts('t', _PEOPLE)}, 'UTF8') AS body FROM {_VISIBLE}",
+    INCLUDED_TYPES,
     shared=True,
 )
 _FIND_VERSION = Statement("find version of task", f"SELECT t.version FROM {_VISIBLE}", shared=True)
@@ -127,13 +138,22 @@ class TaskReader:
         version: int = row["version"]
         return version
 
-    async def find(self, task_id: int, *, user_id: int, project_id: int | None = None) -> Document:
-        """Return one task, which must be in the project if one is given.
+    async def find(
+        self, task_id: int, *, user_id: int, project_id: int | None = None, included: Included = NOTHING_INCLUDED
+    ) -> Document:
+        """Return one task, which must be in the project if one is given, with what is included.
 
         Raises:
             NotFoundError: There is none that the caller may see.
         """
-        row = await self._reads.one(_FIND, task_id=task_id, user_id=user_id, project_id=project_id)
+        row = await self._reads.one(
+            _FIND_WITH_MORE if any(included) else _FIND,
+            task_id=task_id,
+            user_id=user_id,
+            project_id=project_id,
+            with_people=included.people,
+            with_counts=included.counts,
+        )
         if row is None:
             raise NotFoundError("task")
         return Document(row["version"], row["body"])

@@ -20,8 +20,10 @@ from taskmanager.tasks.listing.repository import TaskListReader
 from taskmanager.tasks.repository import TaskReader, TaskWriter
 from taskmanager.tasks.schemas import (
     ProjectTaskQuery,
+    TaskAnswer,
     TaskCreate,
     TaskCreateAnywhere,
+    TaskIncludeQuery,
     TaskList,
     TaskQuery,
     TaskRead,
@@ -47,6 +49,7 @@ class UpdateQuery(RequestModel):
 
 
 UpdateOptions = Annotated[UpdateQuery, Query()]
+TaskIncludes = Annotated[TaskIncludeQuery, Query()]
 
 
 async def _create(write: RequestWrites, new: TaskCreate, *, user_id: int, project_id: int | None) -> JsonAnswer:
@@ -55,11 +58,18 @@ async def _create(write: RequestWrites, new: TaskCreate, *, user_id: int, projec
 
 
 async def _read(
-    tasks: TaskReader, task_id: int, known: KnownVersions, *, user_id: int, project_id: int | None = None
+    tasks: TaskReader,
+    task_id: int,
+    query: TaskIncludeQuery,
+    known: KnownVersions,
+    *,
+    user_id: int,
+    project_id: int | None = None,
 ) -> Response:
     return await known.answer(
-        partial(tasks.find, task_id, user_id=user_id, project_id=project_id),
+        partial(tasks.find, task_id, user_id=user_id, project_id=project_id, included=query.included),
         partial(tasks.find_version, task_id, user_id=user_id, project_id=project_id),
+        is_named_by_version=not query.include,
     )
 
 
@@ -67,8 +77,12 @@ async def _read(
 async def list_tasks(
     caller: TasksReader, query: Annotated[TaskQuery, Query()], reads: AppReads, paging: Paging
 ) -> JsonAnswer:
-    """Return the tasks of all the caller's projects, filtered, sorted and paged."""
-    page = await TaskListReader(reads, paging.signer).read(query, user_id=caller.user_id, project_ids=query.project_id)
+    """Return the tasks of all the caller's projects, filtered, sorted and paged, or those of given ids."""
+    tasks = TaskListReader(reads, paging.signer)
+    if query.id:
+        page = await tasks.read_those(query.id, query.included, user_id=caller.user_id)
+    else:
+        page = await tasks.read(query, user_id=caller.user_id, project_ids=query.project_id)
     return JsonAnswer(page.body, link=paging.link(page.next_cursor))
 
 
@@ -78,10 +92,12 @@ async def create_task(caller: TasksWriter, new: TaskCreateAnywhere, write: Writi
     return await _create(write, new, user_id=caller.user_id, project_id=new.project_id)
 
 
-@router.get("/{task_id}", response_model=TaskRead, responses=_READ)
-async def read_task(caller: TasksReader, task_id: TaskId, reads: AppReads, known: Known) -> Response:
+@router.get("/{task_id}", response_model=TaskAnswer, responses=_READ)
+async def read_task(
+    caller: TasksReader, task_id: TaskId, query: TaskIncludes, reads: AppReads, known: Known
+) -> Response:
     """Return a task; with If-None-Match only if it is not the version that the client has."""
-    return await _read(TaskReader(reads), task_id, known, user_id=caller.user_id)
+    return await _read(TaskReader(reads), task_id, query, known, user_id=caller.user_id)
 
 
 @router.put("/{task_id}", response_model=TaskRead, responses=_UPDATE)
@@ -130,12 +146,12 @@ async def create_project_task(
     return await _create(write, new, user_id=caller.user_id, project_id=project_id)
 
 
-@project_router.get("/{task_id}", response_model=TaskRead, responses=_READ)
+@project_router.get("/{task_id}", response_model=TaskAnswer, responses=_READ)
 async def read_project_task(
-    caller: TasksReader, project_id: ProjectId, task_id: TaskId, reads: AppReads, known: Known
+    caller: TasksReader, project_id: ProjectId, task_id: TaskId, query: TaskIncludes, reads: AppReads, known: Known
 ) -> Response:
     """Return a task of a project."""
-    return await _read(TaskReader(reads), task_id, known, user_id=caller.user_id, project_id=project_id)
+    return await _read(TaskReader(reads), task_id, query, known, user_id=caller.user_id, project_id=project_id)
 
 
 @project_router.put("/{task_id}", response_model=TaskRead, responses=_UPDATE)

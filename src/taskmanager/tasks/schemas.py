@@ -2,12 +2,13 @@
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from taskmanager.field_types import (
     DIGITS,
+    INCLUDED,
     UNCHANGED,
     FreeText,
     Id,
@@ -20,8 +21,21 @@ from taskmanager.field_types import (
     WrittenMoment,
 )
 from taskmanager.http.pagination import CursorText, Limit, ListQuery
+from taskmanager.people.schemas import People
 from taskmanager.projects.schemas import Archived
 from taskmanager.written_text import compose
+
+MAX_IDS = 100
+
+
+class Included(NamedTuple):
+    """What else an answer with tasks shows: the people whom it names, and how much belongs to each task."""
+
+    people: bool = False
+    counts: bool = False
+
+
+NOTHING_INCLUDED = Included()
 
 
 class TaskStatus(StrEnum):
@@ -116,18 +130,52 @@ class TaskRead(ResponseModel):
     version: int
 
 
+class CountedTask(TaskRead):
+    """A task, with how much belongs to it where the request asks for that."""
+
+    comment_count: Annotated[int, Field(description="How many comments it has; only with `include=counts`.")] = INCLUDED
+
+
+class TaskAnswer(CountedTask):
+    """A task, with what else the request asks for."""
+
+    people: People = INCLUDED
+
+
 class TaskList(ResponseModel):
     """One page of tasks."""
 
     total: int | None = Field(description="How many tasks match, on all pages together; null if not counted.")
     skip: int
     limit: int
-    tasks: list[TaskRead]
+    tasks: list[CountedTask]
+    people: People = INCLUDED
     next_cursor: str | None = Field(default=None, description="Leads to the next page; null on the last one.")
 
 
-class ProjectTaskQuery(ListQuery):
-    """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
+class TaskInclude(StrEnum):
+    """What else an answer with tasks shows."""
+
+    PEOPLE = "people"
+    COUNTS = "counts"
+
+
+class TaskIncludeQuery(ListQuery):
+    """What else to show of tasks, and beside them."""
+
+    include: list[TaskInclude] = Field(
+        default=[],
+        description="`people`: everybody whom the answer names, by id; `counts`: how many comments each task has.",
+    )
+
+    @property
+    def included(self) -> Included:
+        """What else to show."""
+        return Included(people=TaskInclude.PEOPLE in self.include, counts=TaskInclude.COUNTS in self.include)
+
+
+class TaskFilters(ListQuery):
+    """Which tasks of a project; a repeated filter means any of its values."""
 
     status: list[TaskStatus] = []
     priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = []
@@ -143,6 +191,17 @@ class ProjectTaskQuery(ListQuery):
         default=Archived.FALSE,
         description="Also tasks of archived projects, or only those; without effect where projects are named.",
     )
+
+    @model_validator(mode="after")
+    def _refuse_reversed_ranges(self) -> Self:
+        if self.due_after and self.due_before and self.due_after >= self.due_before:
+            raise ValueError("due_after must be before due_before")
+        return self
+
+
+class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
+    """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
+
     sort_by: TaskSort = TaskSort.CREATED_AT
     order: Literal["asc", "desc"] = "desc"
     skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
@@ -155,14 +214,12 @@ class ProjectTaskQuery(ListQuery):
     @cached_property
     def filters_and_order(self) -> str:
         """What makes this list different from those with other filters or another order, `archived` apart."""
-        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived"})
+        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived", "include", "id"})
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
         if self.cursor is not None and self.skip > 0:
             raise ValueError("skip must be 0 with a cursor")
-        if self.due_after and self.due_before and self.due_after >= self.due_before:
-            raise ValueError("due_after must be before due_before")
         return self
 
 
@@ -170,3 +227,13 @@ class TaskQuery(ProjectTaskQuery):
     """Which tasks to list, and in which order; a repeated filter means any of its values."""
 
     project_id: list[WrittenId] = []
+    id: Annotated[list[WrittenId], Field(max_length=MAX_IDS)] = Field(
+        default=[],
+        description="These tasks alone, in this order, as far as they may be seen; only `include` may stand beside it.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_filters_beside_ids(self) -> Self:
+        if self.id and (others := self.model_fields_set - {"id", "include"}):
+            raise ValueError(f"id cannot stand beside {min(others)}")
+        return self

@@ -31,6 +31,8 @@ GIVEN = ", ".join(TaskCreate.model_fields)
 GIVEN_COLUMNS = (
     "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint"
 )
+# Of what else is shown with tasks.
+INCLUDED_TYPES = {"with_people": "boolean", "with_counts": "boolean"}
 # Why a task cannot be assigned to somebody.
 NO_ASSIGNEE = "is not a member of the project who can log in"
 _STRANGERS = """
@@ -74,6 +76,21 @@ _NOTIFY_PEOPLE = """
 def task_as_json(alias: str) -> str:
     """Return SQL for a task as the text of its JSON object, as every answer has it, for connections of `Database`."""
     return json_object(TaskRead, alias)
+
+
+def task_with_counts(alias: str, more: str = "NULL") -> str:
+    """Return SQL for a task as the text of its JSON object, `:with_counts` with how much belongs to it.
+
+    `more` is SQL for the text of further fields, each with a comma before it, or NULL.
+    """
+    comments = f"SELECT count(*) FROM comments c WHERE c.project_id = {alias}.project_id AND c.task_id = {alias}.id"
+    counts = f"""CASE WHEN :with_counts THEN concat(',"comment_count":', ({comments})) END"""
+    return json_object(TaskRead, alias, more=f"{counts}, {more}")
+
+
+def people_of(alias: str) -> tuple[str, str]:
+    """Return SQL for the ids of those whom a task names, or NULL."""
+    return f"{alias}.assignee_id", f"{alias}.created_by"
 
 
 def task_as_bytes(alias: str) -> str:

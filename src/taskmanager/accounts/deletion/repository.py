@@ -78,7 +78,8 @@ _ANONYMISE = Write(
     DELETE FROM api_keys WHERE user_id = :user_id
 ), anonymised AS (
     UPDATE users
-    SET username = NULL, email = NULL, password_hash = NULL, disabled = true, is_admin = false, deleted_at = now()
+    SET username = NULL, email = NULL, password_hash = NULL, display_name = NULL, time_zone = DEFAULT,
+        disabled = true, is_admin = false, deleted_at = now()
     WHERE id = :user_id AND password_hash = :password_hash AND NOT {is_last_administrator(":user_id")}
     RETURNING id
 )""",

@@ -18,12 +18,14 @@ from taskmanager.errors import (
 from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.statements import EVENT_COLUMNS, next_version
 from taskmanager.http.pagination import Page
+from taskmanager.people.statements import page_with_people, with_people
 from taskmanager.projects.access import require_owner
 from taskmanager.projects.schemas import MemberCreate, MemberRead
 from taskmanager.roles import Role
 
 _NEXT = f"""
-SELECT m.user_id, u.username, m.role, m.created_at, m.version, m.created_at AS key_time, m.user_id AS key_id
+SELECT m.user_id, u.username, u.display_name, m.role, m.created_at, m.version,
+       m.created_at AS key_time, m.user_id AS key_id
 FROM project_members m JOIN users u ON u.id = m.user_id
 WHERE m.project_id = me.project_id AND {after_key("m.created_at", "m.user_id")}
 ORDER BY m.created_at, m.user_id LIMIT :limit
@@ -31,20 +33,28 @@ ORDER BY m.created_at, m.user_id LIMIT :limit
 FOLLOWED = FollowedEntity(
     "member",
     "project_members",
-    json_object(MemberRead, "r", username="u.username"),
+    json_object(MemberRead, "r", username="u.username", display_name="u.display_name"),
     joins="JOIN users u ON u.id = r.user_id",
     id="r.user_id",
     is_bound=True,
 )
-_LIST = Statement(
-    "list members",
-    f"""
-SELECT page.* FROM project_members me CROSS JOIN LATERAL ({json_page(_NEXT, json_object(MemberRead, "row"))}) AS page
-WHERE me.project_id = :project_id AND me.user_id = :caller_id
-""",
-    shared=True,
-    most_shared=32,
-)
+_ROW = json_object(MemberRead, "row")
+
+
+def _list(page: str) -> Statement:
+    return Statement(
+        "list members",
+        f"""
+        SELECT page.* FROM project_members me CROSS JOIN LATERAL ({page}) AS page
+        WHERE me.project_id = :project_id AND me.user_id = :caller_id
+        """,
+        shared=True,
+        most_shared=32,
+    )
+
+
+_LIST = _list(json_page(_NEXT, _ROW))
+_LIST_WITH_PEOPLE = _list(page_with_people(_NEXT, _ROW, "row.user_id"))
 
 _ONE = """
 FROM project_members me
@@ -52,11 +62,16 @@ JOIN project_members m ON m.project_id = me.project_id
 JOIN users u ON u.id = m.user_id
 WHERE me.project_id = :project_id AND me.user_id = :caller_id AND m.user_id = :user_id
 """
-_FIND = Statement(
-    "find member",
-    f"SELECT convert_to({json_object(MemberRead, 'm', username='u.username')}, 'UTF8') AS body {_ONE}",
-    shared=True,
-)
+
+
+def _find(more: str = "") -> Statement:
+    member = json_object(MemberRead, "m", username="u.username", display_name="u.display_name", more=more)
+    return Statement("find member", f"SELECT convert_to({member}, 'UTF8') AS body {_ONE}", shared=True)
+
+
+_FIND = _find()
+_FIND_WITH_PEOPLE = _find(with_people("m.user_id"))
+_ADDED = json_object(MemberRead, "added", username="person.username", display_name="person.display_name")
 _ADD = Write(
     "add member",
     f"""
@@ -66,7 +81,7 @@ access AS (
     WHERE p.id = :project_id
 ), person AS MATERIALIZED (
     -- Waits for a deletion of the account, and then does not find it.
-    SELECT id, username FROM users
+    SELECT id, username, display_name FROM users
     WHERE ({folded_name("username")} = {folded_name(":username")} OR email = :email) AND NOT disabled
     FOR KEY SHARE
 ), added AS (
@@ -88,7 +103,7 @@ access AS (
 SELECT a.role, a.archived, a.is_personal, person.id, added.user_id IS NOT NULL AS done, a.project_id,
        CAST(NULL AS integer) AS version,
        CASE WHEN added.user_id IS NOT NULL
-            THEN convert_to({json_object(MemberRead, "added", username="person.username")}, 'UTF8') END AS body
+            THEN convert_to({_ADDED}, 'UTF8') END AS body
 FROM access a LEFT JOIN person ON true LEFT JOIN added ON true
 """,
     {"username": "text", "email": "text", "role": "text"},
@@ -110,7 +125,7 @@ locked AS MATERIALIZED (
     "SELECT * FROM locked",
 )
 
-_CHANGED = json_object(MemberRead, "now", username="u.username")
+_CHANGED = json_object(MemberRead, "now", username="u.username", display_name="u.display_name")
 _CHANGE_ROLE = Write(
     "change role",
     f"""
@@ -170,24 +185,26 @@ class MemberReader:
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
 
-    async def list_page(self, project_id: int, page: Page, *, caller_id: int) -> FoundPage:
+    async def list_page(self, project_id: int, page: Page, *, caller_id: int, with_people: bool = False) -> FoundPage:
         """Return a page of members, longest-standing first, as `json_page` has it.
 
         Raises:
             NotFoundError: There is no such project that the caller may see.
         """
-        row = await self._reads.page(_LIST, **page.parameters, project_id=project_id, caller_id=caller_id)
+        statement = _LIST_WITH_PEOPLE if with_people else _LIST
+        row = await self._reads.page(statement, **page.parameters, project_id=project_id, caller_id=caller_id)
         if row is None:
             raise NotFoundError("project")
         return row
 
-    async def find(self, project_id: int, user_id: int, *, caller_id: int) -> bytes:
+    async def find(self, project_id: int, user_id: int, *, caller_id: int, with_people: bool = False) -> bytes:
         """Return one member as JSON.
 
         Raises:
             NotFoundError: There is no such member that the caller may see.
         """
-        row = await self._reads.one(_FIND, project_id=project_id, user_id=user_id, caller_id=caller_id)
+        statement = _FIND_WITH_PEOPLE if with_people else _FIND
+        row = await self._reads.one(statement, project_id=project_id, user_id=user_id, caller_id=caller_id)
         if row is None:
             raise NotFoundError("member")
         body: bytes = row["body"]

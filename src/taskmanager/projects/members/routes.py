@@ -7,12 +7,13 @@ from fastapi import Path
 from taskmanager.accounts.dependencies import ProjectsReader, ProjectsWriter, Writing
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer, NoContent, answer_removal, answer_write
-from taskmanager.http.dependencies import AppReads, PageOf, Paging
+from taskmanager.http.dependencies import AppReads, Paging
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import API_PREFIX, api_router
+from taskmanager.people.dependencies import IncludePageOf, Includes
 from taskmanager.projects.members.repository import MemberReader, MemberWriter
 from taskmanager.projects.routes import ProjectId
-from taskmanager.projects.schemas import MemberCreate, MemberList, MemberRead, MemberUpdate
+from taskmanager.projects.schemas import MemberAnswer, MemberCreate, MemberList, MemberRead, MemberUpdate
 from taskmanager.roles import Role
 
 UserId = Annotated[WrittenId, Path()]
@@ -22,12 +23,14 @@ router = api_router("/projects/{project_id}/members", tag="projects")
 
 @router.get("", response_model=MemberList, responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def list_members(
-    caller: ProjectsReader, project_id: ProjectId, query: PageOf, reads: AppReads, paging: Paging
+    caller: ProjectsReader, project_id: ProjectId, query: IncludePageOf, reads: AppReads, paging: Paging
 ) -> JsonAnswer:
     """Return the members of a project, longest-standing first."""
     binding = f"members {project_id} {caller.user_id}"
     page = paging.start(query, binding)
-    found = await MemberReader(reads).list_page(project_id, page, caller_id=caller.user_id)
+    found = await MemberReader(reads).list_page(
+        project_id, page, caller_id=caller.user_id, with_people=query.with_people
+    )
     return paging.answer("members", found, query.limit, binding)
 
 
@@ -42,10 +45,13 @@ async def add_member(caller: ProjectsWriter, project_id: ProjectId, new: MemberC
     )
 
 
-@router.get("/{user_id}", response_model=MemberRead, responses=problems(400, 401, 403, 404, 422, 429, 503))
-async def read_member(caller: ProjectsReader, project_id: ProjectId, user_id: UserId, reads: AppReads) -> JsonAnswer:
+@router.get("/{user_id}", response_model=MemberAnswer, responses=problems(400, 401, 403, 404, 422, 429, 503))
+async def read_member(
+    caller: ProjectsReader, project_id: ProjectId, user_id: UserId, query: Includes, reads: AppReads
+) -> JsonAnswer:
     """Return a member of a project."""
-    return JsonAnswer(await MemberReader(reads).find(project_id, user_id, caller_id=caller.user_id))
+    members = MemberReader(reads)
+    return JsonAnswer(await members.find(project_id, user_id, caller_id=caller.user_id, with_people=query.with_people))
 
 
 @router.put(

@@ -8,7 +8,7 @@ import asyncpg
 from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement
 from taskmanager.http.pagination import CursorSigner
-from taskmanager.projects.schemas import Archived
+from taskmanager.tasks.listing.chosen import CHOSEN_TASKS
 from taskmanager.tasks.listing.statements import (
     FEW,
     MOST_COUNTED,
@@ -20,7 +20,7 @@ from taskmanager.tasks.listing.statements import (
     count_alone,
     page_alone,
 )
-from taskmanager.tasks.schemas import ProjectTaskQuery
+from taskmanager.tasks.schemas import Included, ProjectTaskQuery, TaskFilters
 
 # A page further back reads so much that it runs alone.
 _MOST_SKIPPED = 500
@@ -39,7 +39,7 @@ class TaskPage(NamedTuple):
     next_cursor: str | None
 
 
-def _filters(query: ProjectTaskQuery, user_id: int) -> dict[str, Any]:
+def given_filters(query: TaskFilters, user_id: int) -> dict[str, Any]:
     """Return the filters that are given, and their values."""
     given: dict[str, Any] = {}
     for name, values in (
@@ -62,7 +62,8 @@ def _filters(query: ProjectTaskQuery, user_id: int) -> dict[str, Any]:
     return given
 
 
-def _with_single_values(filters: dict[str, Any]) -> dict[str, Any]:
+def with_single_values(filters: dict[str, Any]) -> dict[str, Any]:
+    """Return filters by one value as such, which are planned for it."""
     return {
         (_SINGLE[name] if name in _SINGLE and len(value) == 1 else name): (
             value[0] if name in _SINGLE and len(value) == 1 else value
@@ -71,9 +72,22 @@ def _with_single_values(filters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _for_few(filters: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def values_for_few(filters: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return all values of a statement on few tasks, whose filters are NULL where they are not given."""
     is_overdue = True if "overdue" in filters else False if "not overdue" in filters else None
-    return {**filters, "is_overdue": is_overdue, "project_ids": values["project_ids"] or None}
+    project_ids = values["project_ids"] or None
+    return {**_NO_FILTERS, **values, **filters, "is_overdue": is_overdue, "project_ids": project_ids}
+
+
+def chosen_projects(query: TaskFilters, *, user_id: int, project_ids: Sequence[int]) -> dict[str, Any]:
+    """Return the values that choose projects: those that are named, or else all of the caller's that are wanted."""
+    named = sorted(set(project_ids))
+    return {
+        "user_id": user_id,
+        "project_ids": named,
+        "project_id": named[0] if named else None,
+        "archived": None if named else query.archived.wanted,
+    }
 
 
 def cursor_binding(name: str, *, user_id: int) -> str:
@@ -94,12 +108,12 @@ class TaskListReader:
         Raises:
             InvalidCursorError: The cursor belongs to another list, filter, sort or user.
         """
-        named = sorted(set(project_ids))
-        archived = Archived.ANY if named else query.archived
-        chosen = "" if named else archived.in_binding
+        projects = chosen_projects(query, user_id=user_id, project_ids=project_ids)
+        named = projects["project_ids"]
+        chosen = "" if named else query.archived.in_binding
         binding = cursor_binding(f"{named} {query.filters_and_order}{chosen}", user_id=user_id)
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
-        filters = _filters(query, user_id)
+        filters = given_filters(query, user_id)
         order = Order(query.sort_by, ascending=query.order == "asc")
         shape = Shape(
             query.sort_by,
@@ -108,25 +122,36 @@ class TaskListReader:
             projects=min(len(named), 2),
             seen=tuple(value is not None for value in seen or ()),
             with_total=query.count == "exact" or (query.count is None and seen is None),
+            with_more=any(query.included),
         )
         values = {
             **(order.seen_values(seen) if seen else {}),
-            "user_id": user_id,
-            "project_ids": named,
-            "project_id": named[0] if named else None,
-            "archived": archived.wanted,
+            **projects,
             "needed": query.skip + query.limit + 1,
             "size": query.limit + 1,
             "skip": query.skip,
+            "with_people": query.included.people,
+            "with_counts": query.included.counts,
         }
         page, total = await self._read(shape, filters, values)
         next_cursor = None
         if page["found"] > query.limit:
             next_cursor = self._signer.write([page[f"key_{n}"] for n in range(len(order.keys))], binding)
         head = f'{{"total":{"null" if total is None else total},"skip":{query.skip},"limit":{query.limit},"tasks":['
-        tail = '],"next_cursor":null}' if next_cursor is None else f'],"next_cursor":"{next_cursor}"}}'
-        body = b"%b%b%b" % (head.encode(), page["tasks"] or b"", tail.encode())
+        tail = '"next_cursor":null}' if next_cursor is None else f'"next_cursor":"{next_cursor}"}}'
+        body = b"%b%b],%b%b" % (head.encode(), page["tasks"] or b"", page.get("more") or b"", tail.encode())
         return TaskPage(body, is_empty=not page["found"], next_cursor=next_cursor)
+
+    async def read_those(self, task_ids: Sequence[int], included: Included, *, user_id: int) -> TaskPage:
+        """Return tasks in the order of the ids, as one page; those that the caller may not see are left out."""
+        asked = list(dict.fromkeys(task_ids))
+        row = await self._one(
+            CHOSEN_TASKS[any(included)],
+            {"task_ids": asked, "user_id": user_id, "with_people": included.people, "with_counts": included.counts},
+        )
+        head = f'{{"total":{row["found"]},"skip":0,"limit":{len(asked)},"tasks":['
+        body = b'%b%b],%b"next_cursor":null}' % (head.encode(), row["tasks"] or b"", row.get("more") or b"")
+        return TaskPage(body, is_empty=not row["found"], next_cursor=None)
 
     async def _read(
         self, shape: Shape, filters: dict[str, Any], values: dict[str, Any]
@@ -137,10 +162,10 @@ class TaskListReader:
         if shared is None:
             if values["skip"] <= FEW:
                 few = PAGES_OF_FEW[shape._replace(filters=(), projects=0, with_total=False)]
-                page = await self._one(few, {**_NO_FILTERS, **values, **_for_few(filters, values)})
+                page = await self._one(few, values_for_few(filters, values))
                 if page["is_small"]:
                     return page, page["total"] if shape.with_total else None
-            filters = _with_single_values(filters)
+            filters = with_single_values(filters)
             alone = page_alone(shape._replace(filters=tuple(filters)))
             page = await self._one(alone, {**values, **filters})
             return page, page["total"] if shape.with_total else None
@@ -152,8 +177,8 @@ class TaskListReader:
         assert count is not None
         total: int = count["total"]
         if total > MOST_COUNTED:
-            filters = _with_single_values(filters)
-            alone = count_alone(shape._replace(filters=tuple(filters), seen=()))
+            filters = with_single_values(filters)
+            alone = count_alone(shape._replace(filters=tuple(filters), seen=(), with_more=False))
             total = (await self._one(alone, {**values, **filters}))["total"]
         return page, total
 

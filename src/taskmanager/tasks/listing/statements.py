@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from taskmanager.database.statements import Statement
 from taskmanager.tasks.folding import folded, folded_title
+from taskmanager.tasks.listing.page_json import tasks_as_json
 from taskmanager.tasks.schemas import TaskSort
-from taskmanager.tasks.statements import task_as_json
+from taskmanager.tasks.statements import INCLUDED_TYPES
 
 # A shared statement counts no further, so that a long list does not hold up the others.
 MOST_COUNTED = 1_000
@@ -43,7 +44,7 @@ _CONDITIONS: Final = {
     "not overdue": f"NOT ({_OVERDUE})",
     "search": f"({_MATCHES})",
 }
-_TYPES: Final = {
+LIST_TYPES: Final = {
     "status": "text",
     "statuses": "text[]",
     "priority": "integer",
@@ -57,6 +58,7 @@ _TYPES: Final = {
     "skip": "integer",
     "is_overdue": "boolean",
     "archived": "boolean",
+    **INCLUDED_TYPES,
 }
 _WITH_A_DUE_TIME: Final = frozenset({"due_after", "due_before", "overdue"})
 # Filters that stand in front of (created_at, id) in an index, and the column that they compare.
@@ -111,6 +113,7 @@ class Shape(NamedTuple):
     """All of a list that its statement depends on; the rest are parameters.
 
     `projects` is how many are named, 2 for several. `seen` says which keys of the last task seen are not NULL.
+    `with_more` is for lists that show something else with the tasks, `:with_people` or `:with_counts`.
     """
 
     sort_by: TaskSort
@@ -119,6 +122,7 @@ class Shape(NamedTuple):
     projects: int
     seen: tuple[bool, ...]
     with_total: bool = False
+    with_more: bool = False
 
     @property
     def run(self) -> str | None:
@@ -143,19 +147,16 @@ def _parts(shape: Shape, order: Order, conditions: str, columns: str) -> str:
     return f"({dated}) UNION ALL ({undated} {by_creation})"
 
 
-def _as_json(page: str, order: Order) -> str:
+def _as_json(page: str, order: Order, *, with_more: bool) -> str:
     """Return a page as one row: its tasks as JSON without the brackets, how many were found, the last one's keys."""
     # Numbered behind the limit, so that no more than the page is ever sorted.
+    numbered = f"SELECT t.*, row_number() OVER (ORDER BY {order.by_labels('t')}) AS place FROM ({page}) AS t"
     keys = ", ".join(f"(array_agg(t.key_{n}))[:size - 1] AS key_{n}" for n in range(len(order.keys)))
-    return f"""
-        SELECT convert_to(string_agg({task_as_json("t")}, ',') FILTER (WHERE t.place < :size), 'UTF8') AS tasks,
-               count(*) AS found, {keys}
-        FROM (SELECT t.*, row_number() OVER (ORDER BY {order.by_labels("t")}) AS place FROM ({page}) AS t) AS t
-    """
+    return tasks_as_json(numbered, "", f"count(*) AS found, {keys}", "t.place < :size", with_more=with_more)
 
 
 def _typed(name: str, sql: str, order: Order, *, shared: bool) -> Statement:
-    return Statement(name, sql, {**_TYPES, **order.seen_types()}, shared=shared, most_shared=32)
+    return Statement(name, sql, {**LIST_TYPES, **order.seen_types()}, shared=shared, most_shared=32)
 
 
 def _runs(shape: Shape) -> tuple[str, str]:
@@ -185,7 +186,8 @@ def _shared_page(shape: Shape) -> Statement:
         SELECT found.* FROM ({runs}) AS run CROSS JOIN LATERAL ({_parts(shape, order, is_in_run, "t.*")}) AS found
         ORDER BY {order.by_labels("found")} OFFSET :skip LIMIT :size
     """
-    return _typed(f"list tasks by {shape.sort_by}", _as_json(page, order), order, shared=True)
+    sql = _as_json(page, order, with_more=shape.with_more)
+    return _typed(f"list tasks by {shape.sort_by}", sql, order, shared=True)
 
 
 def _shared_count(shape: Shape) -> Statement:
@@ -195,7 +197,7 @@ def _shared_count(shape: Shape) -> Statement:
             SELECT FROM ({runs}) AS run JOIN tasks t ON {is_in_run} LIMIT {MOST_COUNTED + 1}
         ) AS counted
     """
-    return Statement("count tasks", sql, _TYPES, shared=True, most_shared=32)
+    return Statement("count tasks", sql, LIST_TYPES, shared=True, most_shared=32)
 
 
 def _shareable() -> list[Shape]:
@@ -209,7 +211,12 @@ def _shareable() -> list[Shape]:
             filters: list[tuple[str, ...]] = [()]
             if sort_by is TaskSort.CREATED_AT:
                 filters += [(name,) for name in _RUNS]
-            shapes += [Shape(sort_by, ascending, one, 1, page) for one in filters for page in seen]
+            shapes += [
+                Shape(sort_by, ascending, one, 1, page, with_more=with_more)
+                for one in filters
+                for page in seen
+                for with_more in (False, True)
+            ]
     return shapes
 
 
@@ -219,9 +226,6 @@ def _page_of_few(shape: Shape) -> Statement:
     Where the caller has more than `FEW` tasks in the projects, it says so (`is_small`) and reads none of them.
     """
     order = Order(shape.sort_by, ascending=shape.ascending)
-    member = f"m.user_id = :user_id AND (:project_ids IS NULL OR m.project_id = ANY(:project_ids)) AND {_IS_LISTED}"
-    limited = f"ORDER BY t.created_at DESC, t.id DESC LIMIT {FEW + 1}"
-    of_project = f"FROM tasks t WHERE t.project_id = m.project_id {limited}"
     behind = "true"
     if shape.seen and not shape.seen[0]:
         behind = f"t.due_at IS NULL AND {order.after(skip_first=True)}"
@@ -232,17 +236,9 @@ def _page_of_few(shape: Shape) -> Statement:
         ORDER BY {order.by_labels("few")} OFFSET :skip LIMIT :size
     """
     sql = f"""
-        WITH size AS MATERIALIZED (
-            SELECT count(*) <= {FEW} AS is_small FROM (
-                SELECT FROM project_members m CROSS JOIN LATERAL (SELECT {of_project}) AS t WHERE {member}
-                LIMIT {FEW + 1}
-            ) AS counted
-        ), few AS MATERIALIZED (
-            SELECT t.* FROM project_members m CROSS JOIN LATERAL (SELECT t.* {of_project}) AS t
-            WHERE {member} AND (SELECT is_small FROM size) AND {_ANY_FILTERS}
-        )
+        WITH {FEW_TASKS}
         SELECT size.is_small, (SELECT count(*) FROM few) AS total, page.*
-        FROM size CROSS JOIN LATERAL ({_as_json(page, order)}) AS page
+        FROM size CROSS JOIN LATERAL ({_as_json(page, order, with_more=shape.with_more)}) AS page
     """
     return _typed(f"list few tasks by {shape.sort_by}", sql, order, shared=True)
 
@@ -254,6 +250,24 @@ _ANY_FILTERS: Final = f"""
     AND (:is_overdue IS NULL OR ({_OVERDUE}) = :is_overdue)
     AND (:search IS NULL OR {_MATCHES})
 """
+_MEMBER_OF_FEW: Final = f"""
+    m.user_id = :user_id AND (:project_ids IS NULL OR m.project_id = ANY(:project_ids)) AND {_IS_LISTED}
+"""
+_TASKS_OF_FEW: Final = f"""
+    FROM tasks t WHERE t.project_id = m.project_id ORDER BY t.created_at DESC, t.id DESC LIMIT {FEW + 1}
+"""
+# The steps `size` (is_small), whether the caller has `FEW` tasks there at most, and `few`, those that meet the filters.
+FEW_TASKS: Final = f"""
+    size AS MATERIALIZED (
+        SELECT count(*) <= {FEW} AS is_small FROM (
+            SELECT FROM project_members m CROSS JOIN LATERAL (SELECT {_TASKS_OF_FEW}) AS t WHERE {_MEMBER_OF_FEW}
+            LIMIT {FEW + 1}
+        ) AS counted
+    ), few AS MATERIALIZED (
+        SELECT t.* FROM project_members m CROSS JOIN LATERAL (SELECT t.* {_TASKS_OF_FEW}) AS t
+        WHERE {_MEMBER_OF_FEW} AND (SELECT is_small FROM size) AND {_ANY_FILTERS}
+    )
+"""
 
 
 # Every list that requests can share a statement for: each order that has an index, and the filters of `_RUNS` by time.
@@ -261,7 +275,9 @@ SHARED_PAGES: Final = {shape: _shared_page(shape) for shape in _shareable()}
 PAGES_OF_FEW: Final = {
     shape: _page_of_few(shape) for shape in (one._replace(projects=0) for one in SHARED_PAGES if one.run is None)
 }
-SHARED_COUNTS: Final = {shape.run: _shared_count(shape) for shape in SHARED_PAGES if not shape.seen}
+SHARED_COUNTS: Final = {
+    shape.run: _shared_count(shape) for shape in SHARED_PAGES if not shape.seen and not shape.with_more
+}
 
 
 # Making the statement takes as long as running it.
@@ -269,30 +285,36 @@ SHARED_COUNTS: Final = {shape.run: _shared_count(shape) for shape in SHARED_PAGE
 def page_alone(shape: Shape) -> Statement:
     """Return the statement of any list, which is planned for its values."""
     order = Order(shape.sort_by, ascending=shape.ascending)
-    member, conditions = _all_projects(shape)
+    member, conditions = _all_projects(shape.filters, shape.projects)
     page = f"""
         SELECT found.* FROM {member} CROSS JOIN LATERAL ({_parts(shape, order, conditions, "t.*")}) AS found
         ORDER BY {order.by_labels("found")} OFFSET :skip LIMIT :size
     """
-    sql = _as_json(page, order)
+    sql = _as_json(page, order, with_more=shape.with_more)
     if shape.with_total:
-        sql = f"SELECT counted.total, page.* FROM ({_count(member, conditions)}) AS counted CROSS JOIN ({sql}) AS page"
+        sql = f"SELECT counted.total, page.* FROM ({_count(shape)}) AS counted CROSS JOIN ({sql}) AS page"
     return _typed("list tasks", sql, order, shared=False)
 
 
 @lru_cache(maxsize=64)
 def count_alone(shape: Shape) -> Statement:
     """Return the statement that counts any list."""
-    return Statement("count tasks", _count(*_all_projects(shape)), _TYPES)
+    return Statement("count tasks", _count(shape), LIST_TYPES)
 
 
-def _all_projects(shape: Shape) -> tuple[str, str]:
-    which = "m.project_id = ANY(:project_ids)" if shape.projects else _IS_LISTED
+def matching_tasks(filters: tuple[str, ...], projects: int) -> str:
+    """Return what follows FROM for all tasks `t` of a list; `projects` is how many are named, 2 for several."""
+    member, conditions = _all_projects(filters, projects)
+    return f"{member} JOIN tasks t ON {conditions}"
+
+
+def _all_projects(filters: tuple[str, ...], projects: int) -> tuple[str, str]:
+    which = "m.project_id = ANY(:project_ids)" if projects else _IS_LISTED
     member = f"(SELECT m.project_id FROM project_members m WHERE m.user_id = :user_id AND {which}) AS member"
     # A given project is a condition here too, so that PostgreSQL knows how large it is.
-    project = ":project_id" if shape.projects == 1 else "member.project_id"
-    return member, " AND ".join([f"t.project_id = {project}", *(_CONDITIONS[name] for name in shape.filters)])
+    project = ":project_id" if projects == 1 else "member.project_id"
+    return member, " AND ".join([f"t.project_id = {project}", *(_CONDITIONS[name] for name in filters)])
 
 
-def _count(member: str, conditions: str) -> str:
-    return f"SELECT count(*) AS total FROM {member} JOIN tasks t ON {conditions}"
+def _count(shape: Shape) -> str:
+    return f"SELECT count(*) AS total FROM {matching_tasks(shape.filters, shape.projects)}"

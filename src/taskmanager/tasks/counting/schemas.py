@@ -1,0 +1,44 @@
+"""What routes that count tasks take and answer."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from taskmanager.field_types import ResponseModel, WrittenId
+from taskmanager.tasks.schemas import TaskFilters
+
+
+class CountBy(StrEnum):
+    """What tasks are counted by."""
+
+    STATUS = "status"
+    PROJECT = "project"
+    ASSIGNEE = "assignee"
+    PRIORITY = "priority"
+    TAG = "tag"
+
+
+class ProjectTaskCountQuery(TaskFilters):
+    """Which tasks of a project to count, and by what; a repeated filter means any of its values."""
+
+    by: CountBy
+
+
+class TaskCountQuery(ProjectTaskCountQuery):
+    """Which tasks to count, and by what; a repeated filter means any of its values."""
+
+    project_id: list[WrittenId] = []
+
+
+class TaskCount(ResponseModel):
+    """How many tasks have something in common."""
+
+    key: int | str | None = Field(description="What they have in common; null for those that have none.")
+    count: int
+
+
+class TaskCounts(ResponseModel):
+    """How many tasks there are of each kind, most first; the 1,000 kinds that have most."""
+
+    counts: list[TaskCount]
+    total: int = Field(description="How many tasks match, each counted once, whatever tags it has.")
