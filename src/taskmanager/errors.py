@@ -243,6 +243,22 @@ class MessageGoneError(TaskManagerError):
 
 
 @dataclass(eq=False)
+class LimitReachedError(TaskManagerError):
+    """There are as many of something as there may be."""
+
+    what: str
+    most: int
+
+
+@dataclass(eq=False)
+class TooManyTasksError(TaskManagerError):
+    """The request would change `number` tasks, more than the `most` that one may."""
+
+    number: int
+    most: int
+
+
+@dataclass(eq=False)
 class RateLimitedError(TaskManagerError):
     """The caller has had all of something that there is for now; `seconds` until there is more."""
 

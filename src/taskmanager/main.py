@@ -63,6 +63,7 @@ from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS
 from taskmanager.people.feature import FEATURE as PEOPLE
 from taskmanager.projects.feature import FEATURE as PROJECTS
 from taskmanager.rate_limits.limiter import RateLimiter
+from taskmanager.sections.feature import FEATURE as SECTIONS
 from taskmanager.settings import Settings
 from taskmanager.stream.feature import FEATURE as STREAM
 from taskmanager.tasks.feature import FEATURE as TASKS
@@ -77,6 +78,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     ACCOUNTS,
     PEOPLE,
     PROJECTS,
+    SECTIONS,
     TASKS,
     COMMENTS,
     ACTIVITY,

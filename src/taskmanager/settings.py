@@ -220,7 +220,9 @@ class Settings(WebhookSettings, DatabaseSettings):
     )
     require_if_match: bool = Field(
         default=False,
-        description="Refuse changes of tasks, projects and comments without If-Match (428), so that no edit is lost.",
+        description=(
+            "Refuse changes of tasks, projects, sections and comments without If-Match (428), so that no edit is lost."
+        ),
     )
     keep_alive_seconds: int = Field(
         default=75,

@@ -77,7 +77,9 @@ class TestRoundTrips:
     ) -> None:
         task = await alice.new_task()
         comment = (await alice.post(f"/tasks/{task['id']}/comments", {"body": "A comment"})).json()
+        section = (await alice.post(f"/projects/{alice.inbox_id}/sections", {"name": "A section"})).json()
         known = {"project_id": alice.inbox_id, "task_id": task["id"], "comment_id": comment["id"], "user_id": alice.id}
+        known["section_id"] = section["id"]
         ids: dict[str, int] = defaultdict(lambda: 1, known)
         found = 0
         for context in iter_route_contexts(fresh.routes):

@@ -49,7 +49,9 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
     plain = await alice.new_project()
     members = f"/projects/{project['id']}/members"
     await alice.post(members, {"username": "leaver", "role": "editor"})
+    section = (await alice.post(f"/projects/{project['id']}/sections", {"name": LINE})).json()
     full = {
+        "section_id": section["id"],
         "title": LINE,
         "description": f"line\r\n\t{TEXT}",
         "tags": [LINE[:20], "", "NULL", "{}", "a,b", '"'],
@@ -57,7 +59,7 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
         "assignee_id": alice.id,
         "priority": 5,
     }
-    full["tags"] = [tag for tag in full["tags"] if tag]  # type: ignore[attr-defined]
+    full["tags"] = [tag for tag in full["tags"] if tag]
     task = await leaver.new_task(project["id"], **full)
     await alice.patch(f"/tasks/{task['id']}", {"status": "completed", "title": f"{LINE} again", "due_at": None})
     await alice.patch(f"/tasks/{task['id']}", {"due_at": "0001-01-01T00:00:00.000001Z"})
@@ -108,6 +110,7 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
     await second.patch("/users/me", {"display_name": LINE, "time_zone": "Europe/Berlin"})
     ids = {"project_id": project["id"], "task_id": task["id"], "comment_id": comment, "user_id": second.id}
     ids |= {"author_id": leaver.id, "alice_id": alice.id}
+    ids["section_id"] = section["id"]
     return World(
         alice,
         {
@@ -134,7 +137,13 @@ MORE = {
     "/api/v1/projects/{project_id}/activity": ["?limit=1", "/api/v1/projects/{plain_id}/activity"],
     "/api/v1/projects/{project_id}/members": ["?limit=1"],
     "/api/v1/projects/{project_id}/members/{user_id}": ["/api/v1/projects/{project_id}/members/{alice_id}"],
-    "/api/v1/projects/{project_id}/tasks": ["?limit=1", "?count=none", "/api/v1/projects/{plain_id}/tasks"],
+    "/api/v1/projects/{project_id}/sections": ["/api/v1/projects/{plain_id}/sections"],
+    "/api/v1/projects/{project_id}/tasks": [
+        "?limit=1",
+        "?sort_by=position",
+        "?count=none",
+        "/api/v1/projects/{plain_id}/tasks",
+    ],
     f"{_WEBHOOKS}/{{webhook_id}}": [f"{_WEBHOOKS}/{{other_webhook_id}}"],
     f"{_WEBHOOKS}/{{webhook_id}}/deliveries": [f"{_WEBHOOKS}/{{other_webhook_id}}/deliveries"],
     f"{_WEBHOOKS}/{{webhook_id}}/deliveries/{{delivery_id}}": [

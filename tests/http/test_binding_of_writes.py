@@ -183,7 +183,7 @@ class TestBothWays:
         for prefix in ("foreign", "side", "archived", "removed", "owner"):
             other = {
                 name: route.both.world.ids[f"{prefix}_{name}"]
-                for name in ("project_id", "task_id", "comment_id")
+                for name in ("project_id", "task_id", "comment_id", "section_id")
                 if f"{prefix}_{name}" in route.both.world.ids
             }
             url = route.both.path(route.template + QUERIES.get(route.name, ""), other)

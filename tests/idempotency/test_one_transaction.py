@@ -111,10 +111,11 @@ class TestOneTransaction:
         assert len(query_recorder) == 1
 
     @pytest.mark.parametrize("kind", KINDS)
-    async def test_no_write_is_more_than_six_messages(
+    async def test_no_write_is_more_than_seven_messages(
         self, alice: Person, bob: Person, kind: str, query_recorder: list[str]
     ) -> None:
-        several = {"move": 3, "role": 2, "removal": 2, "leaving": 2, "bulk change": 2, "bulk deletion": 2}
+        several = {"move": 4, "role": 2, "removal": 2, "leaving": 2, "bulk change": 2, "bulk deletion": 2}
+        several |= {"place": 3, "place of section": 3, "section": 2, "section deletion": 2}
         expected = {**several, "project deletion": 2}.get(kind, 1)
         for key, looked_up in (("a-key", 1), (None, 0)):
             write = await make_write(kind, alice, bob)

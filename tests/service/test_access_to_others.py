@@ -20,7 +20,7 @@ class TestArchived:
     @pytest.fixture
     async def archived(self, world: World) -> World:
         """The world, where the ids in paths are those of the archived project."""
-        names = ("project_id", "task_id", "comment_id")
+        names = ("project_id", "task_id", "comment_id", "section_id")
         return World(
             logins=world.logins,
             ids={**world.ids, **{name: world.ids[f"archived_{name}"] for name in names}},
@@ -112,7 +112,30 @@ def swapped() -> list[Any]:
             (404, method, "/projects/{side_project_id}/tasks/{task_id}", {"project_id": "side_project_id"}),
             (409, method, "/tasks/{archived_task_id}", {"project_id": "project_id"}),
         ]
+    for method, path, body in (
+        ("GET", "", None),
+        ("PUT", "", {"name": "New"}),
+        ("PATCH", "", {"name": "New"}),
+        ("POST", "/move", {"at": "top"}),
+        ("DELETE", "", None),
+    ):
+        cases += [
+            (404, method, "/projects/{project_id}/sections/{side_section_id}" + path, body),
+            (404, method, "/projects/{side_project_id}/sections/{section_id}" + path, body),
+            (404, method, "/projects/{project_id}/sections/{foreign_section_id}" + path, body),
+            (404, method, "/projects/{foreign_project_id}/sections/{foreign_section_id}" + path, body),
+        ]
     cases += [
+        (404, "POST", "/tasks/{foreign_task_id}/move", {"at": "top"}),
+        (404, "POST", "/tasks/{task_id}/move", {"after": "foreign_task_id"}),
+        (404, "POST", "/tasks/{task_id}/move", {"before": "unknown_id"}),
+        (422, "POST", "/tasks/{task_id}/move", {"after": "side_task_id"}),
+        (422, "POST", "/tasks/{task_id}/move", {"at": "top", "section_id": "side_section_id"}),
+        (422, "POST", "/tasks/{task_id}/move", {"at": "top", "section_id": "foreign_section_id"}),
+        (404, "POST", "/projects/{project_id}/sections/{section_id}/move", {"after": "foreign_section_id"}),
+        (404, "POST", "/projects/{foreign_project_id}/sections", {"name": "New"}),
+        (422, "PATCH", "/tasks/{task_id}", {"section_id": "foreign_section_id"}),
+        (422, "POST", "/projects/{project_id}/tasks", {**task, "section_id": "side_section_id"}),
         (404, "POST", "/tasks", {**task, "project_id": "foreign_project_id"}),
         (404, "POST", "/tasks", {**task, "project_id": "stranger_inbox_id"}),
         (404, "POST", "/tasks", {**task, "project_id": "unknown_id"}),

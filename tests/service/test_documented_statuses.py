@@ -119,6 +119,7 @@ async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> Wo
     await alice.post(f"/projects/{project_id}/members", {"username": "bob", "role": "editor"})
     task = await bob.new_task(project_id, assignee_id=alice.id)
     comment = (await bob.post(f"/tasks/{task['id']}/comments", {"body": "@alice"})).json()
+    section = (await bob.post(f"/projects/{project_id}/sections", {"name": "A section"})).json()
     notification = (await alice.get("/notifications")).json()["notifications"][0]
     webhook_id, delivery_id = await make_webhook(alice, project_id)
     login = await alice.client.post(f"{API}/token", data={"username": "alice", "password": PASSWORD})
@@ -126,6 +127,7 @@ async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> Wo
         "project_id": project_id,
         "task_id": task["id"],
         "comment_id": comment["id"],
+        "section_id": section["id"],
         "user_id": bob.id,
         "notification_id": notification["id"],
         "key_id": key["id"],

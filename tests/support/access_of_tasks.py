@@ -113,6 +113,25 @@ class TaskRules(AccessMachine):
         for task_id in [] if refused else task_ids:
             self.model.tasks[task_id].assignee_id = assignee_id
 
+    @rule(who=actors, credential=credentials, index=indexes, beside=indexes, side=st.sampled_from(["before", "after"]))
+    def order_task(self, who: int, credential: str, index: int, beside: int, side: str) -> None:
+        """POST a move of a task next to another one, at times one of another project."""
+        task_id, neighbour_id = self.pick(self.task_ids, index), self.pick(self.task_ids, beside)
+        project_id, other = self.model.project_of(task_id), self.model.project_of(neighbour_id)
+        user_id = self.actor(who, project_id)
+        refused = self.refusal(user_id, credential, write=True)
+        if not refused and task_id == neighbour_id:
+            refused = 422
+        if not refused and None in {self.model.role(user_id, project) for project in (project_id, other)}:
+            refused = 404
+        if not refused and project_id != other:
+            refused = 422
+        refused = refused or self.refusal(user_id, credential, project_id=project_id, least="editor", write=True)
+        body = {side: neighbour_id, "status": "pending"}
+        answer = self.call(user_id, credential, "POST", f"/tasks/{task_id}/move", refused or 200, body)
+        if not refused:
+            assert answer.json()["project_id"] == project_id
+
     @rule(who=actors, credential=credentials, index=indexes, goal=indexes, nested=st.booleans())
     def move_task(self, who: int, credential: str, index: int, goal: int, nested: bool) -> None:
         """PATCH a task with another project."""

@@ -141,6 +141,8 @@ async def _make_content(world: World, people: dict[str, Person]) -> None:
         await owner.post(members, {"username": name, "role": ROLES.get(name, "editor")})
     task = await owner.new_task(ids["project_id"], title=f"A {MARKER} task", description=f"A {MARKER} description")
     ids["task_id"] = task["id"]
+    ids["section_id"] = await _new_section(owner, ids["project_id"], f"A {MARKER} section")
+    await _new_section(owner, ids["project_id"], f"Another {MARKER} section")
     # Whoever is removed leaves traces that give them nothing back: a task of theirs, one for them, and a comment.
     await owner.new_task(ids["project_id"], title=f"A third {MARKER} task", assignee_id=people["removed"].id)
     await people["removed"].new_task(ids["project_id"], title=f"Another {MARKER} task", assignee_id=owner.id)
@@ -154,13 +156,19 @@ async def _make_content(world: World, people: dict[str, Person]) -> None:
         task_id = ids[f"{prefix}_task_id"] = (await person.new_task(project_id))["id"]
         answer = await person.post(f"/tasks/{task_id}/comments", {"body": "Elsewhere"})
         ids[f"{prefix}_comment_id"] = answer.json()["id"]
+        ids[f"{prefix}_section_id"] = await _new_section(person, project_id, "Elsewhere")
     archived = ids["archived_project_id"] = await owner.new_project("Long ago")
     for name in ("partner", "editor", "viewer"):
         await owner.post(f"/projects/{archived}/members", {"username": name, "role": ROLES[name]})
     ids["archived_task_id"] = (await owner.new_task(archived))["id"]
     answer = await owner.post(f"/tasks/{ids['archived_task_id']}/comments", {"body": "Long ago"})
     ids["archived_comment_id"] = answer.json()["id"]
+    ids["archived_section_id"] = await _new_section(owner, archived, "Long ago")
     await owner.patch(f"/projects/{archived}", {"archived": True})
+
+
+async def _new_section(person: Person, project_id: int, name: str) -> int:
+    return int((await person.post(f"/projects/{project_id}/sections", {"name": name})).json()["id"])
 
 
 async def _notify_everybody(world: World, people: dict[str, Person]) -> None:

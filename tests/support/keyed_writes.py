@@ -10,11 +10,14 @@ from taskmanager.idempotency.header import RequestIdentity
 from tests.conftest import Person
 from tests.support.rows import fetch_all
 
-POSTS = ("task", "project task", "project", "member", "comment", "bulk")
-CHANGES = ("task change", "project task change", "move", "comment change", "project change", "role", "bulk change")
+POSTS = ("task", "project task", "project", "member", "comment", "section", "bulk")
+CHANGES = (
+    *("task change", "project task change", "move", "place", "comment change", "project change", "role", "bulk change"),
+    *("section change", "place of section"),
+)
 DELETIONS = (
     *("task deletion", "project task deletion", "comment deletion", "project deletion", "bulk deletion", "removal"),
-    "leaving",
+    *("leaving", "section deletion"),
 )
 MARKS = ("all notifications", "one notification")
 KINDS = (*POSTS, *CHANGES, *DELETIONS, *MARKS)
@@ -65,7 +68,9 @@ async def make_write(kind: str, owner: Person, other: Person) -> KeyedWrite:
         return KeyedWrite(path, status=204)
     task_id = (await owner.new_task(project_id))["id"]
     comment_id = (await owner.post(f"/tasks/{task_id}/comments", {"body": "Before"})).json()["id"]
+    section_id = (await owner.post(f"/projects/{project_id}/sections", {"name": "Before"})).json()["id"]
     paths = {
+        "section": f"/projects/{project_id}/sections/{section_id}",
         "task": f"/tasks/{task_id}",
         "project task": f"/projects/{project_id}/tasks/{task_id}",
         "comment": f"/tasks/{task_id}/comments/{comment_id}",
@@ -84,6 +89,14 @@ async def make_write(kind: str, owner: Person, other: Person) -> KeyedWrite:
             return KeyedWrite(paths["project task"], once, 200, twice, "PUT")
         case "move":
             return KeyedWrite(paths["task"], {"project_id": target_id}, 200, twice, "PATCH")
+        case "place":
+            await owner.new_task(project_id)
+            return KeyedWrite(f"{paths['task']}/move", {"at": "bottom"}, 200, {"at": "top"})
+        case "place of section":
+            await owner.post(f"/projects/{project_id}/sections", {"name": "Behind"})
+            return KeyedWrite(f"{paths['section']}/move", {"at": "bottom"}, 200, {"at": "top"})
+        case "section change":
+            return KeyedWrite(paths["section"], {"name": "Once"}, 200, {"name": "Twice"}, "PATCH")
         case "comment change":
             return KeyedWrite(paths["comment"], {"body": "Once"}, 200, {"body": "Twice"}, "PUT")
         case "project change":
@@ -107,6 +120,8 @@ async def _make_post(kind: str, owner: Person, other: Person, project_id: int) -
         case "member":
             body = {"username": other.username, "role": "viewer"}
             return KeyedWrite(f"/projects/{project_id}/members", body, other_body={**body, "role": "editor"})
+        case "section":
+            return KeyedWrite(f"/projects/{project_id}/sections", {"name": "Once"}, other_body={"name": "Twice"})
         case "comment":
             task_id = (await owner.new_task(project_id))["id"]
             return KeyedWrite(f"/tasks/{task_id}/comments", {"body": "Once"}, other_body={"body": "Twice"})

@@ -75,12 +75,14 @@ def key_of(item: dict[str, Any]) -> tuple[str, int, int]:
 
 
 async def read_everything(person: Person) -> Rows:
-    """Return what a person sees, by the GETs of projects, members, tasks and comments."""
+    """Return what a person sees, by the GETs of projects, members, sections, tasks and comments."""
     rows: Rows = {}
     for project in await _all(person, "/projects", "projects"):
         rows["project", 0, project["id"]] = project
         for member in await _all(person, f"/projects/{project['id']}/members", "members"):
             rows["member", project["id"], member["user_id"]] = member
+        for section in (await person.get(f"/projects/{project['id']}/sections")).json()["sections"]:
+            rows["section", 0, section["id"]] = section
         for task in await _all(person, f"/projects/{project['id']}/tasks", "tasks"):
             rows["task", 0, task["id"]] = task
             for comment in await _all(person, f"/tasks/{task['id']}/comments", "comments"):

@@ -30,6 +30,7 @@ class RandomWork:
         self._projects: list[int] = []
         self._tasks: list[int] = []
         self._comments: list[tuple[int, int]] = []
+        self._sections: list[tuple[int, int]] = []
         self._names = 0
         self._deeds: list[tuple[int, Deed]] = [
             (4, self._new_project),
@@ -47,6 +48,10 @@ class RandomWork:
             (2, self._delete_project),
             (1, self._rename),
             (1, self._bulk),
+            (4, self._new_section),
+            (3, self._change_section),
+            (1, self._delete_section),
+            (10, self._order_task),
         ]
 
     def chance(self, share: float) -> bool:
@@ -108,6 +113,30 @@ class RandomWork:
 
     async def _move_task(self, person: Person) -> None:
         await self._ask(person, "PATCH", f"/tasks/{self._task()}", {"project_id": self._project(person)})
+
+    async def _order_task(self, person: Person) -> None:
+        body: dict[str, Any] = self.any_of([{"at": "top"}, {"at": "bottom"}, {"after": self._task()}])
+        if self.chance(0.5):
+            body["section_id"] = self._section()[1]
+        await self._ask(person, "POST", f"/tasks/{self._task()}/move", body)
+
+    async def _new_section(self, person: Person) -> None:
+        project_id = self._project(person)
+        if made := await self._ask(person, "POST", f"/projects/{project_id}/sections", {"name": f"S {self.done}"}):
+            self._sections.append((project_id, made["id"]))
+
+    def _section(self) -> tuple[int, int]:
+        return self.any_of(self._sections[-10:] or [(1, 1)])  # type: ignore[no-any-return]
+
+    async def _change_section(self, person: Person) -> None:
+        project_id, section_id = self._section()
+        path = f"/projects/{project_id}/sections/{section_id}"
+        await self._ask(person, "PATCH", path, {"name": f"Renamed {self.done}"})
+        await self._ask(person, "POST", f"{path}/move", {"at": "top"})
+
+    async def _delete_section(self, person: Person) -> None:
+        project_id, section_id = self._section()
+        await self._ask(person, "DELETE", f"/projects/{project_id}/sections/{section_id}")
 
     async def _comment(self, person: Person) -> None:
         task_id = self._task()

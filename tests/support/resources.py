@@ -6,7 +6,7 @@ import httpx
 
 from tests.conftest import Person
 
-KINDS = ("task", "task of a project", "project", "comment")
+KINDS = ("task", "task of a project", "project", "comment", "section")
 
 
 METHODS = ("PUT", "PATCH", "DELETE")
@@ -37,6 +37,10 @@ async def make_resource(kind: str, owner: Person) -> Resource:
     project_id = await owner.new_project()
     if kind == "project":
         return Resource(f"/projects/{project_id}", "/projects", "name", project_id)
+    if kind == "section":
+        sections = f"/projects/{project_id}/sections"
+        section = (await owner.post(sections, {"name": "A section"})).json()
+        return Resource(f"{sections}/{section['id']}", sections, "name", project_id)
     task_id = (await owner.new_task(project_id))["id"]
     if kind == "task":
         return Resource(f"/tasks/{task_id}", "/tasks", "title", project_id)

@@ -20,6 +20,7 @@ SORTS = {
     "priority": {"tasks_priority_idx"},
     "title": {"tasks_folded_title_idx"},
     "due_at": {"tasks_due_at_idx", CREATED_AT},
+    "position": {"tasks_position_idx"},
 }
 RARE: dict[str, tuple[dict[str, Any], str]] = {
     "status": ({"status": ["cancelled"]}, "tasks_status_idx"),

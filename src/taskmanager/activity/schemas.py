@@ -22,7 +22,7 @@ class EventRead(ResponseModel):
     actor: Actor | None = Field(description="Who did it; null for the system and for deleted accounts.")
     entity: str = Field(
         description="The kind of thing; there may be more kinds later.",
-        examples=["project", "member", "task", "comment"],
+        examples=["project", "member", "section", "task", "comment"],
     )
     entity_id: int = Field(description="Id of the thing; of a member, the user's.")
     version: int = Field(description="The version that the change made; 0 for what has none.")

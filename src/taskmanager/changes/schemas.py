@@ -30,7 +30,9 @@ class ChangeItem(ResponseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    entity: str = Field(examples=["project", "member", "task", "comment"], description="Others may come: ignore them.")
+    entity: str = Field(
+        examples=["project", "member", "section", "task", "comment"], description="Others may come: ignore them."
+    )
     id: int = Field(description="Id of the thing; of a member, the user's, in the project of `project_id`.")
     project_id: int
     version: int | None

@@ -1,6 +1,6 @@
 """Pieces of SQL with which a changing statement appends to the event log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 EVENT_COLUMNS = "project_id, actor_id, entity, entity_id, version, action, changes"
 
@@ -18,16 +18,20 @@ def written_timestamp(column: str) -> str:
     return f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 
-def changed_fields(source: str, columns: Iterable[str], timestamps: Iterable[str] = ()) -> str:
+def changed_fields(
+    source: str, columns: Iterable[str], timestamps: Iterable[str] = (), expressions: Mapping[str, str] | None = None
+) -> str:
     """Return SQL for the fields that differ between `source.old` and `source.new`, two rows of one table.
 
     Its value is jsonb `{"title": {"old": "a", "new": "b"}}`, or NULL if nothing differs. Timestamps are
-    written as every answer writes them.
+    written as every answer writes them. `expressions` are the SQL of fields that are no column, with `{}` for the row.
     """
     moments = tuple(timestamps)
+    computed = expressions or {}
 
     def difference(name: str) -> str:
-        old, new = f"({source}.old).{name}", f"({source}.new).{name}"
+        value = computed.get(name, f"{{}}.{name}")
+        old, new = value.replace("{}", f"({source}.old)"), value.replace("{}", f"({source}.new)")
         shown = [written_timestamp(side) if name in moments else side for side in (old, new)]
         return (
             f"CASE WHEN {old} IS DISTINCT FROM {new}"
@@ -35,5 +39,5 @@ def changed_fields(source: str, columns: Iterable[str], timestamps: Iterable[str
             " ELSE '{}' END"
         )
 
-    differences = " || ".join(difference(name) for name in [*columns, *moments])
+    differences = " || ".join(difference(name) for name in [*columns, *moments, *computed])
     return f"NULLIF({differences}, '{{}}')"

@@ -204,6 +204,15 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.MessageGoneError: lambda _: Answer(
         410, "message-gone", "The body of the message is not kept any more: ask for a replay instead."
     ),
+    errors.LimitReachedError: lambda e: Answer(
+        409, "limit-reached", f"There may be {e.most} {e.what} at most.", extra={"limit": e.most}
+    ),
+    errors.TooManyTasksError: lambda e: Answer(
+        409,
+        "too-many-tasks",
+        f"This would change {e.number} tasks, and one request may change {e.most} at most.",
+        extra={"tasks": e.number, "limit": e.most},
+    ),
     errors.RateLimitedError: lambda e: Answer(
         429,
         "rate-limited",

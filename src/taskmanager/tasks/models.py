@@ -22,6 +22,7 @@ from taskmanager.database.database import Base
 from taskmanager.tasks.folding import folded
 
 TEXTS = TextTable("tasks", ("project_id", "id"), {"title": 200, "description": 2000}, lists={"tags": 50})
+_POSITION = text('COALESCE("position", position_of(id))')
 
 
 class Task(Base):
@@ -33,6 +34,9 @@ class Task(Base):
             ["project_id", "assignee_id"],
             ["project_members.project_id", "project_members.user_id"],
             name="tasks_assignee_fkey",
+        ),
+        ForeignKeyConstraint(
+            ["project_id", "section_id"], ["sections.project_id", "sections.id"], name="tasks_section_fkey"
         ),
         CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
         CheckConstraint("length(description) <= 2000", name="description"),
@@ -80,6 +84,14 @@ class Task(Base):
             postgresql_using="gin",
             postgresql_ops={"folded_title": "gin_trgm_ops", "folded_description": "gin_trgm_ops"},
         ),
+        Index("tasks_position_idx", "project_id", _POSITION),
+        Index(
+            "tasks_section_idx",
+            "project_id",
+            "section_id",
+            _POSITION,
+            postgresql_where=text("section_id IS NOT NULL"),
+        ),
         TEXTS.index,
         {"info": {"texts": TEXTS}},
     )
@@ -93,6 +105,8 @@ class Task(Base):
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     due_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
     assignee_id: Mapped[int | None] = mapped_column(BigInteger)
+    section_id: Mapped[int | None] = mapped_column(BigInteger)
+    position: Mapped[str | None] = mapped_column(Text(collation="C"))
     created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(TIMESTAMP(timezone=True), server_default=func.now())

@@ -2,32 +2,40 @@
 
 from typing import Any
 
-from taskmanager.database.statements import Write
+from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import Runner
 from taskmanager.errors import NotFoundError
 from taskmanager.events.repository import check_version
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.preconditions import IfMatch
+from taskmanager.ordering.keys import key_between
+from taskmanager.ordering.positions import lock_of_order, position
 from taskmanager.projects.access import require_writer
 from taskmanager.tasks.statements import TASK_ACCESS
 
+# The order of the target comes first: those who put its tasks into order lock that before them.
 _LOCK = Write(
     "lock task to move",
     f"""
-{TASK_ACCESS}, target AS (
-    SELECT p.id, p.archived, m.role
+{TASK_ACCESS}, target AS MATERIALIZED (
+    SELECT p.id, p.archived, m.role, {lock_of_order("p.id", "tasks")} IS NULL AS is_void
     FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
     WHERE p.id = :target_id
 )""",
     """
 SELECT a.project_id, t.id, t.version AS found_version, a.role, a.archived,
        target.id AS target_id, target.role AS target_role,
-       target.archived AS target_archived
+       target.archived AS target_archived, target.is_void
 FROM access a
 JOIN tasks t ON t.project_id = a.project_id AND t.id = a.id
 LEFT JOIN target ON true
 FOR UPDATE OF t
 """,
+)
+
+_LAST = Statement(
+    "find last place",
+    f"SELECT {position('t')} AS key FROM tasks t WHERE t.project_id = :target_id ORDER BY 1 DESC LIMIT 1",
 )
 
 _KEPT_BY_MOVE = "id, title, description, status, priority, tags, due_at, created_by, created_at, completed_at"
@@ -45,11 +53,11 @@ gone_comments AS (
 ), target AS MATERIALIZED (
     SELECT id AS target_id FROM projects WHERE id = :target_id FOR KEY SHARE
 ), moved AS (
-    INSERT INTO tasks (project_id, assignee_id, version, updated_at, {_KEPT_BY_MOVE})
+    INSERT INTO tasks (project_id, assignee_id, position, version, updated_at, {_KEPT_BY_MOVE})
     SELECT target_id,
            (SELECT user_id FROM project_members WHERE project_id = :target_id AND user_id = gone.assignee_id
             FOR KEY SHARE),
-           version + 1, now(), {_KEPT_BY_MOVE}
+           :position, version + 1, now(), {_KEPT_BY_MOVE}
     FROM target CROSS JOIN gone RETURNING id, version, assignee_id
 ), moved_comments AS (
     INSERT INTO comments (project_id, {_COMMENT_KEPT_BY_MOVE})
@@ -70,6 +78,9 @@ SELECT :source_id, :user_id, 'task', moved.id, moved.version, 'moved_out',
        || CASE WHEN gone.assignee_id IS DISTINCT FROM moved.assignee_id
           THEN jsonb_build_object('assignee_id', jsonb_build_object('old', gone.assignee_id, 'new', NULL))
           ELSE '{{}}' END
+       || CASE WHEN gone.section_id IS NOT NULL
+          THEN jsonb_build_object('section_id', jsonb_build_object('old', gone.section_id, 'new', NULL))
+          ELSE '{{}}' END
 FROM moved CROSS JOIN gone
 UNION ALL
 SELECT :target_id, :user_id, 'task', id, version, 'moved_in',
@@ -77,15 +88,16 @@ SELECT :target_id, :user_id, 'task', id, version, 'moved_in',
 FROM moved
 )""",
     "SELECT id FROM moved",
-    {"notify": "boolean"},
+    {"notify": "boolean", "position": "text"},
 )
 
 
 async def move_task(run: Runner, target_id: int, values: dict[str, Any], condition: IfMatch) -> bool:
     """Move a task with its comments, in a transaction, and return whether it was in another project before.
 
-    `values` are those of an update. An assignee who is no member of the target is cleared; with `notify`, creator,
-    assignee and commenters who are members of the target and can log in learn of it.
+    `values` are those of an update. The task comes last in the target, without a section. An assignee who is no member
+    of the target is cleared; with `notify`, creator, assignee and commenters who are members of the target and can log
+    in learn of it.
 
     Raises:
         NotFoundError: There is no such task, or no such target, that the caller may see.
@@ -108,6 +120,9 @@ async def move_task(run: Runner, target_id: int, values: dict[str, Any], conditi
     )
     if source_id == target_id:
         return False
-    if await run.one(_MOVE, **values, source_id=source_id, target_id=target_id) is None:  # the target was deleted
+    last = await run.one(_LAST, target_id=target_id)
+    place = None if last is None else key_between(last["key"], None, row["id"])
+    if await run.one(_MOVE, **values, source_id=source_id, target_id=target_id, position=place) is None:
+        # The target was deleted.
         raise NotFoundError("project")
     return True

@@ -24,6 +24,7 @@ from taskmanager.tasks.statements import (
     INCLUDED_TYPES,
     LOG_DELETED,
     NO_ASSIGNEE,
+    NO_SECTION,
     TASK_ACCESS,
     create_steps,
     people_of,
@@ -35,13 +36,20 @@ from taskmanager.tasks.statements import (
 _KEYS = """
     SELECT 1 AS n, 1 AS place, :user_id AS user_id, :project_id AS project_id, :title AS title,
            :description AS description, :status AS status, :priority AS priority, :tags AS tags, :due_at AS due_at,
-           :assignee_id AS assignee_id
+           :assignee_id AS assignee_id, :section_id AS section_id
 """
-_CREATED = f"""
+
+
+def _created(more: str = "") -> str:
+    return f"""
     SELECT a.role, a.archived, c.n IS NOT NULL AS done, (c.t).id, a.project_id, (c.t).version,
            CASE WHEN c.n IS NOT NULL THEN {task_as_bytes("(c.t)")} END AS body
+           {more}
     FROM access a LEFT JOIN created c ON true
-"""
+    """
+
+
+_IS_MISPLACED = ", EXISTS (SELECT FROM misplaced) AS is_misplaced"
 _TYPES = {
     "title": "text",
     "description": "text",
@@ -50,8 +58,8 @@ _TYPES = {
     "tags": "text[]",
     "due_at": "timestamptz",
 }
-_CREATE = Write("create task", create_steps(_KEYS, notifies=False), _CREATED, _TYPES)
-_CREATE_ASSIGNED = Write("create assigned task", create_steps(_KEYS), _CREATED, _TYPES)
+_CREATE = Write("create task", create_steps(_KEYS, notifies=False), _created(), _TYPES)
+_CREATE_PLACED = Write("create assigned task", create_steps(_KEYS), _created(_IS_MISPLACED), _TYPES)
 
 _VISIBLE = """
 tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
@@ -172,10 +180,11 @@ class TaskWriter:
             NotFoundError: There is no such project that the caller may see.
             RoleTooLowError: The caller may only read it.
             ProjectArchivedError: It is archived.
-            InvalidValueError: The assignee is not a member of it who can log in.
+            InvalidValueError: The assignee is not a member of it who can log in, or the section is none of it.
         """
         alone = partial(self._create_alone, new, user_id=user_id, project_id=project_id)
-        if new.assignee_id is not None:  # its foreign key may have to wait for the removal of a member
+        # A foreign key may have to wait for the removal of a member or a section.
+        if new.assignee_id is not None or new.section_id is not None:
             return await alone()
         fields = new.model_dump_json(exclude={"project_id"})
         return await self._writes.share(CREATE, alone, user_id=user_id, project_id=project_id, task=fields)
@@ -201,7 +210,8 @@ class TaskWriter:
             ProjectArchivedError: Its project, or the one to move it to, is archived.
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
-            InvalidValueError: A new assignee is not a member of the project who can log in.
+            InvalidValueError: A new assignee is not a member of the project who can log in, or a new section is none of
+                it.
         """
         patch = changes.model_dump_json(exclude_unset=True, exclude={"project_id"})
         values = {"task_id": task_id, "user_id": user_id, "project_id": project_id, "patch": patch, "notify": notify}
@@ -209,6 +219,8 @@ class TaskWriter:
             return await self._move(changes.project_id, values, condition)
         if changes.assignee_id is not None or notify:
             return await self._update_alone(_UPDATE_AND_NOTIFY, values, condition)
+        if changes.section_id is not None:  # its foreign key may have to wait
+            return await self._update_alone(_UPDATE, values, condition)
         versions = None if condition.versions is None else f"{{{','.join(map(str, condition.versions))}}}"
         alone = partial(self._update_alone, _UPDATE, values, condition)
         return await self._writes.share(UPDATE, alone, **{**values, "versions": versions})
@@ -228,37 +240,48 @@ class TaskWriter:
         row = await self._writes.one(
             _DELETE, task_id=task_id, user_id=user_id, project_id=project_id, versions=condition.versions
         )
-        await _require_written(self._writes, row, condition, user_id)
+        await require_written(self._writes, row, condition, user_id)
 
     async def _create_alone(self, new: TaskCreate, *, user_id: int, project_id: int | None) -> Written:
         values = new.model_dump(exclude={"project_id"})
-        with _named_violations():
-            write = _CREATE if new.assignee_id is None else _CREATE_ASSIGNED
+        with named_violations():
+            is_plain = new.assignee_id is None and new.section_id is None
+            write = _CREATE if is_plain else _CREATE_PLACED
             row = await self._writes.one(write, **values, user_id=user_id, project_id=project_id)
         if row is None:
             raise NotFoundError("project")
         if not row["done"]:
             require_writer(row["role"], archived=row["archived"])
-            raise _no_member()
+            raise InvalidValueError(("body", "section_id"), NO_SECTION) if row["is_misplaced"] else _no_member()
         return Written(row["id"], row["version"], row["body"])
 
     async def _update_alone(self, write: Write, values: dict[str, Any], condition: IfMatch) -> Written:
-        with _named_violations():
+        with named_violations():
             row = await self._writes.one(write, **values, versions=condition.versions)
-        row = await _require_written(self._writes, row, condition, values["user_id"])
+        row = await require_written(self._writes, row, condition, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 
     async def _move(self, target_id: int, values: dict[str, Any], condition: IfMatch) -> Written:
         async with self._writes.transaction() as run:
-            with _named_violations():
+            with named_violations():
                 if await move_task(run, target_id, values, condition):
                     values["notify"] = False  # the move has notified already
                 row = await run.last(_UPDATE_AND_NOTIFY, **{**values, "project_id": target_id}, versions=None)
-            row = await _require_written(run, row, NO_CONDITION, values["user_id"])
+            row = await require_written(run, row, NO_CONDITION, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 
 
-async def _require_written(run: Runner, row: asyncpg.Record | None, condition: IfMatch, user_id: int) -> asyncpg.Record:
+async def require_written(run: Runner, row: asyncpg.Record | None, condition: IfMatch, user_id: int) -> asyncpg.Record:
+    """Return the row of a write of a task, if that had its effect.
+
+    Raises:
+        NotFoundError: There is no such task that the caller may see.
+        RoleTooLowError: The caller may only read it.
+        ProjectArchivedError: Its project is archived.
+        PreconditionRequiredError: A condition is demanded and none was given.
+        StaleVersionError: It is at another version than the condition names.
+        InvalidValueError: A new assignee cannot log in.
+    """
     if row is None:
         raise NotFoundError("task")
     if not row["done"]:
@@ -279,13 +302,16 @@ def _no_member() -> InvalidValueError:
 
 
 @contextmanager
-def _named_violations() -> Iterator[None]:
+def named_violations() -> Iterator[None]:
+    """Raise the errors that the violated foreign keys of one task stand for."""
     try:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         match violated_constraint(error):
             case "tasks_assignee_fkey":
                 raise _no_member() from None
+            case "tasks_section_fkey":
+                raise InvalidValueError(("body", "section_id"), NO_SECTION) from None
             case "tasks_project_id_fkey":  # deleted between the look-up and the insert
                 raise NotFoundError("project") from None
         raise

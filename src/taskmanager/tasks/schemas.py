@@ -55,6 +55,7 @@ class TaskSort(StrEnum):
     PRIORITY = "priority"
     TITLE = "title"
     DUE_AT = "due_at"
+    POSITION = "position"
 
 
 def _lower_tag(tag: str) -> str:
@@ -85,6 +86,7 @@ class TaskCreate(RequestModel):
     tags: Tags = _NO_TAGS
     due_at: Moment | None = None
     assignee_id: Id | None = None
+    section_id: Id | None = None
 
 
 class TaskCreateAnywhere(TaskCreate):
@@ -103,6 +105,7 @@ class TaskChanges(RequestModel):
     tags: Tags = UNCHANGED
     due_at: Moment | None = None
     assignee_id: Id | None = None
+    section_id: Id | None = None
 
 
 class TaskUpdate(TaskChanges):
@@ -123,6 +126,8 @@ class TaskRead(ResponseModel):
     tags: list[str]
     due_at: Timestamp | None
     assignee_id: int | None
+    section_id: int | None
+    position: str = Field(description="The manual order is that of these texts, compared by code point.")
     created_by: int | None = Field(description="Null once the account is deleted.")
     created_at: Timestamp
     updated_at: Timestamp
@@ -181,6 +186,7 @@ class TaskFilters(ListQuery):
     priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = []
     tag: list[Tag] = []
     assignee: list[Literal["me"] | WrittenId] = []
+    section_id: list[Literal["none"] | WrittenId] = []
     due_after: WrittenMoment | None = Field(default=None, description="Due at this moment or later.")
     due_before: WrittenMoment | None = Field(default=None, description="Due before this moment.")
     overdue: bool | None = Field(default=None, description="Due before now, and neither completed nor cancelled.")
@@ -203,7 +209,7 @@ class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
     """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
 
     sort_by: TaskSort = TaskSort.CREATED_AT
-    order: Literal["asc", "desc"] = "desc"
+    order: Literal["asc", "desc"] = Field(default="desc", description="By position it is `asc` by default.")
     skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
     limit: Limit = 20
     cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; `skip` is then 0.")
@@ -214,7 +220,16 @@ class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
     @cached_property
     def filters_and_order(self) -> str:
         """What makes this list different from those with other filters or another order, `archived` apart."""
-        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived", "include", "id"})
+        # Filters that are newer than cursors which are still in use count where they are given.
+        newer = {"section_id"} - self.model_fields_set
+        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived", "include", "id", *newer})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _order_positions_upwards(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("sort_by") == TaskSort.POSITION:
+            return {"order": "asc", **given}
+        return given
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
@@ -236,4 +251,10 @@ class TaskQuery(ProjectTaskQuery):
     def _refuse_filters_beside_ids(self) -> Self:
         if self.id and (others := self.model_fields_set - {"id", "include"}):
             raise ValueError(f"id cannot stand beside {min(others)}")
+        return self
+
+    @model_validator(mode="after")
+    def _order_within_one_project(self) -> Self:
+        if self.sort_by is TaskSort.POSITION and len(set(self.project_id)) != 1:
+            raise ValueError("sort_by=position needs one project_id")
         return self

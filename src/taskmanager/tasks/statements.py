@@ -7,6 +7,7 @@ request and many requests together.
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
+from taskmanager.ordering.positions import position
 from taskmanager.roles import may_write
 from taskmanager.tasks.schemas import TaskCreate, TaskRead
 
@@ -29,12 +30,14 @@ logged AS (
 )"""
 GIVEN = ", ".join(TaskCreate.model_fields)
 GIVEN_COLUMNS = (
-    "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint"
+    "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint,"
+    " section_id bigint"
 )
 # Of what else is shown with tasks.
 INCLUDED_TYPES = {"with_people": "boolean", "with_counts": "boolean"}
-# Why a task cannot be assigned to somebody.
+# Why a task cannot be assigned to somebody, or be put into a section.
 NO_ASSIGNEE = "is not a member of the project who can log in"
+NO_SECTION = "is not a section of the project"
 _STRANGERS = """
 strangers AS MATERIALIZED (
     SELECT k.n, k.place FROM keys k JOIN access a ON a.n = k.n
@@ -42,6 +45,12 @@ strangers AS MATERIALIZED (
         SELECT FROM project_members m JOIN users u ON u.id = m.user_id AND NOT u.disabled
         WHERE m.project_id = a.project_id AND m.user_id = k.assignee_id
     )
+), """
+_MISPLACED = """
+misplaced AS MATERIALIZED (
+    SELECT k.n, k.place FROM keys k JOIN access a ON a.n = k.n
+    WHERE k.section_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM sections s WHERE s.project_id = a.project_id AND s.id = k.section_id)
 ), """
 # Who is assigned to a task already stays so. Who is no member violates a foreign key.
 _DISABLED = """
@@ -75,7 +84,7 @@ _NOTIFY_PEOPLE = """
 
 def task_as_json(alias: str) -> str:
     """Return SQL for a task as the text of its JSON object, as every answer has it, for connections of `Database`."""
-    return json_object(TaskRead, alias)
+    return json_object(TaskRead, alias, position=position(alias))
 
 
 def task_with_counts(alias: str, more: str = "NULL") -> str:
@@ -106,15 +115,17 @@ def create_steps(keys: str, *, requests: str = "keys", lock: str = "", notifies:
 
     Those with the same `n` are all created or none, and each `n` is one of the `requests`: (n, user_id, project_id).
     Without a project its tasks go to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
-    role), `strangers` (n, place), whose assignee is no member who can log in, and `created` (n, place, t), which has
-    only those that were allowed. `lock` may be SKIP LOCKED. Without `notifies`, which is for tasks without an assignee,
-    assignees are not checked.
+    role), `strangers` (n, place), whose assignee is no member who can log in, `misplaced` (n, place), whose section is
+    none of the project, and `created` (n, place, t), which has only those that were allowed. `lock` may be SKIP LOCKED.
+    Without `notifies`, which is for tasks without an assignee and without a section, neither is checked.
     """
     notified = strangers = is_allowed = ""
     if notifies:
         notified = f", notified AS ({_NOTIFY_ASSIGNEE})"
-        strangers = _STRANGERS
-        is_allowed = "AND NOT EXISTS (SELECT FROM strangers s WHERE s.n = k.n)"
+        strangers = _STRANGERS + _MISPLACED
+        is_allowed = "".join(
+            f" AND NOT EXISTS (SELECT FROM {step} s WHERE s.n = k.n)" for step in ("strangers", "misplaced")
+        )
     return f"""
 keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT k.n, p.id AS project_id, p.archived, m.role
@@ -180,13 +191,17 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
 ), compared AS MATERIALIZED (
     SELECT wanted.*, {
         changed_fields(
-            "wanted", ("title", "description", "status", "priority", "tags", "assignee_id"), timestamps=("due_at",)
+            "wanted",
+            ("title", "description", "status", "priority", "tags", "assignee_id", "section_id"),
+            timestamps=("due_at",),
+            expressions={"position": position("{}")},
         )
     } AS changes FROM wanted
 ){refused}, changed AS (
     UPDATE tasks t
     SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
         priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, assignee_id = (c.new).assignee_id,
+        section_id = (c.new).section_id, position = (c.new).position,
         completed_at = CASE WHEN (c.new).status = 'completed' THEN COALESCE(t.completed_at, now()) END,
         version = t.version + 1, updated_at = now()
     FROM compared c

@@ -20,6 +20,7 @@ from taskmanager.tasks.statements import (
     GIVEN_COLUMNS,
     LOG_DELETED,
     NO_ASSIGNEE,
+    NO_SECTION,
     create_steps,
     task_as_json,
     update_steps,
@@ -28,6 +29,7 @@ from taskmanager.tasks.statements import (
 _BODY = """convert_to('{{"tasks":[' || string_agg({json}, ',' ORDER BY {order}) || ']}}', 'UTF8') AS body"""
 _GIVEN = TypeAdapter(list[TaskCreateAnywhere])
 _SET_ASSIGNEE = ("body", "set", "assignee_id")
+_SET_SECTION = ("body", "set", "section_id")
 _MOST_SHARED = 4
 _NO_ID = "CAST(NULL AS bigint) AS id, CAST(NULL AS integer) AS version"
 
@@ -47,8 +49,8 @@ _CREATE = Write(
     {create_steps(_keys(":tasks"), requests="requests")}
     """,
     f"""
-    SELECT a.role, a.archived, (SELECT min(place) FROM strangers) AS stranger, made.done, a.project_id, {_NO_ID},
-           made.body
+    SELECT a.role, a.archived, (SELECT min(place) FROM strangers) AS stranger,
+           (SELECT min(place) FROM misplaced) AS misplaced, made.done, a.project_id, {_NO_ID}, made.body
     FROM access a CROSS JOIN (
         SELECT count(*) > 0 AS done, {_BODY.format(json=task_as_json("(c.t)"), order="c.place")} FROM created c
     ) AS made
@@ -56,7 +58,8 @@ _CREATE = Write(
     {"tasks": "jsonb"},
 )
 
-# Tasks without an assignee; few requests at a time, since a statement of many tasks would keep others waiting.
+# Tasks without an assignee and without a section; few requests at a time, since a statement of many tasks would keep
+# others waiting.
 _CREATE_SHARED = SharedWrite(
     "create tasks",
     {"user_id": "bigint", "project_id": "bigint", "tasks": "jsonb"},
@@ -127,22 +130,25 @@ class BulkTaskWriter:
             NotFoundError: There is no such project that the caller may see.
             RoleTooLowError: The caller may only read it.
             ProjectArchivedError: It is archived.
-            InvalidValueError: An assignee is not a member of it who can log in; the error names the task.
+            InvalidValueError: An assignee is not a member of it who can log in, or a section is none of it; the error
+                names the task.
         """
         given = _GIVEN.dump_json(tasks).decode()
         alone = partial(self._create_alone, given, user_id=user_id, project_id=project_id)
-        if any(task.assignee_id is not None for task in tasks):
+        if any(task.assignee_id is not None or task.section_id is not None for task in tasks):
             return await alone()
         return await self._writes.share(_CREATE_SHARED, alone, user_id=user_id, project_id=project_id, tasks=given)
 
     async def _create_alone(self, tasks: str, *, user_id: int, project_id: int | None) -> Written:
-        with _named_violations(assignee=("body", "tasks")):
+        with _named_violations(assignee=("body", "tasks"), section=("body", "tasks")):
             row = await self._writes.one(_CREATE, tasks=tasks, user_id=user_id, project_id=project_id)
         if row is None:
             raise NotFoundError("project")
         if not row["done"]:
             require_writer(row["role"], archived=row["archived"])
-            raise InvalidValueError(("body", "tasks", row["stranger"] - 1, "assignee_id"), NO_ASSIGNEE)
+            if row["stranger"] is not None:
+                raise InvalidValueError(("body", "tasks", row["stranger"] - 1, "assignee_id"), NO_ASSIGNEE)
+            raise InvalidValueError(("body", "tasks", row["misplaced"] - 1, "section_id"), NO_SECTION)
         return Written(None, None, row["body"])
 
     async def update(
@@ -161,7 +167,8 @@ class BulkTaskWriter:
 
         Raises:
             NotFoundError: One of them does not exist, or the caller may not see it.
-            InvalidValueError: They are not all in one project, or a new assignee is not a member of it who can log in.
+            InvalidValueError: They are not all in one project, a new assignee is not a member of it who can log in, or
+                a new section is none of it.
             RoleTooLowError: The caller may only read the project.
             ProjectArchivedError: It is archived.
             PreconditionRequiredError: Versions are demanded and none were given.
@@ -172,7 +179,7 @@ class BulkTaskWriter:
             project_id = await _lock(
                 run, task_ids, versions, user_id=user_id, require_versions=require_versions, named_in=named_in
             )
-            with _named_violations(assignee=_SET_ASSIGNEE):
+            with _named_violations(assignee=_SET_ASSIGNEE, section=_SET_SECTION):
                 row = await run.last(_UPDATE, task_ids=task_ids, project_id=project_id, user_id=user_id, patch=patch)
             if row is None:  # the caller's account was deleted meanwhile
                 raise NotFoundError("task", 0)
@@ -227,13 +234,15 @@ async def _lock(
 
 
 @contextmanager
-def _named_violations(*, assignee: tuple[str, ...]) -> Iterator[None]:
+def _named_violations(*, assignee: tuple[str, ...], section: tuple[str, ...]) -> Iterator[None]:
     try:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         match violated_constraint(error):
             case "tasks_assignee_fkey":
                 raise InvalidValueError(assignee, NO_ASSIGNEE) from None
+            case "tasks_section_fkey":
+                raise InvalidValueError(section, NO_SECTION) from None
             case "tasks_project_id_fkey":  # deleted between the look-up and the insert
                 raise NotFoundError("project") from None
         raise

@@ -15,6 +15,7 @@ class CountBy(StrEnum):
     PROJECT = "project"
     ASSIGNEE = "assignee"
     PRIORITY = "priority"
+    SECTION = "section"
     TAG = "tag"
 
 

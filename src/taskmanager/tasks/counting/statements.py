@@ -27,6 +27,7 @@ _GROUPS: Final = {
     CountBy.PROJECT: Group("t.project_id"),
     CountBy.ASSIGNEE: Group("t.assignee_id"),
     CountBy.PRIORITY: Group("t.priority"),
+    CountBy.SECTION: Group("t.section_id"),
     CountBy.TAG: Group(
         'tag.name COLLATE "C"',
         "LEFT JOIN LATERAL unnest(t.tags) WITH ORDINALITY AS tag (name, place) ON true",

@@ -26,9 +26,17 @@ from taskmanager.tasks.schemas import Included, ProjectTaskQuery, TaskFilters
 _MOST_SKIPPED = 500
 # A single value is compared by `=`: PostgreSQL then reads an index in order, which it does not for an array.
 _NO_FILTERS = dict.fromkeys(
-    ("statuses", "priorities", "assignee_ids", "tags", "due_after", "due_before", "is_overdue", "search")
+    (
+        *("statuses", "priorities", "assignee_ids", "section_ids", "has_no_section", "tags"),
+        *("due_after", "due_before", "is_overdue", "search"),
+    )
 )
-_SINGLE = {"statuses": "status", "priorities": "priority", "assignee_ids": "assignee_id"}
+_SINGLE = {
+    "statuses": "status",
+    "priorities": "priority",
+    "assignee_ids": "assignee_id",
+    "section_ids": "section_id",
+}
 
 
 class TaskPage(NamedTuple):
@@ -50,6 +58,7 @@ def given_filters(query: TaskFilters, user_id: int) -> dict[str, Any]:
     ):
         if values:
             given[name] = list(dict.fromkeys(values))
+    given.update(_sections(query))
     if query.due_after is not None:
         given["due_after"] = query.due_after
     if query.due_before is not None:
@@ -60,6 +69,15 @@ def given_filters(query: TaskFilters, user_id: int) -> dict[str, Any]:
         escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         given["search"] = f"%{escaped}%"
     return given
+
+
+def _sections(query: TaskFilters) -> dict[str, Any]:
+    """Return the filter by section, and its value."""
+    wanted = list(dict.fromkeys(query.section_id))
+    if "none" not in wanted:
+        return {"section_ids": wanted} if wanted else {}
+    wanted.remove("none")
+    return {"no_or_section_ids": wanted} if wanted else {"no section": True}
 
 
 def with_single_values(filters: dict[str, Any]) -> dict[str, Any]:
@@ -75,8 +93,16 @@ def with_single_values(filters: dict[str, Any]) -> dict[str, Any]:
 def values_for_few(filters: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return all values of a statement on few tasks, whose filters are NULL where they are not given."""
     is_overdue = True if "overdue" in filters else False if "not overdue" in filters else None
-    project_ids = values["project_ids"] or None
-    return {**_NO_FILTERS, **values, **filters, "is_overdue": is_overdue, "project_ids": project_ids}
+    has_no_section = "no section" in filters or "no_or_section_ids" in filters or None
+    return {
+        **_NO_FILTERS,
+        **values,
+        **filters,
+        "is_overdue": is_overdue,
+        "section_ids": filters.get("section_ids") or filters.get("no_or_section_ids"),
+        "has_no_section": has_no_section,
+        "project_ids": values["project_ids"] or None,
+    }
 
 
 def chosen_projects(query: TaskFilters, *, user_id: int, project_ids: Sequence[int]) -> dict[str, Any]:

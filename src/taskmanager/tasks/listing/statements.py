@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from taskmanager.database.statements import Statement
+from taskmanager.ordering.positions import position
 from taskmanager.tasks.folding import folded, folded_title
 from taskmanager.tasks.listing.page_json import tasks_as_json
 from taskmanager.tasks.schemas import TaskSort
@@ -25,8 +26,9 @@ _SORT_KEYS: Final = {
     TaskSort.PRIORITY: "t.priority",
     TaskSort.TITLE: folded_title("t.title"),
     TaskSort.DUE_AT: "t.due_at",
+    TaskSort.POSITION: position("t"),
 }
-_KEY_TYPES: Final = {"t.id": "bigint", "t.priority": "integer", folded_title("t.title"): "text"}
+_KEY_TYPES: Final = {"t.id": "bigint", "t.priority": "integer", folded_title("t.title"): "text", position("t"): "text"}
 _TIME: Final = "timestamptz"
 _OVERDUE: Final = "t.due_at IS NOT NULL AND t.due_at < now() AND t.status NOT IN ('completed', 'cancelled')"
 _MATCHES: Final = " OR ".join(f"{folded(column)} LIKE {folded(':search')}" for column in ("t.title", "t.description"))
@@ -37,6 +39,10 @@ _CONDITIONS: Final = {
     "priorities": "t.priority = ANY(:priorities)",
     "assignee_id": "t.assignee_id = :assignee_id",
     "assignee_ids": "t.assignee_id = ANY(:assignee_ids)",
+    "section_id": "t.section_id = :section_id",
+    "section_ids": "t.section_id = ANY(:section_ids)",
+    "no section": "t.section_id IS NULL",
+    "no_or_section_ids": "(t.section_id IS NULL OR t.section_id = ANY(:no_or_section_ids))",
     "tags": "t.tags && :tags",
     "due_after": "t.due_at >= :due_after",
     "due_before": "t.due_at < :due_before",
@@ -59,10 +65,14 @@ LIST_TYPES: Final = {
     "is_overdue": "boolean",
     "archived": "boolean",
     **INCLUDED_TYPES,
+    "has_no_section": "boolean",
 }
 _WITH_A_DUE_TIME: Final = frozenset({"due_after", "due_before", "overdue"})
 # Filters that stand in front of (created_at, id) in an index, and the column that they compare.
-_RUNS: Final = {"statuses": "status", "priorities": "priority", "assignee_ids": "assignee_id"}
+_RUNS_BY_TIME: Final = {"statuses": "status", "priorities": "priority", "assignee_ids": "assignee_id"}
+# And those that stand in front of the position.
+_RUNS_BY_POSITION: Final = {"section_ids": "section_id"}
+_RUNS: Final = {**_RUNS_BY_TIME, **_RUNS_BY_POSITION}
 
 
 # Of each membership `m`. No join, which could be planned as a scan of all projects.
@@ -70,11 +80,15 @@ _IS_LISTED: Final = "(:archived IS NULL OR (SELECT p.archived FROM projects p WH
 
 
 class Order:
-    """The order of a list: a sort key, then time of creation and id, all in one direction."""
+    """The order of a list: a sort key, then time of creation and id, all in one direction.
+
+    No two tasks have the same position.
+    """
 
     def __init__(self, sort_by: TaskSort, *, ascending: bool) -> None:
         first = _SORT_KEYS.get(sort_by)
-        self.keys: Final = _CREATED_AT_AND_ID if first is None else (first, *_CREATED_AT_AND_ID)
+        ties = () if sort_by is TaskSort.POSITION else _CREATED_AT_AND_ID
+        self.keys: Final = ties if first is None else (first, *ties)
         self._direction = "ASC" if ascending else "DESC"
         self._is_after = ">" if ascending else "<"
 
@@ -210,7 +224,9 @@ def _shareable() -> list[Shape]:
                 seen.append((False, *(True,) * (keys - 1)))
             filters: list[tuple[str, ...]] = [()]
             if sort_by is TaskSort.CREATED_AT:
-                filters += [(name,) for name in _RUNS]
+                filters += [(name,) for name in _RUNS_BY_TIME]
+            if sort_by is TaskSort.POSITION:
+                filters += [(name,) for name in _RUNS_BY_POSITION]
             shapes += [
                 Shape(sort_by, ascending, one, 1, page, with_more=with_more)
                 for one in filters
@@ -246,6 +262,8 @@ def _page_of_few(shape: Shape) -> Statement:
 _ANY_FILTERS: Final = f"""
     (:statuses IS NULL OR t.status = ANY(:statuses)) AND (:priorities IS NULL OR t.priority = ANY(:priorities))
     AND (:assignee_ids IS NULL OR t.assignee_id = ANY(:assignee_ids)) AND (:tags IS NULL OR t.tags && :tags)
+    AND (:section_ids IS NULL AND :has_no_section IS NULL
+         OR t.section_id = ANY(:section_ids) OR :has_no_section AND t.section_id IS NULL)
     AND (:due_after IS NULL OR t.due_at >= :due_after) AND (:due_before IS NULL OR t.due_at < :due_before)
     AND (:is_overdue IS NULL OR ({_OVERDUE}) = :is_overdue)
     AND (:search IS NULL OR {_MATCHES})
@@ -270,7 +288,7 @@ FEW_TASKS: Final = f"""
 """
 
 
-# Every list that requests can share a statement for: each order that has an index, and the filters of `_RUNS` by time.
+# Every list that requests can share a statement for: each order that has an index, and the filters of `_RUNS`.
 SHARED_PAGES: Final = {shape: _shared_page(shape) for shape in _shareable()}
 PAGES_OF_FEW: Final = {
     shape: _page_of_few(shape) for shape in (one._replace(projects=0) for one in SHARED_PAGES if one.run is None)
