@@ -3,7 +3,7 @@
 from taskmanager.http.cors import Cors
 from taskmanager.short_key_cache import LONGEST_KEY, cache_short_keys
 from taskmanager.tasks.listing.statements import SHARED_PAGES, Shape, page_alone
-from taskmanager.tasks.schemas import TaskSort
+from taskmanager.tasks.schemas import SortKey, TaskSort
 
 
 def test_short_keys_are_kept_and_long_ones_are_not() -> None:
@@ -28,7 +28,7 @@ def test_long_origins_are_not_kept() -> None:
 def test_a_statement_of_a_list_takes_little_memory() -> None:
     for number in range(200):
         filters = tuple(name for bit, name in enumerate(("status", "tags", "search", "overdue")) if number >> bit & 1)
-        shape = Shape(TaskSort.DUE_AT, number % 2 == 0, filters, number % 3, (), with_total=True)
+        shape = Shape((SortKey(TaskSort.DUE_AT, number % 2 == 0),), filters, number % 3, (), with_total=True)
         assert len(page_alone(shape).lone) < 10_000
     assert page_alone.cache_info().currsize <= 64
     assert len(SHARED_PAGES) <= 64

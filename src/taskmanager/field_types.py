@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -31,6 +31,7 @@ _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 # An offset of a query whose + was not encoded, and so arrives as a space.
 _SPACED_OFFSET = re.compile(r"([T ]\d{2}:\d{2}[^ ]*) (\d{2}:?\d{2})$", re.ASCII | re.IGNORECASE)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]", re.ASCII | re.IGNORECASE)
 
 
@@ -48,6 +49,20 @@ def _require_date_and_time(value: Any) -> Any:
     if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
         raise ValueError("must be a date and time with an offset, like 2026-01-31T12:00:00Z")
     return value
+
+
+def _require_day(value: Any) -> Any:
+    # pydantic would also take a time at midnight, and seconds since 1970.
+    if (isinstance(value, str) and not _DAY.fullmatch(value)) or isinstance(value, int | float):
+        raise ValueError("must be a day, like 2026-01-31")
+    return value
+
+
+def _require_finite_day(day: date) -> date:
+    # The driver reads the first and the last day as -infinity and infinity.
+    if not date.min < day < date.max:
+        raise ValueError("is out of range")
+    return day
 
 
 def _restore_plus(value: Any) -> Any:
@@ -86,6 +101,9 @@ Moment = Annotated[
     PlainSerializer(format_timestamp, return_type=str, when_used="json"),
 ]
 """A moment in a request: with an offset, kept in UTC."""
+
+Day = Annotated[date, BeforeValidator(_require_day), AfterValidator(_require_finite_day)]
+"""A day on the calendar in a request, in no time zone."""
 
 WrittenMoment = Annotated[Moment, BeforeValidator(_restore_plus)]
 """A moment written in a query, where the + of an offset need not be encoded."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -33,6 +33,8 @@ FILTERS = (
     "search",
     "project_id",
 )
+# One of them goes with each third set of the others.
+BESIDE = ("not_status", "not_tag", "not_assignee", "created_by", "due")
 # Far from now on both sides, so that what is overdue does not change while the test runs.
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 DAYS = (0, 100, 200, 20_000, 20_100, 20_200)
@@ -76,9 +78,10 @@ async def populate(random: Random, sign_up: SignUp, database: Database) -> Model
 
 async def _add_tasks(random: Random, model: Model, database: Database) -> None:
     task = text("""
-        INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, assignee_id, completed_at)
-        VALUES (:project_id, :title, :description, :status, :priority, string_to_array(:tags, ','), :due_at,
-                :assignee_id, CASE WHEN :status = 'completed' THEN now() END)
+        INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, due_on, assignee_id,
+                           created_by, completed_at)
+        VALUES (:project_id, :title, :description, :status, :priority, string_to_array(:tags, ','), :due_at, :due_on,
+                :assignee_id, :created_by, CASE WHEN :status = 'completed' THEN now() END)
         RETURNING id
     """)
     comment = text("INSERT INTO comments (project_id, task_id, body) VALUES (:project_id, :id, 'Hello') RETURNING id")
@@ -93,8 +96,12 @@ async def _add_tasks(random: Random, model: Model, database: Database) -> None:
                     "priority": random.randint(1, 5),
                     "tags": ",".join(sorted(random.sample(TAGS, random.randint(1, 2)))),
                     "due_at": random.choice((None, *(PAST + timedelta(days) for days in DAYS))),
+                    "due_on": None,
                     "assignee_id": random.choice((None, *roles)),
+                    "created_by": random.choice((None, *roles)),
                 }
+                if values["due_at"] is None:
+                    values["due_on"] = random.choice((None, *((PAST + timedelta(days)).date() for days in DAYS)))
                 values["id"] = (await session.execute(task, values)).scalar_one()
                 model.tasks.append(values)
                 keys = {"project_id": project_id, "id": values["id"]}
@@ -109,7 +116,12 @@ def some_values(random: Random, name: str, model: Model) -> list[Any]:
         "status": STATUSES,
         "priority": range(1, 6),
         "tag": (*TAGS, "GREEN"),
-        "assignee": ("me", *(person.id for person in model.people)),
+        "assignee": ("me", "none", *(person.id for person in model.people)),
+        "created_by": ("me", *(person.id for person in model.people)),
+        "not_status": STATUSES[2:],
+        "not_tag": TAGS[:2],
+        "not_assignee": ("me", "none", model.people[0].id),
+        "due": ("none", "overdue", "today", "week"),
         "project_id": list(model.members),
     }
     if name in choices:
@@ -127,20 +139,32 @@ def some_values(random: Random, name: str, model: Model) -> list[Any]:
 def matches(task: dict[str, Any], query: dict[str, list[Any]], person: Person) -> bool:
     """Tell whether a task passes all filters."""
     now = datetime.now(UTC)
-    overdue = bool(task["due_at"]) and task["due_at"] < now and task["status"] not in {"completed", "cancelled"}
+    # A day ends in UTC, the zone of all of them, and its last moment counts.
+    due = task["due_at"] or (task["due_on"] and datetime.combine(task["due_on"], time.max, UTC))
+    overdue = bool(due) and due < now and task["status"] not in {"completed", "cancelled"}
     texts = (task["title"].lower(), (task["description"] or "").lower())
     tests: dict[str, Callable[[list[Any]], bool]] = {
         "status": lambda values: task["status"] in values,
         "priority": lambda values: task["priority"] in values,
         "tag": lambda values: bool({value.lower() for value in values} & set(task["tags"].split(","))),
-        "assignee": lambda values: task["assignee_id"] in {person.id if v == "me" else v for v in values},
-        "due_after": lambda values: task["due_at"] is not None and task["due_at"] >= values[0],
-        "due_before": lambda values: task["due_at"] is not None and task["due_at"] < values[0],
+        "assignee": lambda values: task["assignee_id"] in ids_of(values, person),
+        "created_by": lambda values: task["created_by"] in ids_of(values, person) - {None},
+        "not_status": lambda values: task["status"] not in values,
+        "not_tag": lambda values: not set(values) & set(task["tags"].split(",")),
+        "not_assignee": lambda values: task["assignee_id"] not in ids_of(values, person),
+        "due": lambda values: (overdue and "overdue" in values) or (due is None and "none" in values),
+        "due_after": lambda values: due is not None and due >= values[0],
+        "due_before": lambda values: due is not None and due < values[0],
         "overdue": lambda values: overdue == values[0],
         "search": lambda values: any(values[0].lower() in text for text in texts),
         "project_id": lambda values: task["project_id"] in values,
     }
     return all(tests[name](values) for name, values in query.items())
+
+
+def ids_of(values: list[Any], person: Person) -> set[int | None]:
+    """Return the people whom a filter of a person names, None for nobody."""
+    return {person.id if value == "me" else None if value == "none" else value for value in values}
 
 
 def parameters(query: dict[str, list[Any]]) -> list[tuple[str, Any]]:
@@ -187,7 +211,8 @@ async def test_task_lists_equal_the_model_under_every_combination_of_filters(mod
     foreign_hidden = 0
     for number, names in enumerate(sets):
         person = model.people[number % len(model.people)]
-        query = {name: some_values(random, name, model) for name in names}
+        beside = random.sample(BESIDE, 1) if number % 3 == 0 else ()
+        query = {name: some_values(random, name, model) for name in (*names, *beside)}
         visible = {task["id"] for task in model.visible_tasks(person)}
         wanted = {task["id"] for task in model.visible_tasks(person) if matches(task, query, person)}
         foreign_hidden += any(matches(task, query, person) for task in model.tasks if task["id"] not in visible)
@@ -208,7 +233,8 @@ async def test_project_task_lists_equal_the_model_under_every_combination_of_fil
     for number, names in enumerate(sets):
         person = model.people[number % len(model.people)]
         project_id = random.choice(list(model.members))
-        query = {name: some_values(random, name, model) for name in names}
+        beside = random.sample(BESIDE, 1) if number % 3 == 0 else ()
+        query = {name: some_values(random, name, model) for name in (*names, *beside)}
         path = f"/projects/{project_id}/tasks"
         if project_id not in model.visible_projects(person):
             await person.get(path, params=parameters(query), expect=404)

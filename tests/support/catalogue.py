@@ -34,6 +34,9 @@ SELECT 'trigger', t.tgrelid::regclass::text, t.tgname, pg_get_triggerdef(t.oid)
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal
 UNION ALL
+SELECT 'statistics', s.stxrelid::regclass::text, s.stxname, pg_get_statisticsobjdef(s.oid)
+FROM pg_statistic_ext s WHERE s.stxnamespace = 'public'::regnamespace
+UNION ALL
 SELECT 'function', '', p.proname, pg_get_functiondef(p.oid)
 FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')
    AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.objid = p.oid AND e.deptype = 'e')
@@ -74,5 +77,5 @@ async def catalogue_of(url: str) -> Catalogue:
 
 
 def without_functions(catalogue: Catalogue) -> Catalogue:
-    """Return the rest: models declare no functions."""
-    return {row for row in catalogue if row[0] != "function"}
+    """Return the rest: models declare no functions, no triggers that call them, and no statistics."""
+    return {row for row in catalogue if row[0] not in {"function", "trigger", "statistics"}}

@@ -52,8 +52,8 @@ _FILL = (
     FROM generate_series(1, 4000) AS n
     """,
     """
-    INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, assignee_id, created_at,
-                       updated_at, completed_at)
+    INSERT INTO tasks (project_id, title, description, status, priority, tags, due_at, due_on, assignee_id,
+                       created_at, updated_at, completed_at)
     SELECT 1, 'Task ' || md5(CAST(n AS text)) || CASE WHEN n % rarely = 7 THEN ' needle' ELSE '' END,
            CASE WHEN n % 2 = 0 THEN 'Description ' || md5(CAST(-n AS text)) END,
            CASE WHEN n % rarely = 0 THEN 'cancelled'
@@ -61,10 +61,14 @@ _FILL = (
            CASE WHEN n % rarely = 1 THEN 5 ELSE 1 + n / 3 % 4 END,
            CASE WHEN n % rarely = 2 THEN '{rare}'::text[] WHEN n % 5 < 2 THEN ARRAY['common']
                 ELSE ARRAY['tag ' || md5(CAST(n % 2000 AS text))] END,
-           CASE WHEN n % 7 < 4 THEN CAST('2026-01-01' AS timestamptz) + make_interval(secs => n * 7919 % large) END,
+           CASE WHEN n % rarely <> 4 AND n % 7 < 4
+                THEN CAST('2026-01-01' AS timestamptz) + make_interval(secs => n * 7919 % large) END,
+           CASE WHEN n % rarely = 4 THEN CURRENT_DATE
+                WHEN n % 7 = 4 THEN CAST('2026-01-01' AS date) + CAST(n % 10 AS integer) END,
            CASE WHEN n % rarely = 3 THEN 1 WHEN n % 11 < 5 THEN 2 END,
            CAST('2026-01-01' AS timestamptz) + make_interval(secs => n / 3),
-           CAST('2026-01-01' AS timestamptz) + make_interval(secs => n * 13 % large),
+           CASE WHEN n % rarely = 5 THEN CAST('2030-01-01' AS timestamptz)
+                ELSE CAST('2026-01-01' AS timestamptz) + make_interval(secs => n * 13 % large) END,
            CASE WHEN n % rarely > 0 AND n % 3 = 2 THEN CAST('2026-01-01' AS timestamptz) END
     FROM generate_series(1, CAST(:large AS bigint)) AS n
     CROSS JOIN (SELECT CAST(:large AS bigint) AS large, CAST(:large AS bigint) / :needles AS rarely) AS sizes

@@ -1,6 +1,5 @@
 """Tasks of archived projects are in lists over all projects only if asked for, and so they are counted."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 from fastapi import FastAPI
 
 from taskmanager.tasks.listing.repository import cursor_binding
-from taskmanager.tasks.schemas import ProjectTaskQuery, TaskQuery
 from tests.conftest import Person
 
 ARCHIVED = ("false", "true", "any")
@@ -107,14 +105,16 @@ BEFORE = (
 async def test_cursors_from_before_are_still_good(alice: Person, stock: Stock, app: FastAPI) -> None:
     newest = max(stock.ids["false"])
     task = (await alice.get(f"/tasks/{newest}")).json()
-    for kind, path, named in (
-        (TaskQuery, "/tasks", []),
-        (ProjectTaskQuery, f"/projects/{stock.active}/tasks", [stock.active]),
+    # As it was written before there was a choice, and before there were the filters that came after that.
+    fields = (
+        '{"status":[],"priority":[],"tag":[],"assignee":[],"due_after":null,"due_before":null,"overdue":null,'
+        '"search":null,"sort_by":"created_at","order":"desc"'
+    )
+    for path, named, rest in (
+        ("/tasks", "[]", ',"project_id":[]}'),
+        (f"/projects/{stock.active}/tasks", f"[{stock.active}]", "}"),
     ):
-        # As it was written before there was a choice.
-        fields = kind().model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived", "include", "id"})
-        assert list(json.loads(fields)) == [*BEFORE, *(["project_id"] if kind is TaskQuery else [])]
-        binding = cursor_binding(f"{named} {fields}", user_id=alice.id)
+        binding = cursor_binding(f"{named} {fields}{rest}", user_id=alice.id)
         cursor = app.state.cursor_signer.write([task["created_at"], newest], binding)
         page = (await alice.get(path, params={"cursor": cursor})).json()
         assert {one["id"] for one in page["tasks"]} == stock.ids["false"] - {newest}

@@ -31,9 +31,27 @@ class TestFilters:
         ([("status", "pending"), ("status", "in_progress"), ("tag", "home"), ("tag", "work")], "a b"),
         ([("status", "pending"), ("priority", 5)], ""),
         ([("search", "b"), ("status", "pending")], ""),
+        ([("not_status", "pending")], "b c d"),
+        ([("not_status", "pending"), ("not_status", "completed")], "b d"),
+        ([("not_status", "pending"), ("status", "pending")], ""),
+        ([("not_tag", "home")], "c d e"),
+        ([("not_tag", "home"), ("not_tag", "work")], "d e"),
+        ([("tag", "home"), ("not_tag", "work")], "a"),
+        ([("assignee", "none")], "a c d e"),
+        ([("assignee", "none"), ("assignee", "me")], "a b c d e"),
+        ([("not_assignee", "me")], "a c d e"),
+        ([("not_assignee", "none")], "b"),
+        ([("not_assignee", "none"), ("not_assignee", "me")], ""),
+        ([("created_by", "me")], "a b c d e"),
+        ([("created_by", 2**53 - 1)], ""),
+        ([("created_by", 2**53 - 1), ("created_by", "me"), ("priority", 5)], "d"),
     )
 
-    async def test_select(self, alice: Person, subtests: pytest.Subtests) -> None:
+    @pytest.mark.parametrize("few", [500, -1], ids=["few tasks", "many tasks"])
+    async def test_select(
+        self, alice: Person, subtests: pytest.Subtests, few: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("taskmanager.tasks.listing.repository.FEW", few)
         await alice.new_task(title="a", status="pending", priority=1, tags=["home"])
         await alice.new_task(title="b", status="in_progress", priority=2, tags=["home", "work"], assignee_id=alice.id)
         await alice.new_task(title="c", status="completed", priority=3, tags=["work"])
@@ -44,6 +62,36 @@ class TestFilters:
                 page = (await alice.get("/tasks", params=parameters)).json()
                 assert {task["title"] for task in page["tasks"]} == set(expected.split())
                 assert page["total"] == len(expected.split())
+
+    @pytest.mark.parametrize("few", [500, -1], ids=["few tasks", "many tasks"])
+    async def test_times_of_creation_and_change(
+        self, alice: Person, database: Database, few: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("taskmanager.tasks.listing.repository.FEW", few)
+        rows = [
+            {"title": str(n), "created_at": f"2026-01-0{n}T00:00:00Z", "updated_at": f"2026-02-0{9 - n}T00:00:00Z"}
+            for n in range(1, 5)
+        ]
+        await add(database, alice.inbox_id, rows)
+        assert await listed(alice, ("created_after", "2026-01-03T00:00:00Z")) == ["4", "3"]
+        assert await listed(alice, ("created_before", "2026-01-03T00:00:00Z")) == ["2", "1"]
+        between = (("created_after", "2026-01-02T00:00:00Z"), ("created_before", "2026-01-04T00:00:00Z"))
+        assert await listed(alice, *between, ("order", "asc")) == ["2", "3"]
+        assert await listed(alice, ("updated_after", "2026-02-07T01:00:00+01:00"), ("order", "asc")) == ["1", "2"]
+        for parameters in (
+            {"created_after": "2026-01-02T00:00:00Z", "created_before": "2026-01-02T00:00:00Z"},
+            {"created_after": "2026-01-02"},
+            {"updated_after": "yesterday"},
+        ):
+            await alice.get("/tasks", 422, params=parameters)
+
+    async def test_created_by_finds_what_others_made(self, alice: Person, bob: Person) -> None:
+        project_id = await alice.new_project()
+        await alice.post(f"/projects/{project_id}/members", {"username": "bob", "role": "editor"})
+        await alice.new_task(project_id, title="Alice's")
+        await bob.new_task(project_id, title="Bob's")
+        assert await listed(alice, ("created_by", bob.id)) == ["Bob's"]
+        assert await listed(bob, ("created_by", "me")) == ["Bob's"]
 
     async def test_assignee_takes_ids_besides_me(self, alice: Person, bob: Person) -> None:
         await alice.new_task(title="mine", assignee_id=alice.id)
@@ -230,12 +278,17 @@ class TestOrder:
         for parameters in (
             {"sort_by": "hashed_password"},
             {"sort_by": "id"},
-            {"sort_by": "title,priority"},
+            {"sort_by": "title,"},
+            {"sort_by": "title,title"},
+            {"sort_by": "title, priority"},
+            {"sort_by": "title,priority,due_at"},
             {"sort_by": "TITLE"},
             {"sort_by": "created_by.email"},
             {"sort_by": ""},
             {"order": "DESC"},
             {"order": "ascending"},
+            {"order": "asc,desc"},
+            {"sort_by": "title,priority", "order": "asc,"},
             {"order": "asc; DROP TABLE tasks"},
         ):
             await alice.get("/tasks", 422, params=parameters)

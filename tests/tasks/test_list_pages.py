@@ -68,11 +68,17 @@ class TestRefusals:
             "tag=%20",
             "tag=a%00b",
             "overdue=maybe",
+            "due=tomorrow",
+            "not_status=done",
+            "not_tag=%20",
+            "not_assignee=you",
+            "created_by=none",
+            "created_by=0",
         ):
             await alice.get(f"/tasks?{query}", 422)
 
     async def test_an_unknown_parameter_is_422_and_named(self, alice: Person) -> None:
-        for name in ("page", "Status", "owner_id", "created_by", "title", "limit[]", ""):
+        for name in ("page", "Status", "owner_id", "updated_before", "title", "limit[]", ""):
             for path in ("/tasks", f"/projects/{alice.inbox_id}/tasks"):
                 problem = (await alice.get(path, 422, params={name: "1"})).json()
                 assert [error["loc"] for error in problem["errors"]] == [["query", name]]
@@ -90,6 +96,13 @@ class TestPrivacy:
         ("due_before", "2021-01-01T00:00:00Z"),
         ("overdue", "true"),
         ("sort_by", "title"),
+        ("sort_by", "due_at,priority"),
+        ("due", "overdue"),
+        ("assignee", "none"),
+        ("not_status", "completed"),
+        ("not_tag", "other"),
+        ("created_before", "2100-01-01T00:00:00Z"),
+        ("updated_after", "2020-01-01T00:00:00Z"),
     )
 
     async def test_no_filter_shows_foreign_tasks(self, alice: Person, bob: Person) -> None:
@@ -106,7 +119,8 @@ class TestPrivacy:
         }
         await bob.new_task(**values)
         await bob.new_task(await bob.new_project(), **values)
-        for chosen in (self.FILTERS, *combinations(self.FILTERS, 1), *combinations(self.FILTERS, 2)):
+        one_of_each = tuple({name: (name, value) for name, value in self.FILTERS}.values())
+        for chosen in (one_of_each, *combinations(self.FILTERS, 1), *combinations(one_of_each, 2)):
             page = (await alice.get("/tasks", params=list(chosen))).json()
             assert {task["id"] for task in page["tasks"]} == mine, chosen
             assert page["total"] == 2, chosen

@@ -19,7 +19,7 @@ SORTS = {
     "updated_at": {"tasks_updated_at_idx"},
     "priority": {"tasks_priority_idx"},
     "title": {"tasks_folded_title_idx"},
-    "due_at": {"tasks_due_at_idx", CREATED_AT},
+    "due_at": {"tasks_due_idx", CREATED_AT},
     "position": {"tasks_position_idx"},
 }
 RARE: dict[str, tuple[dict[str, Any], str]] = {
@@ -29,7 +29,14 @@ RARE: dict[str, tuple[dict[str, Any], str]] = {
     "assignee": ({"assignee": ["me"]}, "tasks_assignee_created_at_idx"),
     "due date": (
         {"due_after": "2026-01-01T01:00:00Z", "due_before": "2026-01-01T01:00:30Z"},
-        "tasks_due_at_idx",
+        "tasks_due_idx",
+    ),
+    "due today": ({"due": ["today"]}, "tasks_due_idx"),
+    "due this week": ({"due": ["week"]}, "tasks_due_idx"),
+    "updated lately": ({"updated_after": "2029-06-01T00:00:00Z"}, "tasks_updated_at_idx"),
+    "created then": (
+        {"created_after": "2026-01-01T01:00:00Z", "created_before": "2026-01-01T01:00:05Z"},
+        "tasks_project_id_created_at_id_idx",
     ),
     "search": ({"search": "needle"}, "tasks_folded_search_idx"),
     "search without a match": ({"search": "no such text"}, "tasks_folded_search_idx"),
@@ -43,6 +50,15 @@ COMMON: dict[str, dict[str, Any]] = {
     "due date": {"due_after": "2026-01-01T00:00:00Z", "due_before": "2027-01-01T00:00:00Z"},
     "search": {"search": "task"},
     "overdue": {"overdue": True},
+    "due before now": {"due": ["overdue"]},
+    "without due": {"due": ["none"]},
+    "due or not": {"due": ["overdue", "none"]},
+    "without assignee": {"assignee": ["none"]},
+    "another status": {"not_status": ["cancelled"]},
+    "another tag": {"not_tag": ["common"]},
+    "another assignee": {"not_assignee": [2]},
+    "created since": {"created_after": "2026-01-01T00:00:10Z"},
+    "updated since": {"updated_after": "2026-01-01T00:00:10Z"},
 }
 
 
@@ -129,6 +145,17 @@ async def test_a_filter_that_finds_much_stops_when_the_page_is_full(
     plan = await large.plan({**COMMON[name], "sort_by": sort_by, "count": "none"})
     assert "Seq Scan" not in plan.task_scans
     assert plan.most_rows <= SIZE / 10
+
+
+@pytest.mark.parametrize("query", [{"due": ["today"]}, {"due": ["overdue", "today"]}, {"overdue": True}], ids=repr)
+@pytest.mark.parametrize("anywhere", [False, True], ids=["in the project", "in all projects"])
+async def test_what_is_due_from_now_is_a_range_of_the_index(
+    large: LargeProject, query: dict[str, Any], anywhere: bool
+) -> None:
+    plan = await large.plan({**query, "sort_by": "due_at", "count": "none"}, anywhere=anywhere)
+    conditions = [node.get("Index Cond", "") for node in plan.nodes if node.get("Index Name") == "tasks_due_idx"]
+    assert conditions
+    assert all("now()" in one for one in conditions)
 
 
 # Those that requests share for a page by time: without a filter, and with each that stands in front of it in an index.

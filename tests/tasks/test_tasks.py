@@ -36,6 +36,8 @@ class TestCreate:
             "priority": 1,
             "tags": [],
             "due_at": None,
+            "due_on": None,
+            "start_at": None,
             "assignee_id": None,
             "created_by": alice.id,
             "created_at": task["created_at"],

@@ -1,7 +1,7 @@
 """SQL that writes rows as JSON, as pydantic would write the models of the answers."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -46,7 +46,7 @@ def _kind(annotation: Any) -> tuple[Any, bool]:
 def _value(sql: str, kind: Any) -> str:
     if kind is datetime:
         return f"""to_char({sql}, '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    if kind is str:
+    if kind in {str, date}:
         return f"to_json({sql})"
     if kind is bool:
         return f"CASE WHEN {sql} THEN 'true' ELSE 'false' END"

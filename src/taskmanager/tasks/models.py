@@ -1,10 +1,11 @@
 """The table of tasks."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Date,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -23,6 +24,9 @@ from taskmanager.tasks.folding import folded
 
 TEXTS = TextTable("tasks", ("project_id", "id"), {"title": 200, "description": 2000}, lists={"tags": 50})
 _POSITION = text('COALESCE("position", position_of(id))')
+
+# As PostgreSQL writes it.
+_DUE = "COALESCE(due_at, ((due_on + 1)::timestamp without time zone AT TIME ZONE 'UTC'::text))"
 
 
 class Task(Base):
@@ -44,6 +48,7 @@ class Task(Base):
         CheckConstraint("priority BETWEEN 1 AND 5", name="priority"),
         CheckConstraint("cardinality(tags) <= 20", name="tags"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
+        CheckConstraint("due_at IS NULL OR due_on IS NULL", name="due"),
         Index("tasks_id_idx", "id"),
         Index("tasks_created_by_idx", "created_by", "project_id"),
         Index("tasks_project_id_created_at_id_idx", "project_id", text("created_at DESC"), text("id DESC")),
@@ -60,12 +65,12 @@ class Task(Base):
         ),
         Index("tasks_status_idx", "project_id", "status", "created_at", "id"),
         Index(
-            "tasks_due_at_idx",
+            "tasks_due_idx",
             "project_id",
-            "due_at",
+            literal_column(_DUE).label("due"),
             "created_at",
             "id",
-            postgresql_where=text("due_at IS NOT NULL"),
+            postgresql_where=text(f"{_DUE} IS NOT NULL"),
         ),
         Index(
             "tasks_assignee_created_at_idx",
@@ -104,6 +109,8 @@ class Task(Base):
     priority: Mapped[int] = mapped_column(server_default=text("1"))
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     due_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
+    due_on: Mapped[date | None] = mapped_column(Date)
+    start_at: Mapped[datetime | None] = mapped_column(TIMESTAMP(timezone=True))
     assignee_id: Mapped[int | None] = mapped_column(BigInteger)
     section_id: Mapped[int | None] = mapped_column(BigInteger)
     position: Mapped[str | None] = mapped_column(Text(collation="C"))

@@ -38,7 +38,9 @@ _LAST = Statement(
     f"SELECT {position('t')} AS key FROM tasks t WHERE t.project_id = :target_id ORDER BY 1 DESC LIMIT 1",
 )
 
-_KEPT_BY_MOVE = "id, title, description, status, priority, tags, due_at, created_by, created_at, completed_at"
+_KEPT_BY_MOVE = (
+    "id, title, description, status, priority, tags, due_at, due_on, start_at, created_by, created_at, completed_at"
+)
 _COMMENT_KEPT_BY_MOVE = "id, task_id, author_id, body, created_at, updated_at, version"
 
 # Delete and insert, not an update of the key: rows that are distributed by project cannot change theirs. The target is

@@ -25,7 +25,9 @@ from taskmanager.tasks.statements import (
     LOG_DELETED,
     NO_ASSIGNEE,
     NO_SECTION,
+    REFUSED_DUE,
     TASK_ACCESS,
+    TWICE_DUE,
     create_steps,
     people_of,
     task_as_bytes,
@@ -36,7 +38,7 @@ from taskmanager.tasks.statements import (
 _KEYS = """
     SELECT 1 AS n, 1 AS place, :user_id AS user_id, :project_id AS project_id, :title AS title,
            :description AS description, :status AS status, :priority AS priority, :tags AS tags, :due_at AS due_at,
-           :assignee_id AS assignee_id, :section_id AS section_id
+           :due_on AS due_on, :start_at AS start_at, :assignee_id AS assignee_id, :section_id AS section_id
 """
 
 
@@ -57,6 +59,8 @@ _TYPES = {
     "priority": "integer",
     "tags": "text[]",
     "due_at": "timestamptz",
+    "due_on": "date",
+    "start_at": "timestamptz",
 }
 _CREATE = Write("create task", create_steps(_KEYS, notifies=False), _created(), _TYPES)
 _CREATE_PLACED = Write("create assigned task", create_steps(_KEYS), _created(_IS_MISPLACED), _TYPES)
@@ -95,9 +99,12 @@ def _update(name: str, *, notifies: bool) -> Write:
         ),
         f"""
         SELECT a.role, a.archived, (f.old).version AS found_version,
-               f.n IS NOT NULL AND {_IS_WANTED.format(version="(f.old).version")} AND NOT {is_refused} AS done,
-               {is_refused} AS is_refused, a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
+               f.n IS NOT NULL AND {_IS_WANTED.format(version="(f.old).version")}
+               AND NOT {is_refused} AND due.refused IS NULL AS done,
+               {is_refused} AS is_refused, due.refused AS refused_due, a.id, a.project_id, t.version,
+               {task_as_bytes("t")} AS body
         FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
+        CROSS JOIN (SELECT {REFUSED_DUE} AS refused) AS due
         CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
         """,
         {"patch": "jsonb", "versions": "integer[]", "notify": "boolean"},
@@ -210,8 +217,8 @@ class TaskWriter:
             ProjectArchivedError: Its project, or the one to move it to, is archived.
             PreconditionRequiredError: A condition is demanded and none was given.
             StaleVersionError: It is at another version than the condition names.
-            InvalidValueError: A new assignee is not a member of the project who can log in, or a new section is none of
-                it.
+            InvalidValueError: A new assignee is not a member of the project who can log in, a new section is none of
+                it, or one of `due_at` and `due_on` is given and the other is set.
         """
         patch = changes.model_dump_json(exclude_unset=True, exclude={"project_id"})
         values = {"task_id": task_id, "user_id": user_id, "project_id": project_id, "patch": patch, "notify": notify}
@@ -292,6 +299,8 @@ async def require_written(run: Runner, row: asyncpg.Record | None, condition: If
             )
             if row.get("is_refused"):
                 raise _no_member()
+            if row.get("refused_due"):
+                raise InvalidValueError(("body", row["refused_due"]), TWICE_DUE)
         # Deleted by somebody else between the look-up and the lock.
         raise NotFoundError("task")
     return row

@@ -1,15 +1,17 @@
 """What task routes take and answer."""
 
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from taskmanager.field_types import (
     DIGITS,
     INCLUDED,
     UNCHANGED,
+    Day,
     FreeText,
     Id,
     Line,
@@ -58,11 +60,33 @@ class TaskSort(StrEnum):
     POSITION = "position"
 
 
+class SortKey(NamedTuple):
+    """One key of an order."""
+
+    by: TaskSort
+    ascending: bool
+
+
+class Due(StrEnum):
+    """When tasks are due, seen from the caller's time zone; a week begins on Monday."""
+
+    NONE = "none"
+    OVERDUE = "overdue"
+    TODAY = "today"
+    WEEK = "week"
+
+
 def _lower_tag(tag: str) -> str:
     lowered = compose(tag.lower())
     if len(lowered) > 50:
         raise ValueError("has more than 50 characters in lower case")
     return lowered
+
+
+def _refuse_two_due(due_on: date | None, info: ValidationInfo) -> date | None:
+    if due_on is not None and info.data.get("due_at") is not None:
+        raise ValueError("must be null where due_at is given")
+    return due_on
 
 
 Title = Annotated[str, Line(200)]
@@ -71,6 +95,11 @@ Priority = Annotated[int, Field(strict=True, ge=1, le=5, description="From 1, th
 Tag = Annotated[str, Line(50), AfterValidator(_lower_tag)]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(lambda tags: sorted(set(tags)))]
 
+DueOn = Annotated[
+    Day | None,
+    AfterValidator(_refuse_two_due),
+    Field(description="The day, without a time; then `due_at` must be null, and the day ends where its reader is."),
+]
 
 # A default that is a list would be copied for every task.
 _NO_TAGS: Final[Any] = Field(default_factory=list, json_schema_extra={"default": []})
@@ -85,6 +114,8 @@ class TaskCreate(RequestModel):
     priority: Priority = 1
     tags: Tags = _NO_TAGS
     due_at: Moment | None = None
+    due_on: DueOn = None
+    start_at: Moment | None = None
     assignee_id: Id | None = None
     section_id: Id | None = None
 
@@ -104,6 +135,8 @@ class TaskChanges(RequestModel):
     priority: Priority = UNCHANGED
     tags: Tags = UNCHANGED
     due_at: Moment | None = None
+    due_on: DueOn = None
+    start_at: Moment | None = None
     assignee_id: Id | None = None
     section_id: Id | None = None
 
@@ -124,7 +157,9 @@ class TaskRead(ResponseModel):
     status: TaskStatus
     priority: int
     tags: list[str]
-    due_at: Timestamp | None
+    due_at: Timestamp | None = Field(description="Null where `due_on` is set.")
+    due_on: date | None = Field(description="The day on which it is due, if it has no time.")
+    start_at: Timestamp | None
     assignee_id: int | None
     section_id: int | None
     position: str = Field(description="The manual order is that of these texts, compared by code point.")
@@ -158,6 +193,17 @@ class TaskList(ResponseModel):
     next_cursor: str | None = Field(default=None, description="Leads to the next page; null on the last one.")
 
 
+_KEY = f"({'|'.join(TaskSort)})"
+SortBy = Annotated[str, Field(pattern=f"^{_KEY}(,{_KEY})?$", description="One key, or two with a comma between them.")]
+Directions = Annotated[
+    str, Field(pattern="^(asc|desc)(,(asc|desc))?$", description="Of all keys, or of each one, with a comma between.")
+]
+_LATER_FILTERS: Final = (
+    *("section_id", "not_status", "not_tag", "not_assignee", "created_by", "due"),
+    *("created_after", "created_before", "updated_after"),
+)
+
+
 class TaskInclude(StrEnum):
     """What else an answer with tasks shows."""
 
@@ -183,13 +229,27 @@ class TaskFilters(ListQuery):
     """Which tasks of a project; a repeated filter means any of its values."""
 
     status: list[TaskStatus] = []
+    not_status: list[TaskStatus] = []
     priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = []
     tag: list[Tag] = []
-    assignee: list[Literal["me"] | WrittenId] = []
+    not_tag: list[Tag] = []
+    assignee: list[Literal["me", "none"] | WrittenId] = []
+    not_assignee: list[Literal["me", "none"] | WrittenId] = []
+    created_by: list[Literal["me"] | WrittenId] = []
     section_id: list[Literal["none"] | WrittenId] = []
-    due_after: WrittenMoment | None = Field(default=None, description="Due at this moment or later.")
+    due: list[Due] = Field(default=[], description="By the caller's time zone; `overdue` as the filter of that name.")
+    due_after: WrittenMoment | None = Field(
+        default=None, description="Due at this moment or later; a day counts as its last moment in UTC."
+    )
     due_before: WrittenMoment | None = Field(default=None, description="Due before this moment.")
-    overdue: bool | None = Field(default=None, description="Due before now, and neither completed nor cancelled.")
+    overdue: bool | None = Field(
+        default=None,
+        description="Due before now, or on a day that is over in the caller's time zone, and neither completed nor "
+        "cancelled.",
+    )
+    created_after: WrittenMoment | None = Field(default=None, description="Created at this moment or later.")
+    created_before: WrittenMoment | None = Field(default=None, description="Created before this moment.")
+    updated_after: WrittenMoment | None = Field(default=None, description="Changed at this moment or later.")
     search: Annotated[str, FreeText(100)] | None = Field(
         default=None, description="Part of the title or the description, in any case; wildcards are literal."
     )
@@ -200,16 +260,18 @@ class TaskFilters(ListQuery):
 
     @model_validator(mode="after")
     def _refuse_reversed_ranges(self) -> Self:
-        if self.due_after and self.due_before and self.due_after >= self.due_before:
-            raise ValueError("due_after must be before due_before")
+        for name in ("due", "created"):
+            after, before = getattr(self, f"{name}_after"), getattr(self, f"{name}_before")
+            if after and before and after >= before:
+                raise ValueError(f"{name}_after must be before {name}_before")
         return self
 
 
 class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
     """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
 
-    sort_by: TaskSort = TaskSort.CREATED_AT
-    order: Literal["asc", "desc"] = Field(default="desc", description="By position it is `asc` by default.")
+    sort_by: SortBy = TaskSort.CREATED_AT.value
+    order: Directions = Field(default="desc", description="By position alone it is `asc` by default.")
     skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
     limit: Limit = 20
     cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; `skip` is then 0.")
@@ -220,9 +282,9 @@ class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
     @cached_property
     def filters_and_order(self) -> str:
         """What makes this list different from those with other filters or another order, `archived` apart."""
-        # Filters that are newer than cursors which are still in use count where they are given.
-        newer = {"section_id"} - self.model_fields_set
-        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived", "include", "id", *newer})
+        # Cursors from before there were these filters stay good.
+        unset = {name for name in _LATER_FILTERS if not getattr(self, name)}
+        return self.model_dump_json(exclude={"cursor", "skip", "limit", "count", "archived", "include", "id", *unset})
 
     @model_validator(mode="before")
     @classmethod
@@ -231,10 +293,28 @@ class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
             return {"order": "asc", **given}
         return given
 
+    @cached_property
+    def sort(self) -> tuple[SortKey, ...]:
+        """The keys to sort by; creation is not named where it follows anyway."""
+        directions = self.order.split(",")
+        names = self.sort_by.split(",")
+        keys = [
+            SortKey(TaskSort(name), ascending=direction == "asc")
+            for name, direction in zip(names, directions * len(names), strict=False)
+        ]
+        if len(keys) == 2 and keys[1] == (TaskSort.CREATED_AT, keys[0].ascending):
+            del keys[1]
+        return tuple(keys)
+
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
         if self.cursor is not None and self.skip > 0:
             raise ValueError("skip must be 0 with a cursor")
+        names = self.sort_by.split(",")
+        if len(set(names)) < len(names):
+            raise ValueError("sort_by must name two different keys")
+        if self.order.count(",") > self.sort_by.count(","):
+            raise ValueError("order must not name more directions than sort_by has keys")
         return self
 
 
@@ -255,6 +335,6 @@ class TaskQuery(ProjectTaskQuery):
 
     @model_validator(mode="after")
     def _order_within_one_project(self) -> Self:
-        if self.sort_by is TaskSort.POSITION and len(set(self.project_id)) != 1:
+        if any(key.by is TaskSort.POSITION for key in self.sort) and len(set(self.project_id)) != 1:
             raise ValueError("sort_by=position needs one project_id")
         return self

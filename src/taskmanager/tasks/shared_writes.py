@@ -9,7 +9,7 @@ skipped, so no request waits for a lock that concerns another one, and no two pr
 """
 
 from taskmanager.database.statements import SharedWrite
-from taskmanager.tasks.statements import GIVEN_COLUMNS, create_steps, task_as_bytes, update_steps
+from taskmanager.tasks.statements import GIVEN_COLUMNS, IS_DUE_TWICE, create_steps, task_as_bytes, update_steps
 
 # The task is a JSON object.
 CREATE = SharedWrite(
@@ -40,10 +40,10 @@ UPDATE = SharedWrite(
         notifies=False,
     ),
     f"""
-    SELECT f.n, t.id, t.project_id, t.version, {task_as_bytes("t")} AS body
-    FROM found f JOIN keys k ON k.n = f.n LEFT JOIN changed c ON c.n = f.n
-    CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
-    WHERE k.versions IS NULL OR (f.old).version = ANY(k.versions)
+    SELECT c.n, t.id, t.project_id, t.version, {task_as_bytes("t")} AS body
+    FROM compared c LEFT JOIN changed ON changed.n = c.n
+    CROSS JOIN LATERAL (SELECT (COALESCE(changed.t, c.old)).*) AS t
+    WHERE (c.versions IS NULL OR (c.old).version = ANY(c.versions)) AND NOT {IS_DUE_TWICE}
     """,
     conflicts=("task_id",),
 )

@@ -30,11 +30,19 @@ logged AS (
 )"""
 GIVEN = ", ".join(TaskCreate.model_fields)
 GIVEN_COLUMNS = (
-    "title text, description text, status text, priority integer, tags text[], due_at timestamptz, assignee_id bigint,"
-    " section_id bigint"
+    "title text, description text, status text, priority integer, tags text[], due_at timestamptz, due_on date, "
+    "start_at timestamptz, assignee_id bigint, section_id bigint"
 )
 # Of what else is shown with tasks.
 INCLUDED_TYPES = {"with_people": "boolean", "with_counts": "boolean"}
+# Of a change `c` in `compared`: whether the task would be due both at a moment and on a day.
+IS_DUE_TWICE = "num_nonnulls((c.new).due_at, (c.new).due_on) > 1"
+# The field that such a change gives, NULL if there is none.
+REFUSED_DUE = f"""(
+    SELECT min(CASE WHEN jsonb_exists(c.changes, 'due_at') THEN 'due_at' ELSE 'due_on' END)
+    FROM compared c WHERE {IS_DUE_TWICE}
+)"""
+TWICE_DUE = "the task has another due: a change from due_at to due_on, or back, sets the other to null"
 # Why a task cannot be assigned to somebody, or be put into a section.
 NO_ASSIGNEE = "is not a member of the project who can log in"
 NO_SECTION = "is not a section of the project"
@@ -164,10 +172,10 @@ def update_steps(keys: str, *, lock: str = "", notifies: bool = True) -> str:
 
     These are (n, user_id, task_id, project_id, patch, versions, notify); a task is changed only at one of the
     `versions`, unless they are NULL. The steps to select from are `access` (n, project_id, id, archived, role), `found`
-    (n, old), which has only those that the user may write, `refused` (n), whose new assignee cannot log in, so that no
-    task is changed, and `changed` (n, t), which has those that differ now. `lock` may be SKIP LOCKED. Without
-    `notifies`, which is for changes without a new assignee, `notify` is ignored, no one is notified, and there is no
-    `refused`.
+    (n, old), which has only those that the user may write, `compared` (n, old, new, versions), `refused` (n), whose new
+    assignee cannot log in, so that no task is changed, and `changed` (n, t), which has those that differ now and are
+    not `IS_DUE_TWICE`. `lock` may be SKIP LOCKED. Without `notifies`, which is for changes without a new assignee,
+    `notify` is ignored, no one is notified, and there is no `refused`.
     """
     notified = refused = is_allowed = ""
     if notifies:
@@ -192,21 +200,22 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT wanted.*, {
         changed_fields(
             "wanted",
-            ("title", "description", "status", "priority", "tags", "assignee_id", "section_id"),
-            timestamps=("due_at",),
+            ("title", "description", "status", "priority", "tags", "due_on", "assignee_id", "section_id"),
+            timestamps=("due_at", "start_at"),
             expressions={"position": position("{}")},
         )
     } AS changes FROM wanted
 ){refused}, changed AS (
     UPDATE tasks t
     SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
-        priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, assignee_id = (c.new).assignee_id,
-        section_id = (c.new).section_id, position = (c.new).position,
+        priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, due_on = (c.new).due_on,
+        start_at = (c.new).start_at, assignee_id = (c.new).assignee_id, section_id = (c.new).section_id,
+        position = (c.new).position,
         completed_at = CASE WHEN (c.new).status = 'completed' THEN COALESCE(t.completed_at, now()) END,
         version = t.version + 1, updated_at = now()
     FROM compared c
     WHERE t.project_id = (c.old).project_id AND t.id = (c.old).id AND c.changes IS NOT NULL
-      AND (c.versions IS NULL OR t.version = ANY(c.versions)) {is_allowed}
+      AND (c.versions IS NULL OR t.version = ANY(c.versions)) AND NOT {IS_DUE_TWICE} {is_allowed}
     RETURNING c.n, t, c.changes, c.user_id, c.notify
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})

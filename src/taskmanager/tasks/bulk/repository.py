@@ -21,6 +21,8 @@ from taskmanager.tasks.statements import (
     LOG_DELETED,
     NO_ASSIGNEE,
     NO_SECTION,
+    REFUSED_DUE,
+    TWICE_DUE,
     create_steps,
     task_as_json,
     update_steps,
@@ -98,7 +100,8 @@ _UPDATE = Write(
         """
     ),
     f"""
-    SELECT NOT EXISTS (SELECT FROM refused) AS done, :project_id AS project_id, {_NO_ID},
+    SELECT NOT EXISTS (SELECT FROM refused) AND {REFUSED_DUE} IS NULL AS done, {REFUSED_DUE} AS refused_due,
+           :project_id AS project_id, {_NO_ID},
            {_BODY.format(json=task_as_json("t"), order="f.n")}
     FROM found f LEFT JOIN changed c ON c.n = f.n CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
     HAVING count(*) > 0
@@ -168,7 +171,7 @@ class BulkTaskWriter:
         Raises:
             NotFoundError: One of them does not exist, or the caller may not see it.
             InvalidValueError: They are not all in one project, a new assignee is not a member of it who can log in, or
-                a new section is none of it.
+                a new section is none of it, or one of `due_at` and `due_on` is given and the other is set.
             RoleTooLowError: The caller may only read the project.
             ProjectArchivedError: It is archived.
             PreconditionRequiredError: Versions are demanded and none were given.
@@ -183,6 +186,8 @@ class BulkTaskWriter:
                 row = await run.last(_UPDATE, task_ids=task_ids, project_id=project_id, user_id=user_id, patch=patch)
             if row is None:  # the caller's account was deleted meanwhile
                 raise NotFoundError("task", 0)
+            if row["refused_due"]:
+                raise InvalidValueError(("body", "set", row["refused_due"]), TWICE_DUE)
             if not row["done"]:
                 raise InvalidValueError(_SET_ASSIGNEE, NO_ASSIGNEE)
         return Written(None, None, row["body"])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from taskmanager.database.reads import Reads
 from taskmanager.tasks.counting.schemas import ProjectTaskCountQuery
 from taskmanager.tasks.counting.statements import COUNTS_OF_FEW, counts_alone
-from taskmanager.tasks.listing.repository import chosen_projects, given_filters, values_for_few, with_single_values
+from taskmanager.tasks.listing.filters import chosen_projects, given_filters, values_for_few, with_single_values
 
 
 class FoundCounts(NamedTuple):

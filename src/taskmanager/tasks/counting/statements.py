@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.statements import Statement
 from taskmanager.tasks.counting.schemas import CountBy, TaskCount
-from taskmanager.tasks.listing.statements import FEW_TASKS, LIST_TYPES, matching_tasks
+from taskmanager.tasks.listing.few import FEW_TASKS
+from taskmanager.tasks.listing.filters import TYPES
+from taskmanager.tasks.listing.statements import matching_tasks
 
 _MOST_KINDS: Final = 1_000
 
@@ -57,7 +59,7 @@ def _counts(by: CountBy, tasks: str) -> str:
 def _counts_of_few(by: CountBy) -> Statement:
     counts = _counts(by, "few t")
     sql = f"WITH {FEW_TASKS} SELECT size.is_small, c.* FROM size CROSS JOIN LATERAL ({counts}) AS c"
-    return Statement(f"count few tasks by {by}", sql, LIST_TYPES, shared=True, most_shared=32)
+    return Statement(f"count few tasks by {by}", sql, TYPES, shared=True, most_shared=32)
 
 
 # As the lists of few: shared whatever the filters are, and without an answer if there are more (`is_small`).
@@ -67,4 +69,4 @@ COUNTS_OF_FEW: Final = {by: _counts_of_few(by) for by in CountBy}
 @lru_cache(maxsize=64)
 def counts_alone(by: CountBy, filters: tuple[str, ...], projects: int) -> Statement:
     """Return the statement that counts any tasks, planned for its values; `projects` is how many are named, or 2."""
-    return Statement(f"count tasks by {by}", _counts(by, matching_tasks(filters, projects)), LIST_TYPES)
+    return Statement(f"count tasks by {by}", _counts(by, matching_tasks(filters, projects)), TYPES)

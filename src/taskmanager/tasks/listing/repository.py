@@ -9,34 +9,21 @@ from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.tasks.listing.chosen import CHOSEN_TASKS
+from taskmanager.tasks.listing.few import FEW, PAGES_OF_FEW
+from taskmanager.tasks.listing.filters import chosen_projects, given_filters, values_for_few, with_single_values
+from taskmanager.tasks.listing.orders import Order
 from taskmanager.tasks.listing.statements import (
-    FEW,
     MOST_COUNTED,
-    PAGES_OF_FEW,
     SHARED_COUNTS,
     SHARED_PAGES,
-    Order,
     Shape,
     count_alone,
     page_alone,
 )
-from taskmanager.tasks.schemas import Included, ProjectTaskQuery, TaskFilters
+from taskmanager.tasks.schemas import Included, ProjectTaskQuery
 
 # A page further back reads so much that it runs alone.
 _MOST_SKIPPED = 500
-# A single value is compared by `=`: PostgreSQL then reads an index in order, which it does not for an array.
-_NO_FILTERS = dict.fromkeys(
-    (
-        *("statuses", "priorities", "assignee_ids", "section_ids", "has_no_section", "tags"),
-        *("due_after", "due_before", "is_overdue", "search"),
-    )
-)
-_SINGLE = {
-    "statuses": "status",
-    "priorities": "priority",
-    "assignee_ids": "assignee_id",
-    "section_ids": "section_id",
-}
 
 
 class TaskPage(NamedTuple):
@@ -45,75 +32,6 @@ class TaskPage(NamedTuple):
     body: bytes
     is_empty: bool
     next_cursor: str | None
-
-
-def given_filters(query: TaskFilters, user_id: int) -> dict[str, Any]:
-    """Return the filters that are given, and their values."""
-    given: dict[str, Any] = {}
-    for name, values in (
-        ("statuses", query.status),
-        ("priorities", query.priority),
-        ("assignee_ids", [user_id if who == "me" else who for who in query.assignee]),
-        ("tags", query.tag),
-    ):
-        if values:
-            given[name] = list(dict.fromkeys(values))
-    given.update(_sections(query))
-    if query.due_after is not None:
-        given["due_after"] = query.due_after
-    if query.due_before is not None:
-        given["due_before"] = query.due_before
-    if query.overdue is not None:
-        given["overdue" if query.overdue else "not overdue"] = True
-    if query.search is not None:
-        escaped = query.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        given["search"] = f"%{escaped}%"
-    return given
-
-
-def _sections(query: TaskFilters) -> dict[str, Any]:
-    """Return the filter by section, and its value."""
-    wanted = list(dict.fromkeys(query.section_id))
-    if "none" not in wanted:
-        return {"section_ids": wanted} if wanted else {}
-    wanted.remove("none")
-    return {"no_or_section_ids": wanted} if wanted else {"no section": True}
-
-
-def with_single_values(filters: dict[str, Any]) -> dict[str, Any]:
-    """Return filters by one value as such, which are planned for it."""
-    return {
-        (_SINGLE[name] if name in _SINGLE and len(value) == 1 else name): (
-            value[0] if name in _SINGLE and len(value) == 1 else value
-        )
-        for name, value in filters.items()
-    }
-
-
-def values_for_few(filters: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return all values of a statement on few tasks, whose filters are NULL where they are not given."""
-    is_overdue = True if "overdue" in filters else False if "not overdue" in filters else None
-    has_no_section = "no section" in filters or "no_or_section_ids" in filters or None
-    return {
-        **_NO_FILTERS,
-        **values,
-        **filters,
-        "is_overdue": is_overdue,
-        "section_ids": filters.get("section_ids") or filters.get("no_or_section_ids"),
-        "has_no_section": has_no_section,
-        "project_ids": values["project_ids"] or None,
-    }
-
-
-def chosen_projects(query: TaskFilters, *, user_id: int, project_ids: Sequence[int]) -> dict[str, Any]:
-    """Return the values that choose projects: those that are named, or else all of the caller's that are wanted."""
-    named = sorted(set(project_ids))
-    return {
-        "user_id": user_id,
-        "project_ids": named,
-        "project_id": named[0] if named else None,
-        "archived": None if named else query.archived.wanted,
-    }
 
 
 def cursor_binding(name: str, *, user_id: int) -> str:
@@ -140,10 +58,9 @@ class TaskListReader:
         binding = cursor_binding(f"{named} {query.filters_and_order}{chosen}", user_id=user_id)
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
         filters = given_filters(query, user_id)
-        order = Order(query.sort_by, ascending=query.order == "asc")
+        order = Order(query.sort)
         shape = Shape(
-            query.sort_by,
-            ascending=query.order == "asc",
+            query.sort,
             filters=tuple(filters),
             projects=min(len(named), 2),
             seen=tuple(value is not None for value in seen or ()),
@@ -186,8 +103,8 @@ class TaskListReader:
         if shape.projects < 2 and values["skip"] <= _MOST_SKIPPED:
             shared = SHARED_PAGES.get(shape._replace(projects=1, with_total=False))
         if shared is None:
-            if values["skip"] <= FEW:
-                few = PAGES_OF_FEW[shape._replace(filters=(), projects=0, with_total=False)]
+            few = PAGES_OF_FEW.get(shape._replace(filters=(), projects=0, with_total=False))
+            if few is not None and values["skip"] <= FEW:
                 page = await self._one(few, values_for_few(filters, values))
                 if page["is_small"]:
                     return page, page["total"] if shape.with_total else None
