@@ -8,6 +8,9 @@ WORKERS ?= auto
 # What the benchmarks are given, such as BENCH_OPTIONS='--servers taskmanager,fastify --works mix'
 BENCH_OPTIONS ?=
 PEERS := fastify express
+CLIENT := clients/typescript
+export CHROMIUM ?= $(or $(shell command -v chromium chromium-browser | head -1),/usr/bin/chromium)
+HAS_NODE = { command -v npm && node --eval 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; } >/dev/null 2>&1
 # Containers; podman and podman-compose may be named instead. Flags for the build: IMAGE_BUILD_FLAGS='--network host'
 IMAGE ?= taskmanager
 IMAGE_BUILD_FLAGS ?=
@@ -16,7 +19,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load proxy-test pooler-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load client-test client-types client-check proxy-test pooler-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -28,7 +31,7 @@ test: .venv/.synced ## Run all tests on a real PostgreSQL: TEST_DATABASE_URL, el
 	@# Some tests measure time, and a machine that stands still fails them: what fails has to pass alone.
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal || $(BIN)/pytest --last-failed --last-failed-no-failures none
 
-check: lint types imports test ## Everything that CI runs: lint, types, imports, tests
+check: lint types imports test client-check ## Everything that CI runs: lint, types, imports, tests, the client where there is Node
 
 lint: .venv/.synced ## Check style and formatting
 	$(BIN)/ruff check
@@ -53,6 +56,7 @@ migration: .venv/.synced ## Start a new migration: make migration NAME="add labe
 
 openapi: .venv/.synced ## Write docs/openapi.json; refuses what breaks clients unless ALLOW_BREAKING=1
 	$(BIN)/python -m tests.support.openapi_compatibility
+	@$(HAS_NODE) && $(MAKE) --no-print-directory client-types || echo "$(CLIENT)/src/schema.ts is left as it is: that needs Node 20"
 
 fuzz: .venv/.synced ## Send 50,000 generated requests to the running service (15 to 40 minutes)
 	FUZZ_EXAMPLES=480 $(BIN)/pytest -q -n 2 -rP tests/service/test_fuzz.py
@@ -84,6 +88,23 @@ bench-start: .venv/.synced-bench ## Measure how long the service takes to start,
 load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error
 	$(BIN)/python -m benchmarks.load
 
+client-test: .venv/.synced $(CLIENT)/node_modules/.package-lock.json ## Check the TypeScript client and try it with the service, in Node and Chromium
+	npm run --silent --prefix $(CLIENT) types
+	npm run --silent --prefix $(CLIENT) drift || { echo "make client-types writes the types that docs/openapi.json asks for" >&2; exit 1; }
+	npm run --silent --prefix $(CLIENT) test
+	@test -x "$(CHROMIUM)" || echo "Left out: the tests of the client in a browser, which need Chromium (CHROMIUM=/path/to/it)"
+
+client-types: $(CLIENT)/node_modules/.package-lock.json ## Write the types of the TypeScript client from docs/openapi.json
+	npm run --silent --prefix $(CLIENT) generate
+
+client-check:
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory client-test; \
+		else echo "Left out: the tests of the TypeScript client, which need Node 20 and npm"; fi
+
+$(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package.json $(CLIENT)/package-lock.json
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(CLIENT)
+	@touch $@
+
 proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with nginx, and clients that offer other protocols
 	$(BIN)/pytest -q tests/proxy
 
@@ -112,7 +133,7 @@ down: .compose.env ## Stop what `up` started; its data stays
 	@$(COMPOSED) down
 
 clean: ## Remove what the other targets made, the development database included
-	rm -rf .venv .uv .taskmanager .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(CLIENT)/node_modules $(CLIENT)/dist .venv .uv .taskmanager .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # uv comes from the Python package index when it is not installed.
 .uv/bin/uv:

@@ -159,8 +159,11 @@ def settings(database_url: str) -> Settings:
 
 
 def make_settings(**values: Any) -> Settings:
-    """Return settings that come from the test alone, not from the environment; without them nothing is rate limited."""
-    defaults = {"secret_key": SECRET, "_env_file": None, **dict.fromkeys(RATE_LIMITS, 0)}
+    """Return settings that come from the test alone, not from the environment.
+
+    Without them nothing is rate limited, and no webhook is sent: receivers of most tests do not exist.
+    """
+    defaults = {"secret_key": SECRET, "webhooks_enabled": False, "_env_file": None, **dict.fromkeys(RATE_LIMITS, 0)}
     if url := values.get("database_url"):
         values["database_url"] = through_pooler(url)
     return Settings(**{**defaults, **values})
@@ -171,7 +174,6 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """The real application, with its lifespan."""
     app = create_app(settings)
     app.state.maintenance.stop()  # tests run its jobs themselves
-    app.state.webhook_sender.stop()  # and senders
     # All tests and this application stay until the end; each full collection would look through them again.
     gc.collect()
     gc.freeze()
@@ -336,9 +338,7 @@ def query_recorder(database: Database) -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def live_server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """The service as a process of its own, on this worker's database."""
-    # Generated requests make webhooks of any URL.
-    environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "WEBHOOKS_ENABLED": "false"}
-    server = LiveServer(environment, tmp_path_factory.mktemp("server") / "log")
+    server = LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path_factory.mktemp("server") / "log")
     server.start()
     yield server
     server.stop()

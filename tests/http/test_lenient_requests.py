@@ -48,7 +48,7 @@ class TestEmptyFilters:
     async def test_are_described(self, client: httpx.AsyncClient) -> None:
         described = (await client.get("/openapi.json")).json()["paths"]["/api/v1/tasks"]["get"]["parameters"]
         empty = {parameter["name"] for parameter in described if parameter.get("allowEmptyValue")}
-        assert empty == {*FILTERS, "project_id", "archived"}
+        assert empty == {*FILTERS, "project_id", "archived", "include", "id"}
 
     async def test_all_at_once_and_beside_others(self, caller: httpx.AsyncClient, alice: Person) -> None:
         await alice.new_task(title="A task", status="completed")

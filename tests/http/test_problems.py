@@ -76,7 +76,7 @@ class TestNoSuchRoute:
             ("DELETE", "/", "GET, HEAD"),
             ("POST", "/health", "GET, HEAD"),
             ("PATCH", "/readyz", "GET, HEAD"),
-            ("GET", "/api/v1/users", "POST"),
+            ("DELETE", "/api/v1/users", "GET, HEAD, POST"),
             ("GET", "/api/v1/token", "POST"),
             ("HEAD", "/api/v1/token", "POST"),
             ("DELETE", "/api/v1/tasks/1/comments", "GET, HEAD, POST"),

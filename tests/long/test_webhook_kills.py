@@ -21,9 +21,16 @@ async def test_nothing_is_lost(alice: Person, app: FastAPI, tmp_path: Path) -> N
     started = time.monotonic()
     async with receiving() as receiver:
         result = await storm(
-            app, alice, receiver, tmp_path, projects=PROJECTS, tasks=EVENTS // PROJECTS, odds=300, seconds=1_800
+            app,
+            alice,
+            receiver,
+            tmp_path,
+            projects=PROJECTS,
+            tasks=EVENTS // PROJECTS,
+            odds=EVENTS // 10,
+            seconds=1_800,
         )
     print(f"\n{result} in {time.monotonic() - started:.0f} s")
     assert result.events == EVENTS // PROJECTS * PROJECTS
     assert result.most_at_once == 1
-    assert result.deaths > EVENTS / 300
+    assert result.deaths >= 5

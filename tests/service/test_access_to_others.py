@@ -59,7 +59,11 @@ class TestArchived:
         for actor in (actor for actor in ACTORS if actor.scopes is None and actor.is_member):
             for (method, path), rules in RULES.items():
                 if method == "GET" and rules[0].access == "member":
-                    answer = await client.get(archived.path(path, actor), headers=archived.headers_of(actor))
+                    answer = await client.get(
+                        archived.path(path, actor),
+                        headers=archived.headers_of(actor),
+                        params=filled(rules[0].query, archived),
+                    )
                     assert answer.status_code == 200, (actor, path)
 
     async def test_its_owner_brings_it_back(self, client: httpx.AsyncClient, archived: World) -> None:

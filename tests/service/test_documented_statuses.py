@@ -213,7 +213,7 @@ async def test_scope_missing(world: World) -> None:
         keys[scope] = (await world.alice.post("/users/me/api-keys", body)).json()["key"]
 
     def vary(_: str, path: str) -> dict[str, Any]:
-        return {"headers": {"X-API-Key": keys["tasks:read" if "/users" in path else "account"]}}
+        return {"headers": {"X-API-Key": keys["tasks:read" if "/users/me" in path else "account"]}}
 
     assert await unlike(403, world, vary) == {}
 
@@ -222,6 +222,8 @@ async def test_not_found(world: World) -> None:
     def vary(method: str, path: str) -> dict[str, Any]:
         if (method, path) == ("POST", "/projects/{project_id}/members"):
             return {"json": {"username": "nobody_of_that_name", "role": "viewer"}}
+        if path == "/events":
+            return {"query": f"?project_id={UNKNOWN}"}
         if "{" in path:
             world.ids[path.rsplit("{", 1)[1].partition("}")[0]] = UNKNOWN
         else:
@@ -232,6 +234,15 @@ async def test_not_found(world: World) -> None:
     # Only a replay finds nothing here, below.
     assert answers.pop("POST /projects").startswith("201")
     assert answers == {}
+
+
+async def test_not_acceptable(world: World) -> None:
+    assert await unlike(406, world, lambda *_: {"more": {"Accept": "application/xml"}}) == {}
+
+
+async def test_not_supported(world: World, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.state.stream_feed, "is_supported", False)
+    assert await unlike(501, world, lambda *_: {}) == {}
 
 
 async def test_not_found_by_a_replay(world: World, database: Database) -> None:

@@ -75,10 +75,11 @@ async def test_cursors_that_lead_nowhere(app: FastAPI, alice: Person, database: 
     ahead = epoch.write(position._replace(xid=position.xid + 1_000_000))
     problem = await refused(app, alice, last_event_id=ahead)
     assert (kind(problem), problem["reason"]) == ((410, "cursor-expired"), "ahead")
-    await execute(database, "UPDATE event_log SET floor_era = 0, floor_xid = CAST('1000000000' AS xid8)")
-    problem = await refused(app, alice, last_event_id=stream.last_id)
-    await execute(database, "UPDATE event_log SET floor_xid = CAST('0' AS xid8)")
-    assert problem["reason"] == "retention"
+    await execute(database, "UPDATE event_log SET floor_era = era, floor_xid = CAST('1000000000' AS xid8)")
+    try:
+        assert (await refused(app, alice, last_event_id=stream.last_id))["reason"] == "retention"
+    finally:
+        await execute(database, "UPDATE event_log SET floor_era = 0, floor_xid = CAST('0' AS xid8)")
     await start_epoch(app.state.writes)
     assert (await refused(app, alice, last_event_id=stream.last_id))["reason"] == "epoch"
 

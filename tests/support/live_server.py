@@ -77,7 +77,7 @@ def _run_command(
 
 
 class LiveServer:
-    """`taskmanager serve`, on a free port of the loopback address, without rate limits unless they are given.
+    """`taskmanager serve`, on a free port of the loopback address, without rate limits and webhooks unless they are given.
 
     Hashes of passwords are cheap unless `costly_hashes`. `constants` of its modules, by module and name, have other
     values than in the source, for tests that would have to wait for them.
@@ -97,7 +97,7 @@ class LiveServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         unlimited = {name.upper(): "0" for name in RATE_LIMITS}
-        defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0"}
+        defaults = {**unlimited, "PORT": str(self.port), "DRAIN_SECONDS": "0", "WEBHOOKS_ENABLED": "false"}
         self._environment = {**os.environ, **defaults, **environment}
         if url := environment.get("DATABASE_URL"):
             self._environment["DATABASE_URL"] = through_pooler(url)

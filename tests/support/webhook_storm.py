@@ -17,7 +17,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from taskmanager.database.database import Database
-from taskmanager.webhooks import messages, schedule, sending
+from taskmanager.webhooks.messages import write_message
+from taskmanager.webhooks.schedule import decide
+from taskmanager.webhooks.sending import _read_answer
 from tests.conftest import SECRET, Person
 from tests.support.live_server import LiveServer
 from tests.support.rows import fetch_all
@@ -39,9 +41,9 @@ class DyingBefore:
             Path(self.folder, f"{self.moment}-{os.getpid()}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         functions: dict[str, Any] = {
-            "claimed": messages.write_message,
-            "sent": sending._read_answer,
-            "recording": schedule.decide,
+            "claimed": write_message,
+            "sent": _read_answer,
+            "recording": decide,
         }
         return functions[self.moment](*arguments)
 
@@ -98,6 +100,7 @@ async def storm(
         {
             "DATABASE_URL": str(app.state.settings.database_url).replace("postgresql+asyncpg", "postgresql"),
             "SECRET_KEY": SECRET,
+            "WEBHOOKS_ENABLED": "true",
             "WEBHOOK_ALLOWED_HOSTS": "127.0.0.1",
             "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.1",
         },

@@ -70,7 +70,7 @@ async def test_no_form_is_sent_a_byte(form: str) -> None:
 
 
 async def test_none_is_accepted_by_the_api(alice: Person, app: object, database_url: str) -> None:
-    strict = create_app(make_settings(database_url=database_url, webhooks_enabled=False))
+    strict = create_app(make_settings(database_url=database_url))
     async with started(strict) as client:
         for form in FORMS:
             answer = await client.post(

@@ -1,6 +1,7 @@
 """A database that was restored or copied sends nothing until an operator says so; a promoted standby goes on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -16,7 +17,11 @@ from tests.support.rows import Snapshot, execute, fetch_one
 from tests.support.webhook_receivers import Receiver, until
 from tests.support.webhooks import new_hook, sending, until_idle
 
-ALLOWED = {"webhook_allowed_hosts": "127.0.0.1", "webhook_allowed_networks": "127.0.0.1"}
+ALLOWED: dict[str, Any] = {
+    "webhooks_enabled": True,
+    "webhook_allowed_hosts": "127.0.0.1",
+    "webhook_allowed_networks": "127.0.0.1",
+}
 
 
 def command(url: str, folder: Path, *arguments: str) -> str:

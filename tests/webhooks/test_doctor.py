@@ -13,7 +13,7 @@ OTHER = "another secret of the service, of 32 bytes"
 
 
 async def messages(app: FastAPI, **settings: object) -> list[str]:
-    changed = make_settings(database_url=app.state.settings.database_url, **settings)
+    changed = make_settings(database_url=app.state.settings.database_url, **{"webhooks_enabled": True, **settings})
     found = await examine_database(changed, 1)
     return [f"{one.level} {one.message}" for one in found if "webhook" in one.message.lower()]
 

@@ -12,7 +12,7 @@ from taskmanager.following.positions import START, Position
 from taskmanager.webhooks.retention import DROP_BODIES
 from tests.conftest import Person
 from tests.support.jobs import run_job
-from tests.support.rows import execute
+from tests.support.rows import execute, fetch_one
 from tests.support.webhook_receivers import Receiver, until
 from tests.support.webhooks import Hook, new_hook, pass_time, sending, until_idle, wait_for_attempts
 
@@ -260,12 +260,13 @@ async def test_cursors_of_a_replay(alice: Person, database: Database, app: FastA
     epoch = await app.state.epochs.current()
     await alice.new_task(hook.project_id)
     loading = (await alice.get("/changes", params={"limit": 1})).json()["cursor"]
+    log = await fetch_one(database, "SELECT era FROM event_log")
     good = epoch.write(START)
     for cursor, status in (
         (good[:-1] + ("A" if good[-1] != "A" else "B"), 400),
         ("x", 400),
         (loading, 400),
-        (epoch.write(Position(0, 2**60, 1)), 410),
+        (epoch.write(Position(log["era"], 2**60, 1)), 410),
         (epoch._replace(id=UUID(int=1)).write(START), 410),
         (good, 202),
     ):

@@ -74,7 +74,7 @@ async def test_rotating_the_services_secret(alice: Person, app: FastAPI, receive
         "too early": {"secret_key": OTHER.decode()},
     }.items():
         url = app.state.settings.database_url
-        other = create_app(make_settings(database_url=url, webhooks_enabled=False, **keys))
+        other = create_app(make_settings(database_url=url, **keys))
         other.state.token_signer = app.state.token_signer
         async with started(other) as client:
             states[name] = (await client.get(f"/api/v1{hook.path}", headers=bearer)).json()["secret_state"]

@@ -19,10 +19,9 @@ from taskmanager.errors import (
 )
 from taskmanager.following.epochs import Epochs
 from taskmanager.following.followers import Followers
-from taskmanager.following.positions import Position
 from taskmanager.following.tailer import Tailer
 from taskmanager.stream.broker import Broker
-from taskmanager.stream.frames import READY, control_frame, place_frame, read_events, retry_frame
+from taskmanager.stream.frames import READY, control_frame, join_frames, place_frame, read_events, retry_frame
 from taskmanager.stream.repository import EventReader
 from taskmanager.stream.rights import Filters
 from taskmanager.stream.streams import DRAIN, GONE, MAX_AGE, Stream
@@ -96,18 +95,19 @@ class StreamFeed:
             raise NotFoundError("project")
 
     async def _open(self, stream: Stream, cursor: str | None) -> frozenset[int]:
-        given = None if cursor is None else await self._read(cursor)
+        await self._check(cursor)
         self._tailer.notice_commit()
         for _ in range(_TRIES):
             epoch, end = await self._broker.find_beginning()
             try:
+                given = None if cursor is None else epoch.read(cursor)
                 opening = await self._reader.open(epoch, given or end, stream.filters, is_cursor=given is not None)
                 break
             except CursorExpiredError as error:
-                # Another epoch has started. If the cursor is of that one, the tailer is about to learn of it.
                 if error.reason != "epoch":
                     raise
-                given = None if cursor is None else await self._read(cursor)
+                # Another epoch has started. If the cursor is of that one, the tailer is about to learn of it.
+                await self._check(cursor)
                 await asyncio.sleep(_TRY_SECONDS)
         else:
             raise DatabaseUnavailableError("the epoch of the log changes")
@@ -118,8 +118,10 @@ class StreamFeed:
             stream.restart("too_many")
         return opening.visible
 
-    async def _read(self, cursor: str) -> Position:
-        return (await self._epochs.of_cursor(cursor)).read(cursor)
+    async def _check(self, cursor: str | None) -> None:
+        """Make sure that a cursor is of the epoch that is the last known one."""
+        if cursor is not None:
+            (await self._epochs.of_cursor(cursor)).read(cursor)
 
     async def run(self, stream: Stream, write: Write) -> bytes:
         """Send everything from the stream's position on until it ends; return the last frame.
@@ -181,9 +183,9 @@ class StreamFeed:
             frames = [event.frame for event in events if stream.admit(event)]
             if position is not None:
                 stream.position = position
-            if frames:
-                self._broker.frames += len(frames)
-                await stream.write(write, b"".join(frames))
+            self._broker.frames += len(frames)
+            for piece in join_frames(frames):
+                await stream.write(write, piece)
 
     def _place(self, stream: Stream) -> bytes:
         assert self._broker.epoch is not None  # it was opened

@@ -1,6 +1,6 @@
 """Frames of the stream (server-sent events, WHATWG HTML 9.2); each event is rendered once, the same for everybody."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import asyncpg
@@ -11,6 +11,7 @@ from taskmanager.stream.log_events import NOBODY, LogEvent, position_of
 
 # Sorts behind everything that has been read.
 _LATER: Final = Position(2**31 - 1, 0, 0)
+_PIECE_BYTES: Final = 65_536
 READY: Final = format_sse_event(event="ready", data_str="{}")
 
 
@@ -28,6 +29,20 @@ def read_events(epoch: Epoch, rows: Iterable[asyncpg.Record], *, is_shared: bool
             if row["action"] == "removed" and row["member_id"] is not None and lost.get(key) is not _LATER:
                 lost[key] = position_of(row)
     return [_read_event(epoch, row, lost or NOBODY) for row in rows if row["text"] is not None]
+
+
+def join_frames(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield frames in pieces of about 64 KiB, so that no more of them waits for a slow client to read."""
+    piece: list[bytes] = []
+    size = 0
+    for frame in frames:
+        piece.append(frame)
+        size += len(frame)
+        if size >= _PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 def place_frame(cursor: str) -> bytes:

@@ -267,7 +267,7 @@ class TaskFilters(ListQuery):
         return self
 
 
-class ProjectTaskQuery(TaskFilters, TaskIncludeQuery):
+class ProjectTaskQuery(TaskIncludeQuery, TaskFilters):
     """Which tasks of a project to list, and in which order; a repeated filter means any of its values."""
 
     sort_by: SortBy = TaskSort.CREATED_AT.value

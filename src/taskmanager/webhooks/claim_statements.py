@@ -64,6 +64,10 @@ SELECT project_id, id AS webhook_id, token, host FROM claimed
 """,
     {"busy": "jsonb", "most_of_host": "integer", "lease_seconds": "double precision"},
 )
+_IS_WANTED = """(cardinality(w.events) = 0 OR concat(e.entity, '.', e.action) = ANY(w.events)
+    OR concat(e.entity, '.*') = ANY(w.events))"""
+_SCANNED = f"(SELECT e.* {NEW_EVENTS} ORDER BY e.era, e.xid, e.id LIMIT {_MOST_SCANNED}) AS e"
+_IS_FREE = f"NOT EXISTS (SELECT FROM d) AND NOT {IS_FAILING} AND NOT {HAS_HEAD}"
 _OF_CLAIM = "w.project_id = :project_id AND w.id = :webhook_id AND w.token = :token"
 FREEZE = Statement(
     "freeze message",
@@ -157,18 +161,15 @@ WITH {LOG}, {HERE}, w AS MATERIALIZED (
         SELECT * FROM webhook_deliveries d WHERE {_MAY_BE_TRIED}
         ORDER BY d.is_asked DESC, d.era, d.xid, d.event_id LIMIT 1
     ) AS d
-), scanned AS MATERIALIZED (
-    SELECT e.*,
-           cardinality(w.events) = 0 OR concat(e.entity, '.', e.action) = ANY(w.events)
-               OR concat(e.entity, '.*') = ANY(w.events) AS is_wanted
-    FROM w CROSS JOIN log CROSS JOIN LATERAL (
-        SELECT e.* {NEW_EVENTS} ORDER BY e.era, e.xid, e.id LIMIT {_MOST_SCANNED}
-    ) AS e
-    WHERE NOT EXISTS (SELECT FROM d) AND NOT {IS_FAILING} AND NOT {HAS_HEAD}
 ), e AS MATERIALIZED (
-    SELECT * FROM scanned WHERE is_wanted ORDER BY era, xid, id LIMIT 1
+    -- Read up to the first one that is wanted.
+    SELECT e.* FROM w CROSS JOIN log CROSS JOIN LATERAL (
+        SELECT * FROM {_SCANNED} WHERE {_IS_WANTED} ORDER BY e.era, e.xid, e.id LIMIT 1
+    ) AS e WHERE {_IS_FREE}
 ), last AS MATERIALIZED (
-    SELECT era, xid, id FROM scanned ORDER BY era DESC, xid DESC, id DESC LIMIT 1
+    SELECT e.* FROM w CROSS JOIN log CROSS JOIN LATERAL (
+        SELECT e.era, e.xid, e.id FROM {_SCANNED} ORDER BY e.era DESC, e.xid DESC, e.id DESC LIMIT 1
+    ) AS e WHERE {_IS_FREE} AND NOT EXISTS (SELECT FROM e)
 )
 SELECT now() AS now, log.epoch, w.url, w.generation, w.failing_since,
        (w.rotated_at > now() - interval '1 day') IS TRUE AS signs_previous,

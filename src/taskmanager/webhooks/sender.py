@@ -91,7 +91,8 @@ class WebhookSender:
             while not self._stopping.is_set():
                 self._woken.clear()
                 await _wait(self._woken, await self._look_for_work())
-            await asyncio.gather(*self._turns, return_exceptions=True)
+            if self._turns:
+                await asyncio.wait(self._turns)
         finally:
             await self._end_turns()
 
