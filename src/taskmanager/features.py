@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import Scope
 
 from taskmanager.events.followed import FollowedEntity
 from taskmanager.idempotency.kept_answers import PURGE
@@ -18,7 +19,8 @@ class Feature:
     `prepare` is called when the application is assembled and may set attributes of its state; `provides` names, for a
     dependency of handlers that returns such an attribute, which one it is. `start` is awaited when the application
     starts and its database fits; `background` runs from then on. `jobs` are run at intervals by the service, and once
-    by `taskmanager maintain`.
+    by `taskmanager maintain`. `admit` is awaited with the scope of each request before anything is done for it, and may
+    refuse it by an error of `errors.py`.
     """
 
     routers: tuple[APIRouter, ...] = ()
@@ -28,6 +30,7 @@ class Feature:
     start: Callable[[FastAPI], Awaitable[None]] | None = None
     background: tuple[Callable[[FastAPI], Coroutine[Any, Any, None]], ...] = ()
     jobs: tuple[Job, ...] = ()
+    admit: Callable[[Scope], Awaitable[None]] | None = None
 
 
 def jobs_of(features: Iterable[Feature]) -> list[Job]:

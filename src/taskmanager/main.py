@@ -257,6 +257,7 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
         path_prefix=state.path_prefixes.find,
         max_in_flight=settings.max_requests_in_flight,
         max_body_bytes=settings.max_body_bytes,
+        admissions=[feature.admit for feature in state.features if feature.admit is not None],
     )
     return Front(inner, inner=table.dispatch, table=table, around=around, bound=bound)
 

@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
 from taskmanager.database.database import SCHEMA_REVISION
+from taskmanager.database.migration_files import migrations_directory
 from taskmanager.database.schema_migrations import alembic_config
-from taskmanager.database.schema_version import migrations_directory
 from tests.support.catalogue import catalogue_of
 from tests.support.databases import skip_without_superuser
 from tests.support.killed_migrations import Migrations

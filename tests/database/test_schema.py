@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import taskmanager
 from taskmanager.database.database import SCHEMA_REVISION, Base, Database, SchemaError
+from taskmanager.database.migration_files import migrations_directory
 from taskmanager.database.schema_migrations import alembic_config
-from taskmanager.database.schema_version import migrations_directory
 from taskmanager.main import create_app
 from tests.conftest import make_settings
 from tests.support.applications import started

@@ -177,7 +177,7 @@ def test_any_folder_name_will_do(folder: Path) -> None:
 
 def test_interrupted_first_start_leaves_no_half_cluster(data_dir: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(data_dir)])
-    while not list(data_dir.glob("postgres.new-*/data")):
+    while not list(data_dir.glob("postgres.new-*/data/*")):
         assert process.poll() is None
         time.sleep(0.001)
     process.send_signal(signal.SIGSTOP)  # it does not go on when initdb ends before this test, on a busy machine

@@ -9,6 +9,9 @@ from tests.conftest import Person, SignUp
 from tests.support.access_world import World, build_world
 from tests.support.credential_rings import Ring
 from tests.support.credentials import ALL_BUT_ADMIN, log_in, new_key
+from tests.support.ephemeral_applications import ephemeral_app, testing
+
+__all__ = ["ephemeral_app", "testing"]
 
 
 @pytest.fixture

@@ -69,6 +69,13 @@ OUTSIDE = {
 }
 
 
+# Of an ephemeral instance alone.
+TESTING = {
+    "POST /testing/users": public(201, {}),
+    "POST /testing/reset": public(204),
+}
+
+
 NEW = "a brand new phrase"
 
 

@@ -67,7 +67,7 @@ async def test_many_who_move_to_one_place_all_get_there(
     people = [alice, *[await sign_up(f"writer{n}") for n in range(7)]]
     for person in people[1:]:
         await share(alice, project_id, person)
-    fixed, *ids = await new_tasks(alice, project_id, WRITERS + 1)
+    first, fixed, last, *ids = await new_tasks(alice, project_id, WRITERS + 3)
     moving = [
         move(people[n % len(people)], one, {("after", "before")[n % 2]: fixed}, None) for n, one in enumerate(ids)
     ]
@@ -75,8 +75,10 @@ async def test_many_who_move_to_one_place_all_get_there(
     assert [answer["version"] for answer in answers] == [2] * WRITERS
     order = await ids_in_order(alice, project_id)
     place = order.index(fixed)
-    assert set(order[:place]) == set(ids[1::2])
-    assert set(order[place + 1 :]) == set(ids[0::2])
+    assert order[0] == first
+    assert set(order[1:place]) == set(ids[1::2])
+    assert set(order[place + 1 : -1]) == set(ids[0::2])
+    assert order[-1] == last
     rows = await fetch_all(database, "SELECT position FROM tasks WHERE position IS NOT NULL")
     assert len({row["position"] for row in rows}) == WRITERS
 

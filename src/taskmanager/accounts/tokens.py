@@ -22,7 +22,7 @@ _ISSUER = "taskmanager"
 _AUDIENCE = "taskmanager-api"
 # How much the clocks of two machines may differ: where the clock is behind, a token is good before it was made.
 CLOCK_LEEWAY_SECONDS = 60
-_LONGEST_LIFETIME_SECONDS = 24 * 3600
+LONGEST_LIFETIME_SECONDS = 24 * 3600
 _REMEMBERED_TOKENS = 20_000
 _CLAIMS = ["iss", "aud", "sub", "exp", "iat", "jti", "sid"]
 _REFRESH_TOKEN = re.compile(r"tmr_([1-9][0-9]{0,18})_(0|[1-9][0-9]{0,8})_([A-Za-z0-9_-]{43})", re.ASCII)
@@ -56,8 +56,8 @@ class TokenSigner:
         # Checking the signature costs most of the check of a token. The database checks revocation.
         self._verified = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._verify)
 
-    def access_token(self, user_id: int, session_id: int) -> str:
-        """Return a signed token for a user's login, good for the configured minutes."""
+    def access_token(self, user_id: int, session_id: int, *, seconds: int | None = None) -> str:
+        """Return a signed token for a user's login, good for so many seconds, or else for the configured minutes."""
         now = int(time.time())
         claims = {
             "iss": _ISSUER,
@@ -65,7 +65,7 @@ class TokenSigner:
             "sub": str(user_id),
             "sid": str(session_id),
             "iat": now,
-            "exp": now + self.access_token_seconds,
+            "exp": now + (seconds or self.access_token_seconds),
             "jti": uuid.uuid4().hex,
         }
         return jwt.encode(claims, self._access_keys[0], algorithm=_ALGORITHM, headers={"typ": _TYPE})
@@ -103,7 +103,7 @@ class TokenSigner:
             claims: dict[str, Any] = decoded["payload"]
             if decoded["header"].get("typ") != _TYPE or "crit" in decoded["header"]:
                 raise InvalidTokenError
-            if claims["exp"] - claims["iat"] > _LONGEST_LIFETIME_SECONDS:
+            if claims["exp"] - claims["iat"] > LONGEST_LIFETIME_SECONDS:
                 raise InvalidTokenError
             return AccessClaims(user_id=_id(claims["sub"]), session_id=_id(claims["sid"]), expires_at=claims["exp"])
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):

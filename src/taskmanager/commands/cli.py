@@ -18,6 +18,7 @@ from taskmanager.commands.maintain import maintain
 from taskmanager.commands.migrate import migrate
 from taskmanager.commands.serve import serve
 from taskmanager.commands.webhooks import resume
+from taskmanager.embedded.temporary_postgres import TemporaryPostgres
 from taskmanager.telemetry.logs import log_writer
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="A self-hosted task-management service.")
@@ -47,9 +48,9 @@ log_cli.command("new-epoch")(new_epoch)
 webhooks_cli.command("resume")(resume)
 
 
-def main() -> None:
-    """Run the command line."""
+def main(begun: TemporaryPostgres | None = None) -> None:
+    """Run the command line; `begun` is the database of `dev --ephemeral`."""
     try:
-        cli()
+        cli(obj=begun)
     finally:
         log_writer.close()

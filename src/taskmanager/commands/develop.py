@@ -10,23 +10,58 @@ from typing import Annotated
 import typer
 from pydantic_settings import DotEnvSettingsSource
 
-from taskmanager.accounts.password.hashing import PasswordHasher
+from taskmanager.accounts.tokens import LONGEST_LIFETIME_SECONDS
+from taskmanager.commands.ephemeral import Wishes, serve_ephemerally
 from taskmanager.commands.migrate import migrate_or_refuse
 from taskmanager.commands.refusals import read_settings, refuse, require_free_port, require_metrics_folder
-from taskmanager.database.writes import open_writes
 from taskmanager.embedded import demo
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.errors import EmbeddedPostgresError
 from taskmanager.libpq.parameters import VARIABLES
+from taskmanager.server.addresses import local_url
 from taskmanager.server.supervisor import run_with_database
 from taskmanager.server.workers import run_server
 from taskmanager.settings import DatabaseSettings, Settings
 
+_ONLY = "; with --ephemeral"
+_PORT_HELP = "TCP port to listen on, instead of PORT; 0 is any that is free, with --ephemeral."
+_EPHEMERAL_HELP = (
+    "For tests of clients: with a temporary database, gone at the end, and with /testing/reset and /users."
+)
 _SECRETS = ("secret_key", "secret_key_previous", "api_key", "metrics_token")
 
 
-def dev(*, reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = False) -> None:
+def dev(
+    context: typer.Context,
+    *,
+    reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = False,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help=_PORT_HELP)] = None,
+    demo_data: Annotated[bool, typer.Option("--demo/--no-demo", help="Begin with an account and some tasks.")] = True,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help=_EPHEMERAL_HELP)] = False,
+    url_file: Annotated[Path | None, typer.Option(help=f"Write the address there when it serves{_ONLY}.")] = None,
+    access_token_seconds: Annotated[
+        int | None, typer.Option(min=1, max=LONGEST_LIFETIME_SECONDS, help=f"Lifetime of access tokens{_ONLY}.")
+    ] = None,
+    stop_with_stdin: Annotated[
+        bool, typer.Option("--stop-with-stdin", help=f"Stop when standard input, a pipe, is closed{_ONLY}.")
+    ] = False,
+) -> None:
     """Serve for development: with a database of its own unless DATABASE_URL is set."""
+    if ephemeral:
+        if reload:
+            refuse("--reload does not go with --ephemeral")
+        wishes = Wishes(port, demo_data, url_file, access_token_seconds, stop_with_stdin)
+        serve_ephemerally(context.obj, wishes)
+    for name, given in (
+        ("--url-file", url_file),
+        ("--access-token-seconds", access_token_seconds),
+        ("--stop-with-stdin", stop_with_stdin),
+        ("--port 0", port == 0),
+    ):
+        if given:
+            refuse(f"{name} needs --ephemeral")
+    if port is not None:
+        os.environ["PORT"] = str(port)
     _forget_foreign_secrets()
     settings = _development_settings()
     require_free_port(settings)
@@ -35,7 +70,7 @@ def dev(*, reload: Annotated[bool, typer.Option(help="Restart when a source file
     if settings.database_url is not None:
         _serve(settings, reload=reload, with_demo=False)
         return
-    arguments = ["_dev-server", *(["--reload"] if reload else [])]
+    arguments = ["_dev-server", *(["--reload"] if reload else []), *([] if demo_data else ["--no-demo"])]
     # What the shell has for other databases must not lead away from this one.
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     try:
@@ -47,9 +82,9 @@ def dev(*, reload: Annotated[bool, typer.Option(help="Restart when a source file
     raise typer.Exit(code)
 
 
-def dev_server(*, reload: bool = False) -> None:
+def dev_server(*, reload: bool = False, demo_data: Annotated[bool, typer.Option("--demo/--no-demo")] = True) -> None:
     """Serve from the embedded database that the parent process keeps."""
-    _serve(read_settings(Settings), reload=reload, with_demo=True)
+    _serve(read_settings(Settings), reload=reload, with_demo=demo_data)
 
 
 def _forget_foreign_secrets() -> None:
@@ -78,24 +113,13 @@ def _development_secret(data_dir: Path) -> str:
         refuse(f"DATA_DIR: cannot write to {data_dir}: {error.strerror}")
 
 
-async def _seed(settings: Settings) -> None:
-    hasher = PasswordHasher(threads=1, queue=1)
-    try:
-        async with open_writes(settings) as writes:
-            await demo.seed_demo(writes, hasher)
-    finally:
-        hasher.close()
-
-
 def _serve(settings: Settings, *, reload: bool, with_demo: bool) -> None:
     migrate_or_refuse(settings)
     if with_demo:
-        asyncio.run(_seed(settings))
-    # An empty host or 0.0.0.0 means every address; a browser wants one.
-    host = "127.0.0.1" if settings.host in {"", "0.0.0.0", "::"} else settings.host  # noqa: S104
-    lines = [f"Task Manager API   http://{host}:{settings.port}/docs"]
+        asyncio.run(demo.seed_database(settings))
+    lines = [f"Task Manager API   {local_url(settings.host, settings.port)}/docs"]
     if with_demo:
-        lines.append(f"Demo login         {demo.USERNAME} / {demo.PASSWORD}")
+        lines.append(demo.LOGIN)
     lines.append("Stop               Ctrl-C")
     os.environ.setdefault("DEBUG", "true")
     if "drain_seconds" not in settings.model_fields_set:

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from taskmanager.database.driver_errors import sqlstate_of
-from taskmanager.database.schema_version import migrations_directory, newest_revision
+from taskmanager.database.migration_files import migrations_directory
+from taskmanager.database.schema_version import newest_revision
 
 # Shorter than a request waits for a lock, because requests queue behind a migration that waits for a table.
 TABLE_LOCK_TIMEOUT_MS = 500

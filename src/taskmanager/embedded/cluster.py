@@ -10,6 +10,7 @@ from taskmanager.embedded.binaries import SERVICE_FOLDER, major_version, open_se
 from taskmanager.embedded.data_folder import DataFolder
 from taskmanager.embedded.errors import EmbeddedPostgresError
 from taskmanager.embedded.programs import Programs
+from taskmanager.embedded.shared_memory import remove_left_segments
 
 NAME = "taskmanager"  # the database and its role
 
@@ -58,7 +59,9 @@ def _create_cluster(folder: DataFolder, programs: Programs, binaries: Path, *, i
     try:
         (new / "password").write_text(secrets.token_urlsafe(32))
         (new / "password").chmod(0o600)
-        programs.give(new / "password", new)
+        # Made here, so that it is still there, and known by its inode, when initdb is killed.
+        (new / "data").mkdir(mode=0o700)
+        programs.give(new / "password", new / "data", new)
         data = str(new / "data")
         programs.check(
             *(str(binaries / "initdb"), "-D", data, "-U", NAME, "-E", "UTF8", "--no-locale"),
@@ -77,5 +80,6 @@ def _create_cluster(folder: DataFolder, programs: Programs, binaries: Path, *, i
         else:
             folder.cluster.symlink_to(new)
     except BaseException:
+        remove_left_segments(new / "data")
         shutil.rmtree(new, ignore_errors=True)
         raise

@@ -6,14 +6,16 @@ from taskmanager.accounts.password.hashing import PasswordHasher
 from taskmanager.accounts.repository import AccountWriter
 from taskmanager.comments.repository import CommentWriter
 from taskmanager.database.statements import Statement
-from taskmanager.database.writes import WriteRunner, Writes
+from taskmanager.database.writes import WriteRunner, Writes, open_writes
 from taskmanager.projects.repository import ProjectWriter
 from taskmanager.projects.schemas import ProjectCreate
+from taskmanager.settings import DatabaseSettings
 from taskmanager.tasks.repository import TaskWriter
 from taskmanager.tasks.schemas import TaskCreate, TaskStatus
 
 USERNAME = "demo"
 PASSWORD = "demo-password"  # noqa: S105  # public on purpose, and only ever in the embedded database
+LOGIN = f"Demo login         {USERNAME} / {PASSWORD}"
 
 _HAS_USERS = Statement("look for users", "SELECT EXISTS (SELECT FROM users) AS has_users")
 
@@ -27,6 +29,16 @@ async def seed_demo(writes: Writes, hasher: PasswordHasher) -> bool:
             return False
         await _seed(run, password_hash)
     return True
+
+
+async def seed_database(settings: DatabaseSettings) -> None:
+    """Fill the database of these settings, if it never had a user."""
+    hasher = PasswordHasher(threads=1, queue=1)
+    try:
+        async with open_writes(settings) as writes:
+            await seed_demo(writes, hasher)
+    finally:
+        hasher.close()
 
 
 async def _seed(run: WriteRunner, password_hash: str) -> None:

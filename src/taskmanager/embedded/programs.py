@@ -18,10 +18,14 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 class Programs:
-    """Starts programs as `account`, a user and a group id; None stands for the caller's own."""
+    """Starts programs as `account`, a user and a group id; None stands for the caller's own.
 
-    def __init__(self, account: tuple[int, int] | None) -> None:
+    Each leads a session of its own, so that Ctrl-C in the terminal does not reach it, or they stay in the caller's.
+    """
+
+    def __init__(self, account: tuple[int, int] | None, *, leads_sessions: bool = True) -> None:
         self._account = account
+        self._leads_sessions = leads_sessions
 
     def reaches(self, path: Path) -> bool:
         """Return whether the account may enter a folder or run a file."""
@@ -70,7 +74,7 @@ class Programs:
                 user=user,
                 group=group,
                 extra_groups=None if user is None else [],
-                start_new_session=True,  # Ctrl-C in the terminal must not reach it
+                start_new_session=self._leads_sessions,
             )
         except OSError as error:  # in a container root may lack the right to change accounts
             account = "" if user is None else f" as user id {user}"

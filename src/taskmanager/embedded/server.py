@@ -54,6 +54,16 @@ class Server:
         folder = urllib.parse.quote(lines[4])
         return f"postgresql+asyncpg://{NAME}:{password}@/{NAME}?host={folder}&port={PORT}"
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no server that was started here runs."""
+        return self._process is None or self._process.poll() is not None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server that was started here, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def start(self, programs: Programs, binaries: Path) -> str:
         """Start the server on its cluster and return its URL as soon as it answers.
 

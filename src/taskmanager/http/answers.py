@@ -36,9 +36,9 @@ class JsonAnswer(Response):
             headers.append((b"link", link.encode("latin-1")))
 
 
-def json_answer(model: BaseModel) -> JsonAnswer:
+def json_answer(model: BaseModel, *, status: int = 200) -> JsonAnswer:
     """Return the answer that shows a model."""
-    return JsonAnswer(model.__pydantic_serializer__.to_json(model))
+    return JsonAnswer(model.__pydantic_serializer__.to_json(model), status=status)
 
 
 class NotModified(Response):

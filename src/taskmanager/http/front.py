@@ -5,7 +5,7 @@ else from FastAPI. Then the headers that every answer has, a line in the log and
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ class Surroundings:
     path_prefix: Callable[[Scope], str]
     max_in_flight: int
     max_body_bytes: int
+    admissions: Sequence[Callable[[Scope], Awaitable[None]]] = ()
 
 
 class Front:
@@ -181,6 +182,8 @@ class _Exchange:
             if method == "OPTIONS" and self._is_preflight():
                 self._cors_headers = ()  # the answer has its own
                 return front.around.cors.preflight(scope)
+            for admit in front.around.admissions:
+                await admit(scope)
             if (answer := await self._ask_handler(headers)) is not None:
                 return answer
             await self._ask_fastapi(method)

@@ -100,6 +100,10 @@ class RateLimiter:
         """Return reserved permits; if the database does not answer they stay taken until the window ends."""
         await self._source.give_back(held)
 
+    def forget(self) -> None:
+        """Forget what this process may still spend: what the database had of it is gone."""
+        self._leases.clear()
+
     async def dispose(self) -> None:
         """Stop asking and close the connection."""
         await self._source.close()

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
@@ -17,6 +18,7 @@ from typing import Any, Final
 import structlog
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.supervisors import ChangeReload
 
 from taskmanager.server.serving import BEAT_SECONDS, STOP_SIGNALS, Server, exit_when_asked
@@ -34,14 +36,10 @@ _SHORTEST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
-def run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> int:
-    """Serve until asked to stop, from a database that has been checked, and return the exit code.
-
-    That is 0 only after SIGTERM or SIGINT, `CANNOT_START` if nothing began to serve, else `ENDED_UNASKED`. A process
-    that serves by itself exits with 0 instead of returning. Must be called in the main thread, for its signals.
-    """
-    config = uvicorn.Config(
-        _APP,
+def server_config(settings: Settings, app: str | Callable[[], ASGIApp], *, reload: bool = False) -> uvicorn.Config:
+    """Return how a process serves; `app` makes the application, or names what does."""
+    return uvicorn.Config(
+        app,
         factory=True,
         http="taskmanager.server.uvicorn_protocol:CorkedHttpProtocol",
         ws="none",
@@ -56,6 +54,15 @@ def run_server(settings: Settings, *, workers: int = 1, reload: bool = False, ba
         reload=reload,
         reload_dirs=[str(Path(__file__).parents[1])] if reload else None,
     )
+
+
+def run_server(settings: Settings, *, workers: int = 1, reload: bool = False, banner: str = "") -> int:
+    """Serve until asked to stop, from a database that has been checked, and return the exit code.
+
+    That is 0 only after SIGTERM or SIGINT, `CANNOT_START` if nothing began to serve, else `ENDED_UNASKED`. A process
+    that serves by itself exits with 0 instead of returning. Must be called in the main thread, for its signals.
+    """
+    config = server_config(settings, _APP, reload=reload)
     if reload:
         typer.echo(f"\n{banner}\n")
         lifeline, lifeline_end = multiprocessing.Pipe(duplex=False)

@@ -19,6 +19,8 @@ from taskmanager.errors import OverloadedError
 _T = TypeVar("_T")
 # OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 _ARGON2 = Argon2(time_cost=2, memory_cost=19_456, parallelism=1)
+# For accounts that are nobody's: cracked in no time.
+_CHEAP_ARGON2 = Argon2(time_cost=1, memory_cost=8, parallelism=1)
 _HASHING_NICENESS = 10
 
 
@@ -43,6 +45,7 @@ class PasswordHasher:
     """
 
     def __init__(self, *, threads: int, queue: int, turns: int | None = None) -> None:
+        self._is_cheap = False
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password", initializer=_yield_to_requests)
         self._capacity = threads + queue
         self._free = self._capacity
@@ -50,6 +53,14 @@ class PasswordHasher:
         self._free_turns = self._capacity
         self._entrance = asyncio.Lock()
         self._at_entrance = 0
+
+    def cheapen(self) -> None:
+        """Make hashes that protect nothing from now on, for accounts that are nobody's."""
+        self._is_cheap = True
+
+    @property
+    def _argon2(self) -> Argon2:
+        return _CHEAP_ARGON2 if self._is_cheap else _ARGON2
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -101,7 +112,7 @@ class PasswordHasher:
         Raises:
             OverloadedError: The queue is full.
         """
-        return await self._run(lambda: _ARGON2.hash(normal_password(password)))
+        return await self._run(lambda: self._argon2.hash(normal_password(password)))
 
     async def verify(self, password: str, stored: str | None) -> Verdict:
         """Return whether the password matches; without a stored hash it takes the same time and does not.
@@ -122,23 +133,23 @@ class PasswordHasher:
         """End the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    @classmethod
-    def _verify(cls, password: str, stored: str | None) -> Verdict:
+    def _verify(self, password: str, stored: str | None) -> Verdict:
         normal = normal_password(password)
         for one in dict.fromkeys((normal, password)):
             # No longer password is ever stored; that it is too long takes as long to find out as that it is wrong.
-            if cls._matches(one[:MAX_CHARACTERS], stored) and stored is not None and len(one) <= MAX_CHARACTERS:
+            if self._matches(one[:MAX_CHARACTERS], stored) and stored is not None and len(one) <= MAX_CHARACTERS:
                 is_written_otherwise = one != normal and len(normal) <= MAX_CHARACTERS
-                return Verdict(matches=True, is_outdated=is_written_otherwise or _ARGON2.check_needs_rehash(stored))
+                return Verdict(
+                    matches=True, is_outdated=is_written_otherwise or self._argon2.check_needs_rehash(stored)
+                )
         return Verdict(matches=False)
 
-    @staticmethod
-    def _matches(password: str, stored: str | None) -> bool:
+    def _matches(self, password: str, stored: str | None) -> bool:
         if stored is None:
-            _ARGON2.hash(password)
+            self._argon2.hash(password)
             return False
         try:
-            return _ARGON2.verify(stored, password)
+            return self._argon2.verify(stored, password)
         except (VerificationError, InvalidHashError):
             return False
 
