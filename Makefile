@@ -19,7 +19,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load client-test client-types client-check proxy-test pooler-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports contract format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load client-test typescript-test client-types client-check generator-test proxy-test pooler-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ test: .venv/.synced ## Run all tests on a real PostgreSQL: TEST_DATABASE_URL, el
 	@# Some tests measure time, and a machine that stands still fails them: what fails has to pass alone.
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal || $(BIN)/pytest --last-failed --last-failed-no-failures none
 
-check: lint types imports test client-check ## Everything that CI runs: lint, types, imports, tests, the client where there is Node
+check: lint types imports contract test client-check ## Everything that CI runs: lint, types, imports, the API's description, tests, the client where there is Node
 
 lint: .venv/.synced ## Check style and formatting
 	$(BIN)/ruff check
@@ -46,6 +46,10 @@ imports: .venv/.synced ## Check who imports whom
 format: .venv/.synced ## Format the code
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
+
+contract: ## Check docs/openapi.json with Redocly and Spectral, where Node is installed
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients/node_modules && npm run --silent --prefix clients lint; \
+	else echo "Left out: Redocly and Spectral, which check docs/openapi.json, need Node 20 (npm)"; fi
 
 migrate: .venv/.synced ## Bring the schema at DATABASE_URL up to date
 	$(BIN)/taskmanager migrate
@@ -88,7 +92,9 @@ bench-start: .venv/.synced-bench ## Measure how long the service takes to start,
 load: .venv/.synced-bench ## Let LOAD_USERS people work for LOAD_SECONDS, here or on LOAD_HOST; fails on any error
 	$(BIN)/python -m benchmarks.load
 
-client-test: .venv/.synced $(CLIENT)/node_modules/.package-lock.json ## Check the TypeScript client and try it with the service, in Node and Chromium
+client-test: typescript-test generator-test ## Try the TypeScript client, and those that four generators make
+
+typescript-test: .venv/.synced $(CLIENT)/node_modules/.package-lock.json ## Check the TypeScript client and try it with the service, in Node and Chromium
 	npm run --silent --prefix $(CLIENT) types
 	npm run --silent --prefix $(CLIENT) drift || { echo "make client-types writes the types that docs/openapi.json asks for" >&2; exit 1; }
 	npm run --silent --prefix $(CLIENT) test
@@ -98,7 +104,7 @@ client-types: $(CLIENT)/node_modules/.package-lock.json ## Write the types of th
 	npm run --silent --prefix $(CLIENT) generate
 
 client-check:
-	@if $(HAS_NODE); then $(MAKE) --no-print-directory client-test; \
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory typescript-test; \
 		else echo "Left out: the tests of the TypeScript client, which need Node 20 and npm"; fi
 
 $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package.json $(CLIENT)/package-lock.json
@@ -112,6 +118,9 @@ pooler-test: .venv/.synced ## Run all that needs a database through the PgBounce
 	TEST_POOLER=transaction $(BIN)/pytest -n $(WORKERS) --dist worksteal -r s
 	TEST_POOLER=session $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/accounts tests/projects tests/tasks/test_tasks.py
 	TEST_POOLER=transaction $(BIN)/pytest -s -q tests/long/test_ledger.py
+
+generator-test: .venv/.synced clients/generators/node_modules ## Generate clients by four generators, check their types, and run each on the service
+	UV=$(UV) $(BIN)/pytest -q tests/generators
 
 browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots
 	$(UV) run --frozen --all-extras --group browser --python $(shell command -v $(PYTHON)) pytest -q tests/browser
@@ -148,6 +157,10 @@ clean: ## Remove what the other targets made, the development database included
 
 .venv/.synced-bench: .venv/.synced
 	@$(UV) sync --frozen --all-extras --group bench --quiet --python $(shell command -v $(PYTHON))
+	@touch $@
+
+clients/node_modules clients/generators/node_modules: %/node_modules: %/package-lock.json
+	@npm ci --silent --prefix $(@D)
 	@touch $@
 
 benchmarks/peers/%/node_modules: benchmarks/peers/%/package-lock.json

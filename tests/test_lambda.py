@@ -151,7 +151,7 @@ async def test_the_function_answers_one_event_after_the_other(
         # Mangum would pass a stream on when it is complete.
         stream = await running.request("GET", "/api/v1/events", authorization=token)
         assert stream["statusCode"] == 501
-        assert json.loads(stream["body"])["type"] == "urn:taskmanager:problem:streams-unsupported"
+        assert json.loads(stream["body"])["code"] == "streams-unsupported"
 
         unknown = await running.request("GET", "/api/v1/tasks/999999", authorization=token)
         assert unknown["headers"]["content-type"] == "application/problem+json"

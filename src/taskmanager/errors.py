@@ -224,13 +224,6 @@ class AlreadyTakenError(TaskManagerError):
 
 
 @dataclass(eq=False)
-class TooManyWebhooksError(TaskManagerError):
-    """The project has as many webhooks as it may have."""
-
-    limit: int
-
-
-@dataclass(eq=False)
 class WebhookInactiveError(TaskManagerError):
     """The webhook is `disabled` or `paused`, so nothing is sent."""
 

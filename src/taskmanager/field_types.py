@@ -112,10 +112,10 @@ WrittenMoment = Annotated[Moment, BeforeValidator(_restore_plus)]
 DIGITS = BeforeValidator(_digits_only)
 """Lets a number in a path or query be plain digits only."""
 
-WrittenId = Annotated[int, Field(ge=1, le=MAXIMUM_ID), DIGITS]
+WrittenId = Annotated[int, Field(ge=1, le=MAXIMUM_ID, json_schema_extra={"format": "int64"}), DIGITS]
 """An id written in a path or query."""
 
-Id = Annotated[int, Field(strict=True, ge=1, le=MAXIMUM_ID)]
+Id = Annotated[int, Field(strict=True, ge=1, le=MAXIMUM_ID, json_schema_extra={"format": "int64"})]
 """An id in a JSON body."""
 
 
@@ -159,6 +159,32 @@ INCLUDED: Any = Field(default_factory=lambda: None, exclude_if=lambda value: val
 """Default of a field of an answer that is absent unless the request asks for it."""
 
 
+def exactly_one_of(**titles: str) -> Callable[[dict[str, Any]], None]:
+    """Return what describes a body with exactly one of some fields as alternatives, each with a title of its own."""
+
+    def describe(schema: dict[str, Any]) -> None:
+        properties, required = schema.pop("properties"), schema.pop("required", [])
+        shared = {name: part for name, part in properties.items() if name not in titles}
+        alternative = {key: schema.pop(key) for key in ("type", "additionalProperties") if key in schema}
+        schema["oneOf"] = [
+            {
+                **alternative,
+                "title": title,
+                "description": schema["description"],
+                "properties": {name: _without_null(properties[name]), **shared},
+                "required": [name, *required],
+            }
+            for name, title in titles.items()
+        ]
+
+    return describe
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+    return {**next(one for one in schema.get("anyOf", ({},)) if one != {"type": "null"}), **kept}
+
+
 class RequestModel(BaseModel):
     """A JSON body or a query: unknown fields are refused."""
 
@@ -166,6 +192,6 @@ class RequestModel(BaseModel):
 
 
 class ResponseModel(BaseModel):
-    """An answer."""
+    """An answer; what has a default is always sent too."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)

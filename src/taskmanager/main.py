@@ -105,7 +105,7 @@ def create_app(settings: Settings, features: Sequence[Feature] = FEATURES) -> Fa
     """
     app = _Application(
         title="Task Manager API",
-        version=version("taskmanager"),
+        version=version("task-manager-api"),
         description=_DESCRIPTION,
         lifespan=run_lifespan,
         openapi_url=None,
@@ -250,7 +250,12 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
     if settings.share_statements:
         bound = _bind_all(app, table)
     around = Surroundings(
-        cors=Cors(settings.allowed_origins, allow_credentials=settings.cors_allow_credentials),
+        cors=Cors(
+            settings.allowed_origins,
+            allow_credentials=settings.cors_allow_credentials,
+            allow_local=settings.allow_local_origins,
+            names_refused=settings.debug,
+        ),
         drain=state.drain,
         metrics=state.metrics,
         client_address=state.client_addresses.find,

@@ -143,6 +143,10 @@ class Settings(WebhookSettings, DatabaseSettings):
         default=True,
         description="Let browsers send credentials across origins; refused together with the origin `*`.",
     )
+    allow_local_origins: bool = Field(
+        default=False,
+        description="Let pages of this machine call the API, whatever their port; `dev` turns it on.",
+    )
     debug: bool = Field(
         default=False,
         description="Readable logs instead of JSON; answers never carry a traceback either way.",

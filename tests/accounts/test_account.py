@@ -83,7 +83,7 @@ class TestMe:
     ) -> None:
         before = await digests(database)
         answer = await alice.patch("/users/me", body, expect=409)
-        assert (answer.json()["type"], answer.json()["field"]) == ("urn:taskmanager:problem:already-taken", field)
+        assert (answer.json()["type"], answer.json()["field"]) == ("/docs/problems#already-taken", field)
         assert await digests(database) == before
 
     @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ class TestPassword:
     ) -> None:
         before = await digests(database)
         answer = await alice.post("/users/me/password", change(current_password=current), expect=403)
-        assert answer.json()["type"] == "urn:taskmanager:problem:wrong-password"
+        assert answer.json()["type"] == "/docs/problems#wrong-password"
         assert await digests(database) == before
 
     async def test_a_confirmation_that_differs_is_422(self, alice: Person, database: Database) -> None:

@@ -137,7 +137,7 @@ class TestScopes:
             assert answer.status_code == status
         else:
             assert answer.status_code == 403
-            assert answer.json()["type"] == "urn:taskmanager:problem:scope-missing"
+            assert answer.json()["type"] == "/docs/problems#scope-missing"
             assert answer.json()["scope"] == needed
             assert needed in answer.json()["detail"]
 
@@ -180,7 +180,7 @@ class TestScopes:
         before = await digests(database)
         for scopes in (["admin"], ["tasks:read", "admin"]):
             answer = await alice.post(KEYS, {"name": "x", "scopes": scopes}, expect=403)
-            assert answer.json()["type"] == "urn:taskmanager:problem:administrator-only"
+            assert answer.json()["type"] == "/docs/problems#administrator-only"
         assert await digests(database) == before
         await (await sign_up("administrator", is_admin=True)).post(KEYS, {"name": "x", "scopes": ["admin"]})
 

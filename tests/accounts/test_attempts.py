@@ -57,7 +57,7 @@ class TestLogin:
         for password in (WRONG, PASSWORD):
             answer = await log_in(guarded, password)
             assert answer.status_code == 429
-            assert answer.json()["type"] == "urn:taskmanager:problem:rate-limited"
+            assert answer.json()["type"] == "/docs/problems#rate-limited"
             assert 1 <= int(answer.headers["Retry-After"]) <= 60
             assert answer.headers["RateLimit-Policy"] == '"login";q=10;w=60'
             assert answer.headers["RateLimit"] == f'"login";r=0;t={answer.headers["Retry-After"]}'

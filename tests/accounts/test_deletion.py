@@ -33,7 +33,7 @@ class TestRefusal:
     ) -> None:
         before = await digests(database)
         answer = await alice.post(DELETE, {"password": password}, expect=403)
-        assert answer.json()["type"] == "urn:taskmanager:problem:wrong-password"
+        assert answer.json()["type"] == "/docs/problems#wrong-password"
         assert await digests(database) == before
 
     @pytest.mark.parametrize("body", [{}, {"password": None}, {"password": "x" * 1281}, {**GOOD, "user_id": 1}, []])
@@ -52,7 +52,7 @@ class TestRefusal:
         before = await digests(database)
         answer = await alice.post(DELETE, GOOD, expect=409)
         problem = answer.json()
-        assert problem["type"] == "urn:taskmanager:problem:owns-shared-projects"
+        assert problem["type"] == "/docs/problems#owns-shared-projects"
         assert problem["projects"] == [{"id": first, "name": "Project 1"}, {"id": second, "name": "Project 2"}]
         assert "Project 1" in problem["detail"]
         assert "Project 2" in problem["detail"]

@@ -90,7 +90,9 @@ class TestErrors:
         assert error_of(await client.post(TOKEN, data=form)) == expected
 
     async def test_of_the_request(self, client: httpx.AsyncClient) -> None:
-        assert error_of(await client.post(TOKEN, json=LOGIN)) == (415, "invalid_request")
+        other = await client.post(TOKEN, content="{}", headers={"Content-Type": "text/json"})
+        assert error_of(other) == (415, "invalid_request")
+        assert other.headers["Accept"].startswith("application/json, application/x-www-form-urlencoded")
         assert error_of(await client.post(f"{TOKEN}?x=1", data=LOGIN)) == (422, "invalid_request")
         zipped = await client.post(TOKEN, data=LOGIN, headers={"Content-Encoding": "gzip"})
         assert error_of(zipped) == (415, "invalid_request")
@@ -102,3 +104,40 @@ class TestErrors:
         answer = await client.post(f"{TOKEN}/refresh", json={"refresh_token": "nonsense"})
         assert answer.status_code == 401
         assert "error" not in answer.json()
+
+
+class TestJson:
+    """A login in JSON is the same as one by a form, and as strict as every other JSON body."""
+
+    async def test_it_logs_in_and_goes_on(self, client: httpx.AsyncClient, alice: Person) -> None:
+        for body in (LOGIN, {**LOGIN, "grant_type": "password", "scope": "", "client_id": None}):
+            answer = await client.post(TOKEN, json=body)
+            assert answer.status_code == 200, answer.text
+        grant = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
+        refreshed = await client.post(TOKEN, json=grant)
+        assert refreshed.status_code == 200, refreshed.text
+        assert refreshed.json().keys() == answer.json().keys()
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ("[]", (422, "invalid_request")),
+            ("{}", (422, "invalid_request")),
+            ('{"username": "alice", "password": 1}', (422, "invalid_request")),
+            ('{"username": "alice", "password": "x", "remember": true}', (422, "invalid_request")),
+            ('{"username": "alice", "password": "x", "refresh_token": "x"}', (422, "invalid_request")),
+            ('{"grant_type": ["password"], "username": "alice", "password": "x"}', (422, "invalid_request")),
+            ('{"grant_type": "client_credentials"}', (400, "unsupported_grant_type")),
+            ('{"grant_type": "refresh_token", "refresh_token": "x"}', (400, "invalid_grant")),
+            ('{"username": "alice", "username": "bob", "password": "x"}', (400, "invalid_request")),
+            ('{"username": "alice", "password": NaN}', (400, "invalid_request")),
+            ('{"username": "alice", "password": "wrong"}', (401, "invalid_grant")),
+        ],
+    )
+    async def test_what_is_refused(
+        self, client: httpx.AsyncClient, alice: Person, content: str, expected: tuple[int, str]
+    ) -> None:
+        answer = await client.post(TOKEN, content=content, headers={"Content-Type": "application/json"})
+        assert error_of(answer) == expected
+        if answer.status_code == 422:
+            assert all(error["loc"][0] == "body" for error in answer.json()["errors"])

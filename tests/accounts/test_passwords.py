@@ -182,7 +182,7 @@ async def test_logins_beyond_the_queue_are_503_and_the_others_are_answered(datab
         assert statuses.count(401) >= 2
         refused = answers[statuses.index(503)]
         assert refused.headers["Retry-After"] == "1"
-        assert refused.json()["type"] == "urn:taskmanager:problem:overloaded"
+        assert refused.json()["type"] == "/docs/problems#overloaded"
         assert (await client.post("/api/v1/token", data=form)).status_code == 401
 
 

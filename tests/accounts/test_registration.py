@@ -143,7 +143,7 @@ async def test_good_passwords_work_exactly_as_given(client: httpx.AsyncClient, p
 )
 async def test_a_taken_name_or_address_is_409(client: httpx.AsyncClient, alice: Person, field: str, value: str) -> None:
     problem = await register(client, 409, **{field: value})
-    assert problem["type"] == "urn:taskmanager:problem:already-taken"
+    assert problem["type"] == "/docs/problems#already-taken"
     assert problem["field"] == field
 
 

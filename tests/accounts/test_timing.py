@@ -82,7 +82,7 @@ async def test_status_body_and_headers_are_the_same(
         )
     ]
     first = without_request(answers[0])
-    assert first[0]["type"] == "urn:taskmanager:problem:wrong-login"
+    assert first[0]["type"] == "/docs/problems#wrong-login"
     assert first[1]["www-authenticate"] == "Bearer"
     for answer in answers[1:]:
         assert without_request(answer) == first

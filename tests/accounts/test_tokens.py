@@ -241,7 +241,7 @@ async def test_no_credential_at_all_is_asked_for_one(client: httpx.AsyncClient) 
     response = await client.get("/api/v1/users/me")
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
-    assert response.json()["type"] == "urn:taskmanager:problem:unauthenticated"
+    assert response.json()["type"] == "/docs/problems#unauthenticated"
 
 
 async def test_tokens_are_taken_from_the_header_only(client: httpx.AsyncClient, alice: Person) -> None:

@@ -152,6 +152,19 @@ def test_the_openapi_document_needs_no_settings(tmp_path: Path) -> None:
     assert refused.stderr == "taskmanager: cannot write to no/such/folder.json: No such file or directory\n"
 
 
+LOCAL_ORIGINS = {
+    "http://localhost:3000": True,
+    "http://localhost:5173": True,
+    "http://127.0.0.1:8080": True,
+    "http://[::1]:4200": True,
+    "https://localhost": True,
+    "http://localhost.evil.example": False,
+    "http://localhost:3000.evil.example": False,
+    "http://evil.example": False,
+    "null": False,
+}
+
+
 class DevServer:
     """`taskmanager dev` in a folder of its own."""
 
@@ -193,6 +206,12 @@ class DevServer:
         with urllib.request.urlopen(request, timeout=5) as response:
             return json.load(response)
 
+    def may_read(self, origin: str) -> bool:
+        """Return whether a browser lets a page of an origin read an answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/health", headers={"Origin": origin})
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return bool(response.headers["Access-Control-Allow-Origin"] == origin)
+
     def log_in(self) -> str:
         """Return an access token of the demo account."""
         form = {"username": "demo", "password": "demo-password"}
@@ -228,7 +247,24 @@ def test_dev_starts_from_nothing_and_keeps_its_data(dev_server: DevServer) -> No
     token = dev_server.log_in()
     assert len(dev_server.call("GET", "/api/v1/projects", token=token)["projects"]) == 3
     task = dev_server.call("POST", "/api/v1/tasks", token=token, body={"title": "Survive"})
+    made = run(
+        *("user", "create", "ada", "ada@example.com"),
+        environment={"DATA_DIR": "data"},
+        cwd=dev_server.folder,
+        stdin="a fine password\n",
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == "taskmanager: this is the database that `dev` runs in data\n"
+    login = {"username": "ada", "password": "a fine password"}
+    assert dev_server.call("POST", "/api/v1/token", body=login)["token_type"] == "bearer"
+    for origin, is_allowed in LOCAL_ORIGINS.items():
+        assert dev_server.may_read(origin) is is_allowed, origin
+    log = dev_server.log.read_text()
+    assert "origin refused" in log
+    assert "it is not in ALLOWED_ORIGINS" in log
     assert dev_server.stop(signal.SIGINT) == 0
+    refused = run("user", "list", environment={"DATA_DIR": "data"}, cwd=dev_server.folder)
+    assert (refused.returncode, "DATABASE_URL is not set" in refused.stderr) == (2, True)
 
     dev_server.start()
     # The same login too: the secret is kept beside the data.

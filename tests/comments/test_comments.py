@@ -214,7 +214,7 @@ class TestMembers:
             await add_member(database, path, person, "editor")
         comment = (await bob.post(path, {"body": "Bob's"})).json()
         problem = (await carol.patch(f"{path}/{comment['id']}", {"body": "Carol's"}, 403)).json()
-        assert problem["type"] == "urn:taskmanager:problem:not-author"
+        assert problem["type"] == "/docs/problems#not-author"
         await carol.delete(f"{path}/{comment['id']}", 403)
         assert (await bob.get(f"{path}/{comment['id']}")).json() == comment
 

@@ -28,7 +28,7 @@ async def execute(database: Database, statement: str) -> None:
 async def expired(person: Person, mirror: Mirror) -> str:
     """Return the reason for which a client's cursor is refused."""
     answer = await person.get("/changes", 410, params={"since": mirror.cursor})
-    assert answer.json()["type"] == "urn:taskmanager:problem:cursor-expired"
+    assert answer.json()["type"] == "/docs/problems#cursor-expired"
     return str(answer.json()["reason"])
 
 

@@ -34,7 +34,7 @@ async def test_an_unreachable_database_is_not_ready_but_alive(database_url: str)
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.json()["type"] == "urn:taskmanager:problem:not-ready"
+    assert response.json()["type"] == "/docs/problems#not-ready"
     assert "postgres" not in response.text.lower()
 
 

@@ -28,6 +28,7 @@ FASTAPI_S = {
         ("GET", "/"),
         ("GET", "/docs"),
         ("GET", "/docs/assets/{name}"),
+        ("GET", "/docs/problems"),
         ("GET", "/health"),
         ("GET", "/livez"),
         ("GET", "/metrics"),

@@ -124,7 +124,7 @@ async def test_a_login_that_ends_before_its_read_is_sent_is_refused(
         if path == "/users/me":
             continue  # looked up before
         answer = await bob.get(path, expect=401)
-        assert answer.json()["type"] == "urn:taskmanager:problem:invalid-token", path
+        assert answer.json()["type"] == "/docs/problems#invalid-token", path
         assert "WWW-Authenticate" in answer.headers
         assert MARKER not in answer.text
         assert not {"ETag", "Link", "RateLimit"} & {*answer.headers}
@@ -187,7 +187,7 @@ class TestOrder:
         missing += [f"/projects/999999{rest}" for rest in ("", "/tasks", "/members", "/activity", "/tasks/1")]
         cursors = [f"{path}?cursor=nonsense" for path in ("/tasks", "/projects", "/notifications")]
         for path in (*paths, *missing, *cursors, "/tasks/0", "/tasks?unknown=1", "/tasks?limit=0"):
-            assert (await bob.get(path, expect=401)).json()["type"] == "urn:taskmanager:problem:invalid-token", path
+            assert (await bob.get(path, expect=401)).json()["type"] == "/docs/problems#invalid-token", path
 
     async def test_a_missing_thing_is_404_for_one_who_may_call(self, bob: Person, alice: Person) -> None:
         await bob.get("/tasks/999999", expect=404)

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from taskmanager.main import create_app
+from taskmanager.origins import why_refused
 from tests.conftest import Person, make_settings
 from tests.support.applications import started
 from tests.support.front_answers import ORIGIN, PATHS
@@ -118,3 +119,35 @@ class TestCors:
                 assert response.status_code == 200
                 assert response.headers["Access-Control-Allow-Origin"] == "*"
                 assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+class TestLocalPages:
+    """Pages of the developer's own machine, and what is said of those that are refused."""
+
+    async def test_any_port_of_this_machine(self, database_url: str) -> None:
+        settings = make_settings(database_url=database_url, allow_local_origins=True)
+        asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
+        async with started(create_app(settings)) as client:
+            for origin in ("http://localhost:5173", "http://127.0.0.1:1", "https://[::1]:65535"):
+                for response in (
+                    await client.get("/health", headers={"Origin": origin}),
+                    await client.options("/api/v1/tasks", headers={"Origin": origin, **asked}),
+                ):
+                    assert response.status_code == 200
+                    assert response.headers["Access-Control-Allow-Origin"] == origin
+            for origin in ("http://localhost.example:3000", "http://127.0.0.2", "file://localhost", "null"):
+                refused = await client.options("/api/v1/tasks", headers={"Origin": origin, **asked})
+                assert refused.status_code == 400, origin
+
+    @pytest.mark.parametrize(
+        ("origin", "reason"),
+        [
+            ("null", "a page that was opened as a file"),
+            ("https://localhost:3000", "ALLOWED_ORIGINS has it with http only"),
+            ("http://localhost:3001", "ALLOWED_ORIGINS has it with port 3000 only"),
+            ("http://evil.example", "it is not in ALLOWED_ORIGINS"),
+            ("http://[", "no browser sends such an origin"),
+        ],
+    )
+    def test_the_reason(self, origin: str, reason: str) -> None:
+        assert why_refused(origin, ("http://localhost:3000",)).startswith(reason)

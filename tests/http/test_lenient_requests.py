@@ -96,7 +96,7 @@ class TestContentEncoding:
         headers = {**JSON, "Content-Encoding": coding}
         answer = await caller.post(f"{API}/tasks", content=body, headers=headers)
         problem = assert_problem(answer, 415)
-        assert problem["type"] == "urn:taskmanager:problem:unsupported-content-encoding"
+        assert problem["type"] == "/docs/problems#unsupported-content-encoding"
         assert "without Content-Encoding" in problem["detail"]
         assert answer.headers["Accept-Encoding"] == "identity"
 

@@ -57,7 +57,7 @@ class TestNoSuchRoute:
     @pytest.mark.parametrize("method", ["GET", "POST"])
     async def test_no_such_path_is_404(self, anonymous: httpx.AsyncClient, path: str, method: str) -> None:
         problem = assert_problem(await anonymous.request(method, path), 404)
-        assert problem["type"] == "urn:taskmanager:problem:not-found"
+        assert problem["type"] == "/docs/problems#not-found"
 
     @pytest.mark.parametrize("path", ["/health/", "/api/v1/tasks/", "/api/v1/tasks/1/", "/api/v1/users/me/", "/docs/"])
     async def test_a_trailing_slash_is_404_and_no_redirect(self, alice: Person, path: str) -> None:
@@ -141,7 +141,7 @@ class TestMalformed:
         for name, body in self.BODIES.items():
             with subtests.test(name):
                 problem = assert_problem(await alice.client.post("/api/v1/tasks", content=body, headers=JSON), 400)
-                assert problem["type"] == "urn:taskmanager:problem:malformed-body"
+                assert problem["type"] == "/docs/problems#malformed-body"
         assert await count_rows(database, "tasks") == 0
 
     async def test_never_repeats_what_was_sent(self, client: httpx.AsyncClient) -> None:

@@ -38,7 +38,7 @@ class TestRequestsInFlight:
                 assert refused.headers["Content-Type"] == "application/problem+json"
                 assert refused.headers["Retry-After"] == "1"
                 assert refused.headers["Access-Control-Allow-Origin"] == ORIGIN
-                assert refused.json()["type"] == "urn:taskmanager:problem:overloaded"
+                assert refused.json()["type"] == "/docs/problems#overloaded"
                 assert refused.json()["request_id"] == refused.headers["X-Request-ID"]
             assert (await client.head("/nope")).content == b""
             for path in ("/", "/health", "/livez", "/readyz"):

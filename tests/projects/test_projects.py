@@ -203,7 +203,7 @@ class TestArchive:
         before, events = await self._contents(alice, ids), await count_rows(database, "events")
 
         problem = (await alice.request(method, path.format(**ids), 409, json=body)).json()
-        assert problem["type"] == "urn:taskmanager:problem:project-archived"
+        assert problem["type"] == "/docs/problems#project-archived"
         assert await self._contents(alice, ids) == before
         assert await count_rows(database, "events") == events
 
@@ -238,13 +238,13 @@ class TestInbox:
     async def test_cannot_be_archived(self, alice: Person, body: Any) -> None:
         before = (await alice.get(f"/projects/{alice.inbox_id}")).json()
         problem = (await alice.patch(f"/projects/{alice.inbox_id}", body, 409)).json()
-        assert problem["type"] == "urn:taskmanager:problem:personal-project"
+        assert problem["type"] == "/docs/problems#personal-project"
         assert (await alice.get(f"/projects/{alice.inbox_id}")).json() == before
 
     async def test_cannot_be_deleted(self, alice: Person) -> None:
         task = await alice.new_task()
         problem = (await alice.delete(f"/projects/{alice.inbox_id}", 409)).json()
-        assert problem["type"] == "urn:taskmanager:problem:personal-project"
+        assert problem["type"] == "/docs/problems#personal-project"
         assert (await alice.get(f"/tasks/{task['id']}")).json() == task
 
 

@@ -83,7 +83,7 @@ async def test_a_large_body_is_refused_by_the_proxy(client: httpx.AsyncClient, l
     refused = await client.post(f"{API}/tasks", content=b" " * 1_100_000, headers=headers)
     assert refused.status_code == 413
     assert refused.headers["Content-Type"] == "application/problem+json"
-    assert refused.json()["type"] == "urn:taskmanager:problem:content-too-large"
+    assert refused.json()["type"] == "/docs/problems#content-too-large"
     # It never reached the service, and one of just the allowed size does.
     assert len(live_server.log.read_bytes().splitlines()) == lines
     assert (await client.post(f"{API}/tasks", content=b" " * 1_048_576, headers=headers)).status_code == 400
@@ -170,7 +170,7 @@ async def test_a_service_that_is_gone_is_503_to_be_tried_again() -> None:
     assert answer.status_code == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Retry-After"] == "1"
-    assert answer.json()["type"] == "urn:taskmanager:problem:unavailable"
+    assert answer.json()["type"] == "/docs/problems#unavailable"
 
 
 @pytest.mark.parametrize("given", ['a"b', 'x","status":200,"y":"', "a\\b", "ü", "a b", "x" * 129, "a, b", ""])

@@ -75,7 +75,7 @@ class TestAnswers:
             assert answer.status_code == 429
             assert answer.headers["Content-Type"] == "application/problem+json"
             problem = answer.json()
-            assert problem["type"] == "urn:taskmanager:problem:rate-limited"
+            assert problem["type"] == "/docs/problems#rate-limited"
             assert problem["title"] == "Too Many Requests"
             assert problem["request_id"] == answer.headers["X-Request-ID"]
             seconds = int(answer.headers["Retry-After"])
@@ -262,7 +262,7 @@ class TestDatabaseSilent:
             answer = await client.post(f"{API}/token", data={"username": "alice", "password": PASSWORD})
             assert answer.status_code == 503
             assert answer.headers["Retry-After"] == "1"
-            assert answer.json()["type"] == "urn:taskmanager:problem:unavailable"
+            assert answer.json()["type"] == "/docs/problems#unavailable"
 
 
 async def all_started(server: LiveServer, workers: int) -> None:

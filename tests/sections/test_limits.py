@@ -33,7 +33,7 @@ async def test_a_project_has_fifty_sections_however_many_ask_for_one(
     answers = await asyncio.gather(*making)
     assert Counter(answer.status_code for answer in answers) == {201: 50, 409: 10}
     refused = next(answer.json() for answer in answers if answer.status_code == 409)
-    assert (refused["type"], refused["limit"]) == ("urn:taskmanager:problem:limit-reached", 50)
+    assert (refused["code"], refused["limit"]) == ("limit-reached", 50)
     sections = (await alice.get(f"/projects/{project_id}/sections")).json()["sections"]
     assert len(sections) == 50
     await alice.delete(f"/projects/{project_id}/sections/{sections[0]['id']}")
@@ -90,7 +90,7 @@ class TestDeletion:
         path = f"/projects/{project_id}/sections/{section_id}"
         refused = (await alice.delete(path, 409)).json()
         assert (refused["type"], refused["tasks"], refused["limit"]) == (
-            "urn:taskmanager:problem:too-many-tasks",
+            "too-many-tasks",
             5_001,
             5_000,
         )

@@ -249,7 +249,7 @@ async def test_what_is_not_http_is_refused_by_a_problem_document(
     assert headers["content-type"] == "application/problem+json"
     assert (headers["connection"], headers["content-length"]) == ("close", str(len(body)))
     problem = json.loads(body)
-    assert (problem["type"], problem["status"]) == ("urn:taskmanager:problem:malformed-request", 400)
+    assert (problem["type"], problem["status"]) == ("/docs/problems#malformed-request", 400)
     assert problem["request_id"] == headers["x-request-id"]
     assert [line["request_id"] for line in logged] == [headers["x-request-id"]]
     assert caplog.messages == ["Invalid HTTP request received."]  # uvicorn's own words, which the log leaves out
@@ -275,7 +275,7 @@ async def test_a_head_that_is_too_long_is_refused(connection: Connection, name: 
         head, _, body = (await connection.reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert b"connection: close" in head
-    assert json.loads(body)["type"] == "urn:taskmanager:problem:headers-too-large"
+    assert json.loads(body)["type"] == "/docs/problems#headers-too-large"
 
 
 async def test_a_head_of_exactly_the_bound_passes(connection: Connection) -> None:

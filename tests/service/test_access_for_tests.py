@@ -35,7 +35,7 @@ async def test_elsewhere_there_is_nothing_at_their_paths(client: httpx.AsyncClie
     method, path = route.split()
     for actor in ACTORS:
         response = await client.request(method, path, headers=world.headers_of(actor), json={})
-        assert (response.status_code, response.json()["type"]) == (404, "urn:taskmanager:problem:not-found")
+        assert (response.status_code, response.json()["code"]) == (404, "not-found")
 
 
 async def test_elsewhere_the_header_for_faults_means_nothing(client: httpx.AsyncClient) -> None:

@@ -92,7 +92,7 @@ def assert_unavailable(response: httpx.Response) -> None:
     assert response.headers["Content-Type"] == "application/problem+json"
     assert int(response.headers["Retry-After"]) >= 1
     problem = response.json()
-    assert problem["type"] == "urn:taskmanager:problem:unavailable"
+    assert problem["type"] == "/docs/problems#unavailable"
     assert problem["request_id"] == response.headers["X-Request-ID"]
 
 
@@ -124,7 +124,7 @@ async def test_a_500_tells_the_request_id_and_nothing_of_the_cause(failing: http
     assert response.status_code == 500
     assert response.headers["Content-Type"] == "application/problem+json"
     assert json.loads(response.content) == {
-        "type": "urn:taskmanager:problem:internal",
+        "type": "/docs/problems#internal",
         "title": "Internal Server Error",
         "status": 500,
         "detail": "Something went wrong here; the request id leads to it in the logs.",

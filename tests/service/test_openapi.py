@@ -25,7 +25,8 @@ def test_headers_that_routes_read_are_described(current: dict[str, Any]) -> None
         for method in ("patch", "delete"):
             assert described(method, path) == {"If-Match", "Idempotency-Key"}
         answers = current["paths"][f"/api/v1{path}"]["patch"]["responses"]
-        assert (set(answers["200"]["headers"]), set(answers["429"]["headers"])) == ({"ETag"}, {"Retry-After"})
+        assert {"ETag", "Idempotency-Replayed", "X-Request-ID"} <= set(answers["200"]["headers"])
+        assert {"Retry-After", "RateLimit", "X-Request-ID"} <= set(answers["429"]["headers"])
     for path in (
         "/tasks",
         "/tasks/bulk",
@@ -82,6 +83,52 @@ def test_the_committed_description_is_the_code_s(current: dict[str, Any]) -> Non
             lambda d: d["paths"]["/api/v1/tasks"]["post"]["responses"].pop("201"),
             "POST /api/v1/tasks no longer answers 201",
         ),
+        (
+            lambda d: d["components"]["schemas"]["TaskRead"]["properties"].update(
+                title={"anyOf": [{"type": "string"}, {"type": "null"}]}
+            ),
+            "GET /api/v1/tasks/{task_id} answer.title may be null",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["TaskRead"]["properties"].update(due_at={"type": "null"}),
+            "GET /api/v1/tasks/{task_id} answer.due_at has no ['string'] any more",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["TaskRead"]["required"].remove("tags"),
+            "GET /api/v1/tasks/{task_id} answer may be without tags",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["TaskUpdate"]["properties"].update(due_at={"type": "string"}),
+            "PATCH /api/v1/tasks/{task_id} body.due_at no longer takes null",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["Role"]["enum"].append("guest"),
+            "GET /api/v1/projects/{project_id} answer.role may be guest",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["Role"]["enum"].remove("viewer"),
+            "PUT /api/v1/projects/{project_id}/members/{user_id} body.role no longer takes viewer",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["SortOrder"]["enum"].remove("asc"),
+            "GET /api/v1/tasks order no longer takes asc",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["MemberCreate"]["oneOf"].pop(1),
+            "POST /api/v1/projects/{project_id}/members body demands username",
+        ),
+        (
+            lambda d: d["components"]["schemas"]["ChangeItem"]["oneOf"].append({"type": "string"}),
+            "GET /api/v1/changes answer.changes[] has another type",
+        ),
+        (
+            lambda d: d["paths"]["/api/v1/token"]["post"]["requestBody"]["content"].pop("multipart/form-data"),
+            "POST /api/v1/token no longer takes multipart/form-data",
+        ),
+        (
+            lambda d: d["paths"]["/api/v1/tasks"]["post"]["responses"]["201"]["headers"].pop("Location"),
+            "POST /api/v1/tasks answers without Location",
+        ),
     ],
 )
 def test_breaking_changes_are_found(current: dict[str, Any], change: Any, told: str) -> None:
@@ -94,5 +141,9 @@ def test_additions_break_nothing(current: dict[str, Any]) -> None:
     changed = copy.deepcopy(current)
     changed["components"]["schemas"]["TaskRead"]["properties"]["color"] = {"type": "string"}
     changed["components"]["schemas"]["TaskUpdate"]["properties"]["color"] = {"type": "string"}
+    changed["components"]["schemas"]["NotificationKind"]["enum"].append("invited")
+    changed["components"]["schemas"]["TaskSort"]["enum"].append("status")
+    changed["components"]["schemas"]["MemberCreate"]["oneOf"].append({"type": "object", "required": ["user_id"]})
+    changed["components"]["schemas"]["UserRead"]["properties"]["email"]["enum"] = ["a@example.com"]
     changed["paths"]["/api/v1/new"] = {"get": {"responses": {}}}
     assert breaking_changes(current, changed) == []

@@ -65,8 +65,8 @@ def test_the_tour_runs_line_by_line(limited_server: LiveServer, database: Databa
     assert '"status":"in_progress"' in lines[3]
     assert '"total":1' in lines[4]
     assert '"total":1' in lines[6]
-    assert "urn:taskmanager:problem:role-too-low" in lines[7]
-    [stale] = [line for line in lines if "urn:taskmanager:problem:stale-version" in line]
+    assert "/docs/problems#role-too-low" in lines[7]
+    [stale] = [line for line in lines if "/docs/problems#stale-version" in line]
     changed = ["assignee_id", "due_at", "priority", "project_id", "status"]
     assert json.loads(stale)["changed_fields"] == changed
     assert '"body":"Done by Friday."' in lines[-1]

@@ -37,7 +37,7 @@ async def refused(
 
 def kind(problem: dict[str, Any]) -> tuple[int, str]:
     """Return status and kind."""
-    return problem["status"], problem["type"].rpartition(":")[2]
+    return problem["status"], problem["code"]
 
 
 async def test_refusals(app: FastAPI, alice: Person, bob: Person) -> None:

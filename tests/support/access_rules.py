@@ -250,4 +250,4 @@ def problem_of(response: httpx.Response) -> str | None:
     """Return the kind of a problem document, without its prefix."""
     if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
         return None
-    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+    return str(response.json()["type"]).removeprefix("/docs/problems#")

@@ -25,7 +25,7 @@ async def share(owner: Person, project_id: int, person: Person, role: str = "edi
 
 def kind_of(response: httpx.Response) -> str:
     """Return the kind of a problem."""
-    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+    return str(response.json()["type"]).removeprefix("/docs/problems#")
 
 
 def named(form: str, ids: list[int], changes: dict[str, Any]) -> dict[str, Any]:

@@ -37,4 +37,4 @@ async def assert_refused(client: httpx.AsyncClient, token: str | bytes) -> None:
     assert response.status_code == 401, response.text
     assert response.headers["WWW-Authenticate"] == INVALID
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.json()["type"] == "urn:taskmanager:problem:invalid-token"
+    assert response.json()["type"] == "/docs/problems#invalid-token"

@@ -77,7 +77,7 @@ def _run_command(
 
 
 class LiveServer:
-    """`taskmanager serve`, on a free port of the loopback address, without rate limits and webhooks unless they are given.
+    """`taskmanager serve`, on a free port of the loopback address; rate limits and webhooks are off unless given.
 
     Hashes of passwords are cheap unless `costly_hashes`. `constants` of its modules, by module and name, have other
     values than in the source, for tests that would have to wait for them.

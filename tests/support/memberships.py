@@ -24,4 +24,4 @@ async def roles(database: Database, project_id: int) -> dict[int, str]:
 
 def kind(response: httpx.Response) -> str:
     """Return the kind of a problem."""
-    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+    return str(response.json()["type"]).removeprefix("/docs/problems#")

@@ -201,7 +201,7 @@ def bendings(cursor: str) -> list[str]:
 
 async def assert_refused(person: Person, path: str, query: Query) -> None:
     answer = await person.get(path, None, params=query)
-    assert (answer.status_code, answer.json()["type"]) == (400, "urn:taskmanager:problem:invalid-cursor"), query
+    assert (answer.status_code, answer.json()["type"]) == (400, "/docs/problems#invalid-cursor"), query
 
 
 TASKS = 60

@@ -14,19 +14,21 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = json.loads(response.content.decode("utf-8"))
     assert problem["status"] == status
-    assert problem["type"].startswith("urn:taskmanager:problem:")
+    assert problem["type"].endswith(f"/docs/problems#{problem['code']}")
     assert problem["title"]
     assert problem["detail"]
     assert problem["request_id"] == response.headers["X-Request-ID"]
-    known = {"type", "title", "status", "detail", "instance", "request_id"}
+    known = {"type", "code", "title", "status", "detail", "instance", "request_id"}
     if status == 422:
         of_oauth = {"error", "error_description"} if problem["instance"] == "/api/v1/token" else set[str]()
         assert set(problem) == {*known, "errors", *of_oauth}
         assert problem["errors"]
-        assert all(set(error) == {"loc", "msg", "type"} for error in problem["errors"])
+        assert all(
+            {"loc", "msg", "type"} <= set(error) <= {"loc", "msg", "type", "limits"} for error in problem["errors"]
+        )
     return problem
 
 
 def kind_of(response: httpx.Response) -> str:
     """Return the kind of a problem."""
-    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+    return str(response.json()["type"]).removeprefix("/docs/problems#")

@@ -36,7 +36,7 @@ def assert_refused(answer: httpx.Response) -> None:
     """Check the one answer to every token that is not good."""
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    assert answer.json()["type"] == "urn:taskmanager:problem:invalid-token"
+    assert answer.json()["type"] == "/docs/problems#invalid-token"
 
 
 def bent_tokens(token: str) -> list[str]:

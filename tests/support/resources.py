@@ -55,7 +55,7 @@ async def make_resource(kind: str, owner: Person) -> Resource:
 def kind_of(response: httpx.Response) -> str:
     """Return the kind of a problem."""
     assert response.headers["Content-Type"] == "application/problem+json"
-    return str(response.json()["type"]).removeprefix("urn:taskmanager:problem:")
+    return str(response.json()["type"]).removeprefix("/docs/problems#")
 
 
 async def share(owner: Person, resource: Resource, person: Person, role: str) -> None:

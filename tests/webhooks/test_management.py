@@ -75,7 +75,7 @@ async def test_twenty_at_most_however_many_ask(alice: Person) -> None:
         *(alice.post(f"/projects/{garden}/webhooks", {"name": str(n), "url": URL}, None) for n in range(30))
     )
     assert sorted(answer.status_code for answer in answers) == [201] * 20 + [409] * 10
-    assert {a.json()["type"] for a in answers if a.status_code == 409} == {"urn:taskmanager:problem:too-many-webhooks"}
+    assert {a.json()["code"] for a in answers if a.status_code == 409} == {"limit-reached"}
     first = (await alice.get(f"/projects/{garden}/webhooks?limit=7")).json()
     rest = (await alice.get(f"/projects/{garden}/webhooks", params={"cursor": first["next_cursor"]})).json()
     assert len({hook["id"] for hook in first["webhooks"] + rest["webhooks"]}) == 20
@@ -99,7 +99,7 @@ async def test_an_archived_project_keeps_them_as_they_are(alice: Person, receive
         ("POST", f"{hook.path}/deliveries/{delivery['id']}/redeliver", None),
     ):
         answer = await alice.request(method, path, 409, json=body)
-        assert answer.json()["type"] == "urn:taskmanager:problem:project-archived", path
+        assert answer.json()["code"] == "project-archived", path
 
 
 async def test_a_test_is_sent_once(alice: Person, app: FastAPI, database: Database, receiver: Receiver) -> None:
@@ -170,7 +170,7 @@ async def test_a_message_is_sent_again_with_its_id_and_body(
         await pass_time(database, sender, days=8)
         await run_job(DROP_BODIES, app)
         gone = await redeliver(hook, delivery, 410)
-    assert gone["type"] == "urn:taskmanager:problem:message-gone"
+    assert gone["code"] == "message-gone"
     assert (await alice.get(f"{hook.path}/deliveries/{delivery['id']}")).json()["body"] is None
 
 
@@ -213,7 +213,7 @@ async def test_nothing_is_asked_of_one_that_is_not_sent_to(alice: Person, databa
         (f"deliveries/{delivery['id']}/redeliver", None),
     ):
         answer = await alice.post(f"{hook.path}/{path}", body, 409)
-        assert (answer.json()["type"], answer.json()["state"]) == ("urn:taskmanager:problem:webhook-inactive", way)
+        assert (answer.json()["code"], answer.json()["state"]) == ("webhook-inactive", way)
 
 
 async def test_a_replay_sends_everything_since_in_order(

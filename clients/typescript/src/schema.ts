@@ -37,6 +37,8 @@ export interface paths {
         /**
          * Clear Tasks
          * @description Delete all tasks of all projects.
+         *
+         *     An API key needs the scope `admin`.
          */
         delete: operations["clearTasks"];
         options?: never;
@@ -54,6 +56,8 @@ export interface paths {
         /**
          * List Ownerless Projects
          * @description Return the projects none of whose owners can log in, oldest first.
+         *
+         *     An API key needs the scope `admin`.
          */
         get: operations["listOwnerlessProjects"];
         put?: never;
@@ -75,6 +79,8 @@ export interface paths {
         /**
          * Set Role
          * @description Give somebody a role in any project, archived ones included, so that it has an owner who can log in again.
+         *
+         *     An API key needs the scope `admin`.
          */
         put: operations["setRole"];
         post?: never;
@@ -94,6 +100,8 @@ export interface paths {
         /**
          * List Users
          * @description Return all accounts, oldest first.
+         *
+         *     An API key needs the scope `admin`.
          */
         get: operations["listUsers"];
         put?: never;
@@ -116,6 +124,8 @@ export interface paths {
         /**
          * Disable User
          * @description Shut an account out: its logins and keys fail from the next request on; one administrator always stays.
+         *
+         *     An API key needs the scope `admin`.
          */
         post: operations["disableUser"];
         delete?: never;
@@ -136,6 +146,8 @@ export interface paths {
         /**
          * Enable User
          * @description Let an account in again.
+         *
+         *     An API key needs the scope `admin`.
          */
         post: operations["enableUser"];
         delete?: never;
@@ -156,10 +168,58 @@ export interface paths {
          * @description Return what has changed since a cursor, or without one everything that the caller sees, page by page.
          *
          *     Things come as they are now, or as gone, in the order in which to apply them.
+         *
+         *     An API key needs the scopes `projects:read` and `tasks:read`.
          */
         get: operations["listChanges"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow Events
+         * @description Send what happens in the caller's projects, as server-sent events, from an event on or from now on.
+         *
+         *     Each event has the row as it is now; `ready` says that everything missed has been sent.
+         *
+         *     An API key needs the scopes `projects:read` and `tasks:read`.
+         */
+        get: operations["followEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/ticket": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Stream Ticket
+         * @description Return a ticket that opens one stream in place of a credential: `GET /events?ticket=`.
+         *
+         *     An API key needs the scopes `projects:read` and `tasks:read`.
+         */
+        post: operations["createStreamTicket"];
         delete?: never;
         options?: never;
         head?: never;
@@ -176,6 +236,8 @@ export interface paths {
         /**
          * List Notifications
          * @description Return the caller's notifications, newest first; `unread` counts those that are not read.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["listNotifications"];
         put?: never;
@@ -198,6 +260,8 @@ export interface paths {
         /**
          * Mark All Read
          * @description Mark all of the caller's notifications as read.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         post: operations["markAllRead"];
         delete?: never;
@@ -218,6 +282,8 @@ export interface paths {
         /**
          * Mark Read
          * @description Mark one of the caller's notifications as read.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         post: operations["markRead"];
         delete?: never;
@@ -236,12 +302,16 @@ export interface paths {
         /**
          * List Projects
          * @description Return the projects of the caller, archived ones included, oldest first; the first is the Inbox.
+         *
+         *     An API key needs the scope `projects:read`.
          */
         get: operations["listProjects"];
         put?: never;
         /**
          * Create Project
          * @description Create a project with the caller as its owner.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         post: operations["createProject"];
         delete?: never;
@@ -260,17 +330,23 @@ export interface paths {
         /**
          * Read Project
          * @description Return a project; with If-None-Match only if it is not the version that the client has.
+         *
+         *     An API key needs the scope `projects:read`.
          */
         get: operations["readProject"];
         /**
          * Update Project
          * @description Rename, describe, archive or bring back a project; owners only.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         put: operations["updateProjectByPut"];
         post?: never;
         /**
          * Delete Project
          * @description Delete a project with its tasks, comments and history; owners only.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         delete: operations["deleteProject"];
         options?: never;
@@ -278,6 +354,8 @@ export interface paths {
         /**
          * Update Project
          * @description Rename, describe, archive or bring back a project; owners only.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         patch: operations["updateProject"];
         trace?: never;
@@ -292,6 +370,8 @@ export interface paths {
         /**
          * List Project Activity
          * @description Return what happened in a project, newest first; without the scope `tasks:read` only of it and its members.
+         *
+         *     An API key needs the scope `projects:read`.
          */
         get: operations["listProjectActivity"];
         put?: never;
@@ -312,12 +392,16 @@ export interface paths {
         /**
          * List Members
          * @description Return the members of a project, longest-standing first.
+         *
+         *     An API key needs the scope `projects:read`.
          */
         get: operations["listMembers"];
         put?: never;
         /**
          * Add Member
          * @description Make somebody a member, by user name or e-mail address; owners only.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         post: operations["addMember"];
         delete?: never;
@@ -336,19 +420,115 @@ export interface paths {
         /**
          * Read Member
          * @description Return a member of a project.
+         *
+         *     An API key needs the scope `projects:read`.
          */
         get: operations["readMember"];
         /**
          * Change Role
          * @description Give a member another role; owners only, and one owner who can log in always stays.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         put: operations["changeRole"];
         post?: never;
         /**
          * Remove Member
          * @description Remove a member, or leave; their tasks lose their assignee, and one owner who can log in always stays.
+         *
+         *     An API key needs the scope `projects:write`.
          */
         delete: operations["removeMember"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/sections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Sections
+         * @description Return all sections of a project, 50 at most, in their order.
+         *
+         *     An API key needs the scope `tasks:read`.
+         */
+        get: operations["listSections"];
+        put?: never;
+        /**
+         * Create Section
+         * @description Create a section behind the others; editors and owners may.
+         *
+         *     An API key needs the scope `tasks:write`.
+         */
+        post: operations["createSection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/sections/{section_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Section
+         * @description Return a section; with If-None-Match only if it is not the version that the client has.
+         *
+         *     An API key needs the scope `tasks:read`.
+         */
+        get: operations["readSection"];
+        /**
+         * Update Section
+         * @description Rename a section.
+         *
+         *     An API key needs the scope `tasks:write`.
+         */
+        put: operations["updateSectionByPut"];
+        post?: never;
+        /**
+         * Delete Section
+         * @description Delete a section; its tasks stay, without a section.
+         *
+         *     An API key needs the scope `tasks:write`.
+         */
+        delete: operations["deleteSection"];
+        options?: never;
+        head?: never;
+        /**
+         * Update Section
+         * @description Rename a section.
+         *
+         *     An API key needs the scope `tasks:write`.
+         */
+        patch: operations["updateSection"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/sections/{section_id}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move Section
+         * @description Put a section before or after another one, or to an end.
+         *
+         *     An API key needs the scope `tasks:write`.
+         */
+        post: operations["moveSection"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -364,14 +544,40 @@ export interface paths {
         /**
          * List Project Tasks
          * @description Return the tasks of a project, filtered, sorted and paged.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["listProjectTasks"];
         put?: never;
         /**
          * Create Project Task
          * @description Create a task in a project.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         post: operations["createProjectTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/tasks/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count Project Tasks
+         * @description Return how many tasks of a project there are by status, assignee, priority or tag.
+         *
+         *     An API key needs the scope `tasks:read`.
+         */
+        get: operations["countProjectTasks"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -388,17 +594,23 @@ export interface paths {
         /**
          * Read Project Task
          * @description Return a task of a project.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["readProjectTask"];
         /**
          * Update Project Task
          * @description Change the given fields of a task of a project.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         put: operations["updateProjectTaskByPut"];
         post?: never;
         /**
          * Delete Project Task
          * @description Delete a task of a project with its comments.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         delete: operations["deleteProjectTask"];
         options?: never;
@@ -406,8 +618,204 @@ export interface paths {
         /**
          * Update Project Task
          * @description Change the given fields of a task of a project.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         patch: operations["updateProjectTask"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Webhooks
+         * @description Return the webhooks of a project, oldest first.
+         *
+         *     An API key needs the scope `projects:read`.
+         */
+        get: operations["listWebhooks"];
+        put?: never;
+        /**
+         * Create Webhook
+         * @description Create a webhook, which is sent what happens from now on; its secret is shown in this answer only.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        post: operations["createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Webhook
+         * @description Return a webhook.
+         *
+         *     An API key needs the scope `projects:read`.
+         */
+        get: operations["readWebhook"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Webhook
+         * @description Delete a webhook with its messages.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        delete: operations["deleteWebhook"];
+        options?: never;
+        head?: never;
+        /**
+         * Update Webhook
+         * @description Change a webhook; one that is enabled again goes on where it stopped.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        patch: operations["updateWebhook"];
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Deliveries
+         * @description Return the messages of a webhook, newest first.
+         *
+         *     An API key needs the scope `projects:read`.
+         */
+        get: operations["listDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}/deliveries/{delivery_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Delivery
+         * @description Return a message with its body and the last answer to it.
+         *
+         *     An API key needs the scope `projects:read`.
+         */
+        get: operations["readDelivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeliver Message
+         * @description Have a message sent again now, with the same id and body.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        post: operations["redeliverMessage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay Webhook
+         * @description Have everything that happened after a cursor sent again, in order, before what is new.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        post: operations["replayWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}/rotate-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Webhook Secret
+         * @description Give a webhook another secret, shown in this answer only; the one before signs for 24 hours as well.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        post: operations["rotateWebhookSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/webhooks/{webhook_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send Test Message
+         * @description Have a message of the type `webhook.test` sent, once.
+         *
+         *     An API key needs the scope `projects:write`.
+         */
+        post: operations["sendTestMessage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/tasks": {
@@ -419,13 +827,17 @@ export interface paths {
         };
         /**
          * List Tasks
-         * @description Return the tasks of all the caller's projects, filtered, sorted and paged.
+         * @description Return the tasks of all the caller's projects, filtered, sorted and paged, or those of given ids.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["listTasks"];
         put?: never;
         /**
          * Create Task
          * @description Create a task in the given project, or in the caller's Inbox.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         post: operations["createTask"];
         delete?: never;
@@ -446,11 +858,15 @@ export interface paths {
         /**
          * Create Tasks
          * @description Create up to 100 tasks in one project, or none.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         post: operations["createTasks"];
         /**
          * Delete Tasks
          * @description Delete up to 100 tasks of one project, or none.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         delete: operations["deleteTasks"];
         options?: never;
@@ -458,8 +874,32 @@ export interface paths {
         /**
          * Update Tasks
          * @description Set the same fields on up to 100 tasks of one project, or on none.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         patch: operations["updateTasks"];
+        trace?: never;
+    };
+    "/api/v1/tasks/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count Tasks
+         * @description Return how many tasks of all the caller's projects there are by status, project, assignee, priority or tag.
+         *
+         *     An API key needs the scope `tasks:read`.
+         */
+        get: operations["countTasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/tasks/{task_id}": {
@@ -472,17 +912,23 @@ export interface paths {
         /**
          * Read Task
          * @description Return a task; with If-None-Match only if it is not the version that the client has.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["readTask"];
         /**
          * Update Task
          * @description Change the given fields of a task; null clears a field that may be empty, `project_id` moves it.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         put: operations["updateTaskByPut"];
         post?: never;
         /**
          * Delete Task
          * @description Delete a task with its comments.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         delete: operations["deleteTask"];
         options?: never;
@@ -490,6 +936,8 @@ export interface paths {
         /**
          * Update Task
          * @description Change the given fields of a task; null clears a field that may be empty, `project_id` moves it.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         patch: operations["updateTask"];
         trace?: never;
@@ -504,6 +952,8 @@ export interface paths {
         /**
          * List Task Activity
          * @description Return what happened to a task in the project that it is in, newest first.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["listTaskActivity"];
         put?: never;
@@ -524,12 +974,16 @@ export interface paths {
         /**
          * List Comments
          * @description Return the comments of a task, oldest first.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["listComments"];
         put?: never;
         /**
          * Create Comment
          * @description Comment on a task; @username notifies that member.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         post: operations["createComment"];
         delete?: never;
@@ -548,17 +1002,23 @@ export interface paths {
         /**
          * Read Comment
          * @description Return a comment; with If-None-Match only if it is not the version that the client has.
+         *
+         *     An API key needs the scope `tasks:read`.
          */
         get: operations["readComment"];
         /**
          * Update Comment
          * @description Change a comment's text; its author and the project's owners may.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         put: operations["updateCommentByPut"];
         post?: never;
         /**
          * Delete Comment
          * @description Delete a comment; its author and the project's owners may.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         delete: operations["deleteComment"];
         options?: never;
@@ -566,8 +1026,32 @@ export interface paths {
         /**
          * Update Comment
          * @description Change a comment's text; its author and the project's owners may.
+         *
+         *     An API key needs the scope `tasks:write`.
          */
         patch: operations["updateComment"];
+        trace?: never;
+    };
+    "/api/v1/tasks/{task_id}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move Task
+         * @description Put a task before or after another one of its project, or to an end; into another section or status with it.
+         *
+         *     An API key needs the scope `tasks:write`.
+         */
+        post: operations["moveTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/token": {
@@ -639,7 +1123,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * List People
+         * @description Return people in the order in which they are asked for; those whom the caller may not see are left out.
+         *
+         *     An API key needs the scope `tasks:read`.
+         */
+        get: operations["listPeople"];
         put?: never;
         /**
          * Register
@@ -671,7 +1161,9 @@ export interface paths {
         head?: never;
         /**
          * Update Me
-         * @description Change the caller's user name or e-mail address.
+         * @description Change the given fields of the caller's account.
+         *
+         *     An API key needs the scope `account`.
          */
         patch: operations["updateMe"];
         trace?: never;
@@ -686,12 +1178,16 @@ export interface paths {
         /**
          * List Api Keys
          * @description Return the caller's API keys, newest first, without their secrets.
+         *
+         *     An API key needs the scope `account`.
          */
         get: operations["listApiKeys"];
         put?: never;
         /**
          * Create Api Key
          * @description Create an API key; it is shown in this answer and never again.
+         *
+         *     An API key needs the scope `account`.
          */
         post: operations["createApiKey"];
         delete?: never;
@@ -713,6 +1209,8 @@ export interface paths {
         /**
          * Delete Api Key
          * @description Revoke an API key.
+         *
+         *     An API key needs the scope `account`.
          */
         delete: operations["deleteApiKey"];
         options?: never;
@@ -732,6 +1230,8 @@ export interface paths {
         /**
          * Delete Me
          * @description Delete the caller's account for good; projects shared with others must have another owner before.
+         *
+         *     An API key needs the scope `account`.
          */
         post: operations["deleteMe"];
         delete?: never;
@@ -752,6 +1252,8 @@ export interface paths {
         /**
          * Change Password
          * @description Change the caller's password and end all their other logins.
+         *
+         *     An API key needs the scope `account`.
          */
         post: operations["changePassword"];
         delete?: never;
@@ -770,6 +1272,8 @@ export interface paths {
         /**
          * List Sessions
          * @description Return the caller's logins, newest first.
+         *
+         *     An API key needs the scope `account`.
          */
         get: operations["listSessions"];
         put?: never;
@@ -793,8 +1297,32 @@ export interface paths {
         /**
          * Revoke Session
          * @description End one of the caller's logins.
+         *
+         *     An API key needs the scope `account`.
          */
         delete: operations["revokeSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Person
+         * @description Return a member of one of the caller's projects, or whoever has created tasks or written comments there.
+         *
+         *     An API key needs the scope `tasks:read`.
+         */
+        get: operations["readPerson"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -865,25 +1393,15 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Actor
-         * @description Who did it.
-         */
-        Actor: {
-            /** Id */
-            id: number;
-            /** Username */
-            username: string;
-        };
-        /**
          * ApiKeyCreate
          * @description A new API key.
          */
         ApiKeyCreate: {
-            /** Expires At */
+            /** @description When it ends; null for never. */
             expires_at?: string | null;
-            /** Name */
+            /** @description The name, one line. */
             name: string;
-            /** Scopes */
+            /** @description What the key may be used for. */
             scopes: components["schemas"]["Scope"][];
         };
         /**
@@ -892,30 +1410,33 @@ export interface components {
          */
         ApiKeyCreated: {
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Expires At */
+            /** @description When it ends; null for never. */
             expires_at: string | null;
-            /** Id */
-            id: number;
-            /** Key */
-            key: string;
             /**
-             * Last Used At
-             * @description To the minute.
+             * Format: int64
+             * @description The id, which never changes.
              */
+            id: number;
+            /**
+             * @description The key itself.
+             * @example tm_1_c2VjcmV0
+             */
+            key: string;
+            /** @description To the minute. */
             last_used_at: string | null;
-            /** Name */
+            /** @description The name, one line. */
             name: string;
             /**
-             * Prefix
              * @description How the key begins.
+             * @example tm_1_
              */
             prefix: string;
-            /** Scopes */
+            /** @description What the key may be used for. */
             scopes: components["schemas"]["Scope"][];
         };
         /**
@@ -923,10 +1444,10 @@ export interface components {
          * @description The caller's API keys, newest first.
          */
         ApiKeyList: {
-            /** Api Keys */
+            /** @description The elements of this page. */
             api_keys: components["schemas"]["ApiKeyRead"][];
-            /** Next Cursor */
-            next_cursor?: string | null;
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
         };
         /**
          * ApiKeyRead
@@ -934,28 +1455,28 @@ export interface components {
          */
         ApiKeyRead: {
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Expires At */
+            /** @description When it ends; null for never. */
             expires_at: string | null;
-            /** Id */
-            id: number;
             /**
-             * Last Used At
-             * @description To the minute.
+             * Format: int64
+             * @description The id, which never changes.
              */
+            id: number;
+            /** @description To the minute. */
             last_used_at: string | null;
-            /** Name */
+            /** @description The name, one line. */
             name: string;
             /**
-             * Prefix
              * @description How the key begins.
+             * @example tm_1_
              */
             prefix: string;
-            /** Scopes */
+            /** @description What the key may be used for. */
             scopes: components["schemas"]["Scope"][];
         };
         /**
@@ -965,76 +1486,47 @@ export interface components {
          */
         Archived: "false" | "true" | "any";
         /**
-         * Author
-         * @description Who wrote a comment.
+         * @description A problem of the status 400:
+         *
+         *     - `malformed-request`: The bytes received are no HTTP request.
+         *     - `malformed-body`: The body is not what its content type says: no JSON, not UTF-8, or a field given twice.
+         *     - `malformed-header`: A header cannot be read, or is given twice.
+         *     - `invalid-cursor`: The cursor is not one of this list with these filters, this order and this caller.
+         *     - `invalid-grant`: The refresh token of an OAuth request is not valid, or not valid any more.
+         *     - `unsupported-grant-type`: The token route knows no such `grant_type`.
+         *     - `cors-refused`: A browser asks for a page of another origin that is not allowed.
          */
-        Author: {
-            /** Id */
-            id: number;
-            /** Username */
-            username: string;
-        };
-        /** Body_createToken */
-        Body_createToken: {
+        BadRequestProblem: components["schemas"]["Problem"] & {
             /**
-             * Client Id
-             * @description Ignored.
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
              */
-            client_id?: string | null;
-            /**
-             * Client Secret
-             * Format: password
-             * @description Ignored.
-             */
-            client_secret?: string | null;
-            /**
-             * Grant Type
-             * @description `password`, also if left out, or `refresh_token`.
-             */
-            grant_type?: string | null;
-            /**
-             * Password
-             * Format: password
-             * @description For the grant `password`.
-             */
-            password?: string | null;
-            /**
-             * Refresh Token
-             * @description For the grant `refresh_token`.
-             */
-            refresh_token?: string | null;
-            /**
-             * Scope
-             * @description Ignored: a login may do all that its user may.
-             * @default
-             */
-            scope?: string;
-            /**
-             * Username
-             * @description For the grant `password`.
-             */
-            username?: string | null;
+            code?: "malformed-request" | "malformed-body" | "malformed-header" | "invalid-cursor" | "invalid-grant" | "unsupported-grant-type" | "cors-refused";
         };
         /**
          * BulkChanges
          * @description What to set on every task; what is left out stays as it is.
          */
         BulkChanges: {
-            /** Assignee Id */
+            /** @description Id of the member who is to do it; null for nobody. */
             assignee_id?: number | null;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description?: string | null;
-            /** Due At */
+            /** @description When it is due; null for never, and where a day is given. */
             due_at?: string | null;
-            /**
-             * Priority
-             * @description From 1, the lowest, to 5.
-             */
+            /** @description The day, without a time; then `due_at` must be null, and the day ends where its reader is. */
+            due_on?: string | null;
+            /** @description From 1, the lowest, to 5. */
             priority?: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at?: string | null;
+            /** @description How far it is. */
             status?: components["schemas"]["TaskStatus"];
-            /** Tags */
+            /** @description Words to find it by, in lower case, sorted, each once. */
             tags?: string[];
-            /** Title */
+            /** @description One line that says what it is. */
             title?: string;
         };
         /**
@@ -1042,7 +1534,7 @@ export interface components {
          * @description New tasks, all for one project.
          */
         BulkCreate: {
-            /** Tasks */
+            /** @description The tasks. */
             tasks: components["schemas"]["TaskCreateAnywhere"][];
         };
         /**
@@ -1050,156 +1542,137 @@ export interface components {
          * @description The tasks, in the order of the request.
          */
         BulkResult: {
-            /** Tasks */
+            /** @description The tasks, in the order of the request. */
             tasks: components["schemas"]["TaskRead"][];
         };
         /**
          * BulkUpdate
          * @description Tasks of one project, by id or by id and version, and what to set on all of them.
          */
-        BulkUpdate: {
-            /** Ids */
-            ids?: number[] | null;
+        BulkUpdate: components["schemas"]["BulkUpdateByIds"] | components["schemas"]["BulkUpdateByVersions"];
+        /**
+         * BulkUpdateByIds
+         * @description Tasks of one project, by id or by id and version, and what to set on all of them.
+         */
+        BulkUpdateByIds: {
+            /** @description Ids of tasks of one project, none twice. */
+            ids: number[];
+            /** @description The fields to set. */
             set: components["schemas"]["BulkChanges"];
-            /** Tasks */
-            tasks?: components["schemas"]["TaskVersion"][] | null;
+        };
+        /**
+         * BulkUpdateByVersions
+         * @description Tasks of one project, by id or by id and version, and what to set on all of them.
+         */
+        BulkUpdateByVersions: {
+            /** @description The fields to set. */
+            set: components["schemas"]["BulkChanges"];
+            /** @description Tasks of one project with the versions that they must be at, none twice. */
+            tasks: components["schemas"]["TaskVersion"][];
         };
         /**
          * Change
          * @description A field before and after.
          */
         Change: {
+            /** @description After; null for nothing. */
             new: components["schemas"]["JsonValue"];
+            /** @description Before; null for nothing. */
             old: components["schemas"]["JsonValue"];
         };
         /**
-         * ChangeItem
          * @description A thing as it is now, under the name of its kind, or that it is gone.
          *
          *     When a project is gone, everything of that project is; when a task is gone, its comments are.
+         *
+         *     There may be other kinds later, which a client ignores.
          */
-        ChangeItem: {
-            /** Deleted */
-            deleted: boolean;
-            /**
-             * Entity
-             * @description Others may come: ignore them.
-             * @example project
-             * @example member
-             * @example task
-             * @example comment
-             */
-            entity: string;
-            /**
-             * Id
-             * @description Id of the thing; of a member, the user's, in the project of `project_id`.
-             */
-            id: number;
-            /** Project Id */
-            project_id: number;
-            /**
-             * Reason
-             * @description Why it is gone; absent for what is there.
-             */
-            reason?: ("deleted" | "moved" | "no_access") | null;
-            /** Version */
-            version: number | null;
-        } & {
-            [key: string]: {
-                [key: string]: unknown;
-            };
-        };
+        ChangeItem: components["schemas"]["ProjectChange"] | components["schemas"]["MemberChange"] | components["schemas"]["SectionChange"] | components["schemas"]["TaskChange"] | components["schemas"]["CommentChange"];
         /**
          * ChangesPage
          * @description What has changed, in the order in which it is to be applied.
          */
         ChangesPage: {
-            /** Changes */
+            /** @description What has changed since; empty if nothing has. */
             changes: components["schemas"]["ChangeItem"][];
-            /**
-             * Cursor
-             * @description `since` of the next page; to be stored together with the changes.
-             */
+            /** @description `since` of the next page; to be stored together with the changes. */
             cursor: string;
-            /**
-             * Has More
-             * @description Whether the next page is worth asking for immediately.
-             */
+            /** @description Whether the next page is worth asking for immediately. */
             has_more: boolean;
         };
         /**
-         * CommentList
-         * @description The comments of a task, oldest first.
+         * CommentAnswer
+         * @description A comment, with what else the request asks for.
          */
-        CommentList: {
-            /** Comments */
-            comments: components["schemas"]["CommentRead"][];
-            /** Next Cursor */
-            next_cursor?: string | null;
-        };
-        /**
-         * CommentRead
-         * @description A comment.
-         */
-        CommentRead: {
+        CommentAnswer: {
             /** @description Null once the account is deleted. */
-            author: components["schemas"]["Author"] | null;
-            /** Body */
+            author: components["schemas"]["Person"] | null;
+            /** @description The text, of any number of lines. */
             body: string;
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Id */
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
-            /** Project Id */
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
             project_id: number;
-            /** Task Id */
+            /**
+             * Format: int64
+             * @description Id of the task.
+             */
             task_id: number;
             /**
-             * Updated At
              * Format: date-time
+             * @description When it last changed.
              * @example 2026-01-31T12:00:00.000000Z
              */
             updated_at: string;
-            /** Version */
+            /** @description Counts its changes; the ETag has it too. */
             version: number;
         };
-        /**
-         * CommentText
-         * @description The text of a new or changed comment.
-         */
-        CommentText: {
-            /** Body */
-            body: string;
-        };
-        /**
-         * Done
-         * @description What was done, in a sentence.
-         */
-        Done: {
-            /** Message */
-            message: string;
-        };
-        /**
-         * EventList
-         * @description Changes, newest first.
-         */
-        EventList: {
-            /** Events */
-            events: components["schemas"]["EventRead"][];
-            /** Next Cursor */
-            next_cursor?: string | null;
-        };
-        /**
-         * EventRead
-         * @description One change of one thing.
-         */
-        EventRead: {
+        /** @description A comment as it is now, or that it is gone. */
+        CommentChange: {
+            /** @description As GET answers it; absent if it is gone. */
+            comment?: components["schemas"]["CommentRead"];
+            /** @description Whether it is gone; then only what names it follows. */
+            deleted: boolean;
             /**
-             * Action
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "comment";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's, in the project of `project_id`.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Why it is gone; absent for what is there. */
+            reason?: components["schemas"]["GoneReason"];
+            /** @description Its version, after the change; null for what has none. */
+            version: number | null;
+        };
+        /** @description One change of a comment. */
+        CommentEvent: {
+            /**
+             * @description What was done. There may be other actions later.
              * @example created
              * @example updated
              * @example deleted
@@ -1210,75 +1683,613 @@ export interface components {
              */
             action: string;
             /** @description Who did it; null for the system and for deleted accounts. */
-            actor: components["schemas"]["Actor"] | null;
-            /** Changes */
+            actor: components["schemas"]["Person"] | null;
+            /**
+             * @description The fields that changed, by name, before and after.
+             * @example {
+             *       "title": {
+             *         "new": "Write the copy",
+             *         "old": "Write copy"
+             *       }
+             *     }
+             */
             changes: {
                 [key: string]: components["schemas"]["Change"];
             };
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
             /**
-             * Entity
-             * @description The kind of thing; there may be more kinds later.
-             * @example project
-             * @example member
-             * @example task
-             * @example comment
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
              */
-            entity: string;
+            entity: "comment";
             /**
-             * Entity Id
+             * Format: int64
              * @description Id of the thing; of a member, the user's.
              */
             entity_id: number;
-            /** Id */
-            id: number;
             /**
-             * Version
-             * @description The version that the change made; 0 for what has none.
+             * Format: int64
+             * @description The id, which never changes.
              */
+            id: number;
+            /** @description The version that the change made; 0 for what has none. */
             version: number;
         };
         /**
-         * FieldError
-         * @description One thing wrong with the request; what was sent is never repeated.
+         * CommentList
+         * @description The comments of a task, oldest first.
          */
-        FieldError: {
+        CommentList: {
+            /** @description The elements of this page. */
+            comments: components["schemas"]["CommentRead"][];
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+        };
+        /**
+         * CommentRead
+         * @description A comment.
+         */
+        CommentRead: {
+            /** @description Null once the account is deleted. */
+            author: components["schemas"]["Person"] | null;
+            /** @description The text, of any number of lines. */
+            body: string;
             /**
-             * Loc
-             * @description Where: `body`, `query` or `path`, then names and indexes.
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
              */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /**
+             * Format: int64
+             * @description Id of the task.
+             */
+            task_id: number;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            /** @description Counts its changes; the ETag has it too. */
+            version: number;
+        };
+        /**
+         * CommentText
+         * @description The text of a new or changed comment.
+         */
+        CommentText: {
+            /** @description The text, of any number of lines. */
+            body: string;
+        };
+        /**
+         * @description A problem of the status 409:
+         *
+         *     - `project-archived`: The project is archived, so nothing in it can be changed.
+         *     - `idempotency-key-in-use`: A request with the same Idempotency-Key is running now.
+         *     - `limit-reached`: There are as many of something in the project as there may be.
+         *     - `too-many-tasks`: The request would change more tasks than one request may.
+         *     - `webhook-inactive`: The webhook is disabled or paused, so nothing is sent.
+         *     - `personal-project`: An Inbox can be neither archived, shared nor deleted.
+         *     - `last-owner`: The project would be left without an owner who can log in.
+         *     - `last-administrator`: The service would be left without an administrator who can log in.
+         *     - `already-member`: The person is a member already.
+         *     - `owns-shared-projects`: The account is the only owner who can log in of projects with other members.
+         *     - `already-taken`: Another account has this user name or e-mail address.
+         */
+        ConflictProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "project-archived" | "idempotency-key-in-use" | "limit-reached" | "too-many-tasks" | "webhook-inactive" | "personal-project" | "last-owner" | "last-administrator" | "already-member" | "owns-shared-projects" | "already-taken";
+            /** @description Of `already-taken`: The field whose value is taken, such as `username`. */
+            field?: string;
+            /** @description Of `too-many-tasks`: How many one request may change. */
+            limit?: number;
+            /** @description Of `owns-shared-projects`: The projects that need another owner. */
+            projects?: components["schemas"]["OwnedProject"][];
+            /** @description Of `webhook-inactive`: `disabled` or `paused`. */
+            state?: string;
+            /** @description Of `too-many-tasks`: How many tasks it would change. */
+            tasks?: number;
+        };
+        /**
+         * @description A problem of the status 413:
+         *
+         *     - `content-too-large`: The body is larger than the service takes.
+         */
+        ContentTooLargeProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "content-too-large";
+        };
+        /**
+         * CountBy
+         * @description What tasks are counted by.
+         * @enum {string}
+         */
+        CountBy: "status" | "project" | "assignee" | "priority" | "section" | "tag";
+        /**
+         * CountedTask
+         * @description A task, with how much belongs to it where the request asks for that.
+         */
+        CountedTask: {
+            /** @description Id of the member who is to do it; null for nobody. */
+            assignee_id: number | null;
+            /** @description How many comments it has; only with `include=counts`. */
+            comment_count?: number;
+            /** @description When it became completed; null as long as it is not. */
+            completed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description Null once the account is deleted. */
+            created_by: number | null;
+            /** @description Text of any number of lines; null for none. */
+            description: string | null;
+            /** @description Null where `due_on` is set. */
+            due_at: string | null;
+            /** @description The day on which it is due, if it has no time. */
+            due_on: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description The manual order is that of these texts, compared by code point. */
+            position: string;
+            /** @description From 1, the lowest, to 5. */
+            priority: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at: string | null;
+            /** @description How far it is. */
+            status: components["schemas"]["TaskStatus"];
+            /** @description Words to find it by, in lower case, sorted, each once. */
+            tags: string[];
+            /** @description One line that says what it is. */
+            title: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            /** @description Counts its changes; the ETag has it too. */
+            version: number;
+        };
+        /**
+         * Counting
+         * @description Whether a list counts what matches.
+         * @enum {string}
+         */
+        Counting: "exact" | "none";
+        /**
+         * DeliveryDetail
+         * @description A message with its body, which is kept for seven days after its end, and what the receiver answered.
+         */
+        DeliveryDetail: {
+            /** @description The beginning of the last answer; null if there was none. */
+            answer: string | null;
+            /** @description How often it was tried. */
+            attempts: number;
+            /** @description The JSON document that was sent; null once it is not kept any more. */
+            body: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description Why the last attempt failed. */
+            error: string | null;
+            /** @description When it was final; null as long as it is not. */
+            finished_at: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description When it was last tried; null for not yet. */
+            last_attempt_at: string | null;
+            /**
+             * @description The header `webhook-id`, the same at each attempt.
+             * @example msg_1_0_7
+             */
+            message_id: string;
+            /** @description When it is tried again; null once it is final. */
+            next_attempt_at: string | null;
+            /** @description How the sending goes. There may be other states later. */
+            state: components["schemas"]["DeliveryState"];
+            /**
+             * @description Of the last answer; null if there was none.
+             * @example 204
+             */
+            status: number | null;
+            /**
+             * @description The type of the event, such as `task.updated`.
+             * @example task.updated
+             */
+            type: string;
+            /**
+             * Format: int64
+             * @description Id of the webhook.
+             */
+            webhook_id: number;
+        };
+        /**
+         * DeliveryList
+         * @description The messages of a webhook, newest first.
+         */
+        DeliveryList: {
+            /** @description The elements of this page. */
+            deliveries: components["schemas"]["DeliveryRead"][];
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /**
+         * DeliveryRead
+         * @description A message and how its sending went.
+         */
+        DeliveryRead: {
+            /** @description How often it was tried. */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description Why the last attempt failed. */
+            error: string | null;
+            /** @description When it was final; null as long as it is not. */
+            finished_at: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description When it was last tried; null for not yet. */
+            last_attempt_at: string | null;
+            /**
+             * @description The header `webhook-id`, the same at each attempt.
+             * @example msg_1_0_7
+             */
+            message_id: string;
+            /** @description When it is tried again; null once it is final. */
+            next_attempt_at: string | null;
+            /** @description How the sending goes. There may be other states later. */
+            state: components["schemas"]["DeliveryState"];
+            /**
+             * @description Of the last answer; null if there was none.
+             * @example 204
+             */
+            status: number | null;
+            /**
+             * @description The type of the event, such as `task.updated`.
+             * @example task.updated
+             */
+            type: string;
+            /**
+             * Format: int64
+             * @description Id of the webhook.
+             */
+            webhook_id: number;
+        };
+        /**
+         * DeliveryState
+         * @description How far a message is: `pending` is tried while later ones wait, `parked` while they go on; the others are final.
+         *
+         *     A `failed` one can be redelivered as long as its body is kept.
+         * @enum {string}
+         */
+        DeliveryState: "pending" | "parked" | "delivered" | "failed";
+        /**
+         * DisabledReason
+         * @description Why a webhook is disabled: by an owner, by an answer of 410, after days of failures, or because events are gone.
+         *
+         *     The last, `retention`, means that it was so far behind that events which it had not sent were deleted.
+         * @enum {string}
+         */
+        DisabledReason: "owner" | "gone" | "failures" | "retention";
+        /**
+         * Done
+         * @description What was done, in a sentence.
+         */
+        Done: {
+            /** @description A sentence for people. */
+            message: string;
+        };
+        /**
+         * Due
+         * @description When tasks are due, seen from the caller's time zone; a week begins on Monday.
+         * @enum {string}
+         */
+        Due: "none" | "overdue" | "today" | "week";
+        /**
+         * EventList
+         * @description Changes, newest first.
+         */
+        EventList: {
+            /** @description The elements of this page. */
+            events: components["schemas"]["EventRead"][];
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+        };
+        /**
+         * @description One change of one thing.
+         *
+         *     There may be other kinds later, which a client ignores.
+         */
+        EventRead: components["schemas"]["ProjectEvent"] | components["schemas"]["MemberEvent"] | components["schemas"]["SectionEvent"] | components["schemas"]["TaskEvent"] | components["schemas"]["CommentEvent"];
+        /** @description One thing wrong with the request; what was sent is never repeated. */
+        FieldError: {
+            /** @description The limits that the value did not keep, such as `max_length`; absent if there are none. */
+            limits?: {
+                [key: string]: string | number;
+            };
+            /** @description Where: `body`, `query` or `path`, then names and indexes. */
             loc: (string | number)[];
-            /** Msg */
+            /** @description What is wrong, for people, to be read behind the field's name. */
             msg: string;
-            /** Type */
+            /** @description What is wrong, for programs, such as `string_too_long`. */
             type: string;
         };
+        /**
+         * @description A problem of the status 403:
+         *
+         *     - `wrong-password`: The password that confirms the request is not right.
+         *     - `wrong-admin-key`: The key is not one of an administrator.
+         *     - `administrator-only`: Only an administrator can make a key with the scope `admin`.
+         *     - `scope-missing`: The API key was not made for this.
+         *     - `role-too-low`: The caller is a member of the project, but only a higher role may do this.
+         *     - `not-author`: Only the author of a comment and the owners of its project may change it.
+         */
+        ForbiddenProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "wrong-password" | "wrong-admin-key" | "administrator-only" | "scope-missing" | "role-too-low" | "not-author";
+            /** @description Of `scope-missing`: The scope that the API key lacks. */
+            scope?: string;
+        };
+        /**
+         * @description A problem of the status 410:
+         *
+         *     - `message-gone`: The body of the webhook's message is not kept any more.
+         *     - `cursor-expired`: The cursor leads nowhere any more.
+         */
+        GoneProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "message-gone" | "cursor-expired";
+            /** @description Of `cursor-expired`: Why: the database was replaced (`epoch`), events are not kept that long (`retention`), or the cursor is of something that has not happened here (`ahead`). There may be others later. */
+            reason?: string;
+        };
+        /**
+         * GoneReason
+         * @description Why a thing is gone. There may be other reasons later.
+         * @enum {string}
+         */
+        GoneReason: "deleted" | "moved" | "no_access";
+        /**
+         * Health
+         * @description The state of the service in a word.
+         */
+        Health: {
+            /**
+             * @description The state, such as `healthy`.
+             * @example healthy
+             */
+            status: string;
+        };
+        /**
+         * Include
+         * @description What else an answer shows.
+         * @enum {string}
+         */
+        Include: "people";
+        /**
+         * @description A problem of the status 422:
+         *
+         *     - `invalid`: Values of the body, the query or the path cannot be accepted.
+         *     - `idempotency-key-reused`: The Idempotency-Key was used for a request with another body.
+         */
+        InvalidProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "invalid" | "idempotency-key-reused";
+            /** @description Of `invalid`: Each value that was refused. */
+            errors?: components["schemas"]["FieldError"][];
+        };
         JsonValue: unknown;
+        /**
+         * MemberAnswer
+         * @description A member of a project, with what else the request asks for.
+         */
+        MemberAnswer: {
+            /**
+             * Format: date-time
+             * @description When the person became a member.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description What to show; null for the user name. */
+            display_name: string | null;
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+            /** @description What the person may do in the project. */
+            role: components["schemas"]["Role"];
+            /**
+             * Format: int64
+             * @description Id of the person.
+             */
+            user_id: number;
+            /** @description The user name. */
+            username: string;
+            /** @description Goes on where it ended if the person is removed and added again. */
+            version: number;
+        };
+        /**
+         * MemberByEmail
+         * @description A person to add, by user name or by e-mail address, and their role.
+         */
+        MemberByEmail: {
+            /** @description The e-mail address, in lower case. */
+            email: string;
+            /** @description What the person may do in the project. */
+            role: components["schemas"]["Role"];
+        };
+        /**
+         * MemberByUsername
+         * @description A person to add, by user name or by e-mail address, and their role.
+         */
+        MemberByUsername: {
+            /** @description What the person may do in the project. */
+            role: components["schemas"]["Role"];
+            /**
+             * @description The user name.
+             * @example alan
+             */
+            username: string;
+        };
+        /** @description A member as it is now, or that it is gone. */
+        MemberChange: {
+            /** @description Whether it is gone; then only what names it follows. */
+            deleted: boolean;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "member";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's, in the project of `project_id`.
+             */
+            id: number;
+            /** @description As GET answers it; absent if it is gone. */
+            member?: components["schemas"]["MemberRead"];
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Why it is gone; absent for what is there. */
+            reason?: components["schemas"]["GoneReason"];
+            /** @description Its version, after the change; null for what has none. */
+            version: number | null;
+        };
         /**
          * MemberCreate
          * @description A person to add, by user name or by e-mail address, and their role.
          */
-        MemberCreate: {
-            /** Email */
-            email?: string | null;
-            role: components["schemas"]["Role"];
-            /** Username */
-            username?: string | null;
+        MemberCreate: components["schemas"]["MemberByUsername"] | components["schemas"]["MemberByEmail"];
+        /** @description One change of a member. */
+        MemberEvent: {
+            /**
+             * @description What was done. There may be other actions later.
+             * @example created
+             * @example updated
+             * @example deleted
+             * @example moved_in
+             * @example moved_out
+             * @example added
+             * @example removed
+             */
+            action: string;
+            /** @description Who did it; null for the system and for deleted accounts. */
+            actor: components["schemas"]["Person"] | null;
+            /**
+             * @description The fields that changed, by name, before and after.
+             * @example {
+             *       "title": {
+             *         "new": "Write the copy",
+             *         "old": "Write copy"
+             *       }
+             *     }
+             */
+            changes: {
+                [key: string]: components["schemas"]["Change"];
+            };
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "member";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's.
+             */
+            entity_id: number;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description The version that the change made; 0 for what has none. */
+            version: number;
         };
         /**
          * MemberList
          * @description The members of a project, longest-standing first.
          */
         MemberList: {
-            /** Members */
+            /** @description The elements of this page. */
             members: components["schemas"]["MemberRead"][];
-            /** Next Cursor */
-            next_cursor?: string | null;
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
         };
         /**
          * MemberRead
@@ -1286,21 +2297,23 @@ export interface components {
          */
         MemberRead: {
             /**
-             * Created At
              * Format: date-time
              * @description When the person became a member.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
+            /** @description What to show; null for the user name. */
+            display_name: string | null;
+            /** @description What the person may do in the project. */
             role: components["schemas"]["Role"];
-            /** User Id */
-            user_id: number;
-            /** Username */
-            username: string;
             /**
-             * Version
-             * @description Goes on where it ended if the person is removed and added again.
+             * Format: int64
+             * @description Id of the person.
              */
+            user_id: number;
+            /** @description The user name. */
+            username: string;
+            /** @description Goes on where it ended if the person is removed and added again. */
             version: number;
         };
         /**
@@ -1308,6 +2321,7 @@ export interface components {
          * @description A member's new role.
          */
         MemberUpdate: {
+            /** @description What the person may do in the project. */
             role: components["schemas"]["Role"];
         };
         /**
@@ -1315,12 +2329,53 @@ export interface components {
          * @description A greeting.
          */
         Message: {
-            /** Message */
+            /**
+             * @description The greeting.
+             * @example Welcome to the Task Manager API
+             */
             message: string;
         };
         /**
+         * @description A problem of the status 406:
+         *
+         *     - `not-acceptable`: The answer has another media type than the request takes.
+         */
+        NotAcceptableProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "not-acceptable";
+        };
+        /**
+         * @description A problem of the status 404:
+         *
+         *     - `not-found`: There is nothing at this path, or the caller may not see it.
+         */
+        NotFoundProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "not-found";
+            /** @description Of `not-found`: Place of the element in the request, from 0. */
+            index?: number;
+        };
+        /**
+         * @description A problem of the status 501:
+         *
+         *     - `streams-unsupported`: This deployment buffers its answers, so it cannot hold streams.
+         */
+        NotImplementedProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "streams-unsupported";
+        };
+        /**
          * NotificationKind
-         * @description Why somebody is notified.
+         * @description Why somebody is notified. There may be other reasons later.
          * @enum {string}
          */
         NotificationKind: "assigned" | "mentioned" | "updated";
@@ -1329,14 +2384,15 @@ export interface components {
          * @description Notifications, newest first.
          */
         NotificationList: {
-            /** Next Cursor */
-            next_cursor?: string | null;
-            /** Notifications */
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description The elements of this page. */
             notifications: components["schemas"]["NotificationRead"][];
-            /**
-             * Unread
-             * @description How many are not read, on all pages together.
-             */
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+            /** @description How many are not read, on all pages together. */
             unread: number;
         };
         /**
@@ -1345,43 +2401,72 @@ export interface components {
          */
         NotificationRead: {
             /** @description Null once the account is deleted. */
-            actor: components["schemas"]["Actor"] | null;
-            /** Comment Id */
+            actor: components["schemas"]["Person"] | null;
+            /** @description Id of the comment. */
             comment_id: number | null;
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Id */
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
+            /** @description Why it came. There may be other reasons later. */
             kind: components["schemas"]["NotificationKind"];
-            /** Project Id */
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
             project_id: number;
-            /** Read At */
+            /** @description When it was read; null as long as it is not. */
             read_at: string | null;
-            /** Task Id */
+            /**
+             * Format: int64
+             * @description Id of the task.
+             */
             task_id: number;
-            /** Task Title */
+            /** @description The title of the task. */
             task_title: string;
+        };
+        /**
+         * OrderEnd
+         * @description An end of an order.
+         * @enum {string}
+         */
+        OrderEnd: "top" | "bottom";
+        /** @description A project of which the account is the only owner. */
+        OwnedProject: {
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            id: number;
+            /** @description Its name. */
+            name: string;
         };
         /**
          * OwnerlessProject
          * @description A project none of whose owners can log in.
          */
         OwnerlessProject: {
-            /** Archived */
+            /** @description True for a project in which nothing can be changed. */
             archived: boolean;
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Id */
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
-            /** Name */
+            /** @description The name, one line. */
             name: string;
         };
         /**
@@ -1389,9 +2474,9 @@ export interface components {
          * @description Projects, oldest first.
          */
         OwnerlessProjectList: {
-            /** Next Cursor */
-            next_cursor?: string | null;
-            /** Projects */
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description The elements of this page. */
             projects: components["schemas"]["OwnerlessProject"][];
         };
         /**
@@ -1400,18 +2485,21 @@ export interface components {
          */
         PasswordChange: {
             /**
-             * Confirm Password
              * Format: password
+             * @description The new password again.
+             * @example a better password
              */
             confirm_password: string;
             /**
-             * Current Password
              * Format: password
+             * @description The password of now.
+             * @example demo-password
              */
             current_password: string;
             /**
-             * New Password
              * Format: password
+             * @description The new password.
+             * @example a better password
              */
             new_password: string;
         };
@@ -1421,59 +2509,237 @@ export interface components {
          */
         PasswordConfirmation: {
             /**
-             * Password
              * Format: password
+             * @description The password.
+             * @example demo-password
              */
             password: string;
         };
         /**
-         * Problem
-         * @description An error, as every 4xx and 5xx answers it (RFC 9457).
+         * PasswordGrant
+         * @description A login with user name and password.
          */
+        PasswordGrant: {
+            /** @description Ignored. */
+            client_id?: string;
+            /**
+             * Format: password
+             * @description Ignored.
+             */
+            client_secret?: string;
+            /**
+             * @description May be left out. If left out: `"password"`.
+             * @constant
+             */
+            grant_type?: "password";
+            /**
+             * Format: password
+             * @description The password.
+             */
+            password: string;
+            /** @description Ignored: a login may do all that its user may. */
+            scope?: string;
+            /**
+             * @description The user name.
+             * @example demo
+             */
+            username: string;
+        };
+        /**
+         * Person
+         * @description A person, as others see them.
+         */
+        Person: {
+            /** @description What to show; null for the user name. */
+            display_name: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description Null once the account is deleted. */
+            username: string | null;
+        };
+        /**
+         * PersonList
+         * @description People, in the order of the request.
+         */
+        PersonList: {
+            /** @description Those who may be seen. */
+            users: components["schemas"]["Person"][];
+        };
+        /**
+         * Place
+         * @description A place in an order: before or after another thing, or at an end.
+         */
+        Place: {
+            /**
+             * Format: int64
+             * @description Id of the one that it is put after.
+             */
+            after?: number;
+            /** @description The end that it is put at. */
+            at?: components["schemas"]["OrderEnd"];
+            /**
+             * Format: int64
+             * @description Id of the one that it is put before.
+             */
+            before?: number;
+        };
+        /**
+         * @description A problem of the status 412:
+         *
+         *     - `stale-version`: The thing has changed since the version that the request names.
+         */
+        PreconditionFailedProblem: components["schemas"]["Problem"] & {
+            /** @description Of `stale-version`: Names of the fields that changed since; null if that is not known. */
+            changed_fields?: string[] | null;
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "stale-version";
+            /** @description Of `stale-version`: The version that is there now. */
+            current_version?: number;
+            /** @description Of `stale-version`: Place of the element in the request, from 0. */
+            index?: number;
+        };
+        /**
+         * @description A problem of the status 428:
+         *
+         *     - `precondition-required`: This server takes changes only with the version that they replace.
+         */
+        PreconditionRequiredProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "precondition-required";
+        };
+        /** @description An error, as every 4xx and 5xx answers it (RFC 9457). */
         Problem: {
-            /** Detail */
+            /** @description The kind, for programs. There may be others later: treat an unknown one by its status. */
+            code: components["schemas"]["ProblemCode"];
+            /** @description What happened, for people. */
             detail: string;
-            /**
-             * Errors
-             * @description Present when single values were refused.
-             * @default null
-             */
-            errors?: components["schemas"]["FieldError"][] | null;
-            /**
-             * Instance
-             * @description The path that was asked for.
-             */
+            /** @description Of the token route only: the code of RFC 6749, section 5.2. */
+            error?: string;
+            /** @description Of the token route only: `detail`, by OAuth's name. */
+            error_description?: string;
+            /** @description The path that was asked for. */
             instance: string;
-            /** Request Id */
+            /** @description Names the request in the service's log. */
             request_id: string;
-            /** Status */
+            /** @description The HTTP status. */
             status: number;
-            /** Title */
+            /** @description The status in words. */
             title: string;
             /**
-             * Type
-             * @description Names the kind of problem; stable, made for programs.
+             * Format: uri-reference
+             * @description Leads people to what the kind of problem means and the way out.
              */
             type: string;
+        };
+        /**
+         * @description Every kind of problem. There may be others later: treat an unknown one by its status.
+         * @enum {string}
+         */
+        ProblemCode: "malformed-request" | "malformed-body" | "malformed-header" | "invalid-cursor" | "invalid-grant" | "unsupported-grant-type" | "cors-refused" | "unauthenticated" | "invalid-token" | "wrong-login" | "wrong-password" | "wrong-admin-key" | "administrator-only" | "scope-missing" | "role-too-low" | "not-author" | "not-found" | "method-not-allowed" | "not-acceptable" | "project-archived" | "idempotency-key-in-use" | "limit-reached" | "too-many-tasks" | "webhook-inactive" | "personal-project" | "last-owner" | "last-administrator" | "already-member" | "owns-shared-projects" | "already-taken" | "message-gone" | "cursor-expired" | "stale-version" | "content-too-large" | "unsupported-content-type" | "unsupported-content-encoding" | "invalid" | "idempotency-key-reused" | "precondition-required" | "rate-limited" | "headers-too-large" | "internal" | "streams-unsupported" | "unavailable" | "overloaded" | "not-ready";
+        /** @description A project as it is now, or that it is gone. */
+        ProjectChange: {
+            /** @description Whether it is gone; then only what names it follows. */
+            deleted: boolean;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "project";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's, in the project of `project_id`.
+             */
+            id: number;
+            /** @description As GET answers it; absent if it is gone. */
+            project?: components["schemas"]["ProjectRead"];
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Why it is gone; absent for what is there. */
+            reason?: components["schemas"]["GoneReason"];
+            /** @description Its version, after the change; null for what has none. */
+            version: number | null;
         };
         /**
          * ProjectCreate
          * @description A new project.
          */
         ProjectCreate: {
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description?: string | null;
-            /** Name */
+            /** @description The name, one line. */
             name: string;
+        };
+        /** @description One change of a project. */
+        ProjectEvent: {
+            /**
+             * @description What was done. There may be other actions later.
+             * @example created
+             * @example updated
+             * @example deleted
+             * @example moved_in
+             * @example moved_out
+             * @example added
+             * @example removed
+             */
+            action: string;
+            /** @description Who did it; null for the system and for deleted accounts. */
+            actor: components["schemas"]["Person"] | null;
+            /**
+             * @description The fields that changed, by name, before and after.
+             * @example {
+             *       "title": {
+             *         "new": "Write the copy",
+             *         "old": "Write copy"
+             *       }
+             *     }
+             */
+            changes: {
+                [key: string]: components["schemas"]["Change"];
+            };
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "project";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's.
+             */
+            entity_id: number;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description The version that the change made; 0 for what has none. */
+            version: number;
         };
         /**
          * ProjectList
          * @description Projects, oldest first.
          */
         ProjectList: {
-            /** Next Cursor */
-            next_cursor?: string | null;
-            /** Projects */
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description The elements of this page. */
             projects: components["schemas"]["ProjectRead"][];
         };
         /**
@@ -1481,34 +2747,34 @@ export interface components {
          * @description A project, as one of its members sees it.
          */
         ProjectRead: {
-            /** Archived */
+            /** @description True for a project in which nothing can be changed. */
             archived: boolean;
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description: string | null;
-            /** Id */
-            id: number;
-            /** Name */
-            name: string;
             /**
-             * Personal
-             * @description True for the caller's own Inbox.
+             * Format: int64
+             * @description The id, which never changes.
              */
+            id: number;
+            /** @description The name, one line. */
+            name: string;
+            /** @description True for the caller's own Inbox. */
             personal: boolean;
             /** @description The caller's role. */
             role: components["schemas"]["Role"];
             /**
-             * Updated At
              * Format: date-time
+             * @description When it last changed.
              * @example 2026-01-31T12:00:00.000000Z
              */
             updated_at: string;
-            /** Version */
+            /** @description Counts its changes; the ETag has it too. */
             version: number;
         };
         /**
@@ -1516,20 +2782,50 @@ export interface components {
          * @description Changes to a project; what is left out stays as it is.
          */
         ProjectUpdate: {
-            /** Archived */
+            /** @description True for a project in which nothing can be changed. */
             archived?: boolean;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description?: string | null;
-            /** Name */
+            /** @description The name, one line. */
             name?: string;
+        };
+        /**
+         * RefreshGrant
+         * @description A login that goes on.
+         */
+        RefreshGrant: {
+            /** @description Ignored. */
+            client_id?: string;
+            /**
+             * Format: password
+             * @description Ignored.
+             */
+            client_secret?: string;
+            /**
+             * @description Says that a login goes on.
+             * @constant
+             */
+            grant_type: "refresh_token";
+            /** @description The refresh token of the last answer. */
+            refresh_token: string;
+            /** @description Ignored: a login may do all that its user may. */
+            scope?: string;
         };
         /**
          * RefreshToken
          * @description A refresh token, given back.
          */
         RefreshToken: {
-            /** Refresh Token */
+            /** @description Good once, for new tokens. */
             refresh_token: string;
+        };
+        /**
+         * Replay
+         * @description From where to send again.
+         */
+        Replay: {
+            /** @description The cursor of a message, of a page of changes or of an event. */
+            since: string;
         };
         /**
          * Role
@@ -1544,13 +2840,156 @@ export interface components {
          */
         Scope: "tasks:read" | "tasks:write" | "projects:read" | "projects:write" | "account" | "admin";
         /**
+         * SecretState
+         * @description Whether the secret derives from SECRET_KEY; `rotate`: from the one before, so rotate it before that one goes.
+         *
+         *     `lost`: the key that it derives from is gone, so the receiver refuses every signature.
+         * @enum {string}
+         */
+        SecretState: "current" | "rotate" | "lost";
+        /** @description A section as it is now, or that it is gone. */
+        SectionChange: {
+            /** @description Whether it is gone; then only what names it follows. */
+            deleted: boolean;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "section";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's, in the project of `project_id`.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Why it is gone; absent for what is there. */
+            reason?: components["schemas"]["GoneReason"];
+            /** @description As GET answers it; absent if it is gone. */
+            section?: components["schemas"]["SectionRead"];
+            /** @description Its version, after the change; null for what has none. */
+            version: number | null;
+        };
+        /**
+         * SectionCreate
+         * @description A new section, which comes last.
+         */
+        SectionCreate: {
+            /** @description The name, one line. */
+            name: string;
+        };
+        /** @description One change of a section. */
+        SectionEvent: {
+            /**
+             * @description What was done. There may be other actions later.
+             * @example created
+             * @example updated
+             * @example deleted
+             * @example moved_in
+             * @example moved_out
+             * @example added
+             * @example removed
+             */
+            action: string;
+            /** @description Who did it; null for the system and for deleted accounts. */
+            actor: components["schemas"]["Person"] | null;
+            /**
+             * @description The fields that changed, by name, before and after.
+             * @example {
+             *       "title": {
+             *         "new": "Write the copy",
+             *         "old": "Write copy"
+             *       }
+             *     }
+             */
+            changes: {
+                [key: string]: components["schemas"]["Change"];
+            };
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "section";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's.
+             */
+            entity_id: number;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description The version that the change made; 0 for what has none. */
+            version: number;
+        };
+        /**
+         * SectionList
+         * @description All sections of a project, in their order.
+         */
+        SectionList: {
+            /** @description All of them. */
+            sections: components["schemas"]["SectionRead"][];
+        };
+        /**
+         * SectionRead
+         * @description A section of a project.
+         */
+        SectionRead: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description The name, one line. */
+            name: string;
+            /** @description Sections are in the order of these texts, compared by code point. */
+            position: string;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            /** @description Counts its changes; the ETag has it too. */
+            version: number;
+        };
+        /**
+         * SectionUpdate
+         * @description Changes to a section; what is left out stays as it is.
+         */
+        SectionUpdate: {
+            /** @description The name, one line. */
+            name?: string;
+        };
+        /**
          * SessionList
          * @description The caller's logins, newest first.
          */
         SessionList: {
-            /** Next Cursor */
-            next_cursor?: string | null;
-            /** Sessions */
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description The elements of this page. */
             sessions: components["schemas"]["SessionRead"][];
         };
         /**
@@ -1559,61 +2998,159 @@ export interface components {
          */
         SessionRead: {
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /**
-             * Current
-             * @description True for the login of this request.
-             */
+            /** @description True for the login of this request. */
             current: boolean;
-            /** Id */
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
             /**
-             * Last Used At
              * Format: date-time
              * @description When its tokens were last issued.
              * @example 2026-01-31T12:00:00.000000Z
              */
             last_used_at: string;
-            /** User Agent */
+            /** @description What the client called itself; null if it did not. */
             user_agent: string | null;
         };
         /**
-         * Status
-         * @description The state of the service in a word.
+         * TaskAnswer
+         * @description A task, with what else the request asks for.
          */
-        Status: {
-            /** Status */
-            status: string;
+        TaskAnswer: {
+            /** @description Id of the member who is to do it; null for nobody. */
+            assignee_id: number | null;
+            /** @description How many comments it has; only with `include=counts`. */
+            comment_count?: number;
+            /** @description When it became completed; null as long as it is not. */
+            completed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description Null once the account is deleted. */
+            created_by: number | null;
+            /** @description Text of any number of lines; null for none. */
+            description: string | null;
+            /** @description Null where `due_on` is set. */
+            due_at: string | null;
+            /** @description The day on which it is due, if it has no time. */
+            due_on: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+            /** @description The manual order is that of these texts, compared by code point. */
+            position: string;
+            /** @description From 1, the lowest, to 5. */
+            priority: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at: string | null;
+            /** @description How far it is. */
+            status: components["schemas"]["TaskStatus"];
+            /** @description Words to find it by, in lower case, sorted, each once. */
+            tags: string[];
+            /** @description One line that says what it is. */
+            title: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            /** @description Counts its changes; the ETag has it too. */
+            version: number;
+        };
+        /** @description A task as it is now, or that it is gone. */
+        TaskChange: {
+            /** @description Whether it is gone; then only what names it follows. */
+            deleted: boolean;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "task";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's, in the project of `project_id`.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Why it is gone; absent for what is there. */
+            reason?: components["schemas"]["GoneReason"];
+            /** @description As GET answers it; absent if it is gone. */
+            task?: components["schemas"]["TaskRead"];
+            /** @description Its version, after the change; null for what has none. */
+            version: number | null;
+        };
+        /**
+         * TaskCount
+         * @description How many tasks have something in common.
+         */
+        TaskCount: {
+            /** @description How many tasks have it. */
+            count: number;
+            /** @description What they have in common; null for those that have none. */
+            key: number | string | null;
+        };
+        /**
+         * TaskCounts
+         * @description How many tasks there are of each kind, most first; the 1,000 kinds that have most.
+         */
+        TaskCounts: {
+            /** @description A count for each kind that there is. */
+            counts: components["schemas"]["TaskCount"][];
+            /** @description How many tasks match, each counted once, whatever tags it has. */
+            total: number;
         };
         /**
          * TaskCreate
          * @description A new task.
          */
         TaskCreate: {
-            /** Assignee Id */
+            /** @description Id of the member who is to do it; null for nobody. */
             assignee_id?: number | null;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description?: string | null;
-            /** Due At */
+            /** @description When it is due; null for never, and where a day is given. */
             due_at?: string | null;
-            /**
-             * Priority
-             * @description From 1, the lowest, to 5.
-             * @default 1
-             */
+            /** @description The day, without a time; then `due_at` must be null, and the day ends where its reader is. */
+            due_on?: string | null;
+            /** @description From 1, the lowest, to 5. If left out: `1`. */
             priority?: number;
-            /** @default pending */
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at?: string | null;
+            /** @description How far it is. If left out: `"pending"`. */
             status?: components["schemas"]["TaskStatus"];
-            /**
-             * Tags
-             * @default []
-             */
+            /** @description Words to find it by, in lower case, sorted, each once. If left out: `[]`. */
             tags?: string[];
-            /** Title */
+            /** @description One line that says what it is. */
             title: string;
         };
         /**
@@ -1621,102 +3158,184 @@ export interface components {
          * @description A new task for a project, or for the caller's Inbox.
          */
         TaskCreateAnywhere: {
-            /** Assignee Id */
+            /** @description Id of the member who is to do it; null for nobody. */
             assignee_id?: number | null;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description?: string | null;
-            /** Due At */
+            /** @description When it is due; null for never, and where a day is given. */
             due_at?: string | null;
-            /**
-             * Priority
-             * @description From 1, the lowest, to 5.
-             * @default 1
-             */
+            /** @description The day, without a time; then `due_at` must be null, and the day ends where its reader is. */
+            due_on?: string | null;
+            /** @description From 1, the lowest, to 5. If left out: `1`. */
             priority?: number;
-            /** Project Id */
+            /** @description Id of the project. */
             project_id?: number | null;
-            /** @default pending */
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at?: string | null;
+            /** @description How far it is. If left out: `"pending"`. */
             status?: components["schemas"]["TaskStatus"];
-            /**
-             * Tags
-             * @default []
-             */
+            /** @description Words to find it by, in lower case, sorted, each once. If left out: `[]`. */
             tags?: string[];
-            /** Title */
+            /** @description One line that says what it is. */
             title: string;
         };
+        /** @description One change of a task. */
+        TaskEvent: {
+            /**
+             * @description What was done. There may be other actions later.
+             * @example created
+             * @example updated
+             * @example deleted
+             * @example moved_in
+             * @example moved_out
+             * @example added
+             * @example removed
+             */
+            action: string;
+            /** @description Who did it; null for the system and for deleted accounts. */
+            actor: components["schemas"]["Person"] | null;
+            /**
+             * @description The fields that changed, by name, before and after.
+             * @example {
+             *       "title": {
+             *         "new": "Write the copy",
+             *         "old": "Write copy"
+             *       }
+             *     }
+             */
+            changes: {
+                [key: string]: components["schemas"]["Change"];
+            };
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * @description The kind of thing. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            entity: "task";
+            /**
+             * Format: int64
+             * @description Id of the thing; of a member, the user's.
+             */
+            entity_id: number;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description The version that the change made; 0 for what has none. */
+            version: number;
+        };
+        /**
+         * TaskInclude
+         * @description What else an answer with tasks shows.
+         * @enum {string}
+         */
+        TaskInclude: "people" | "counts";
         /**
          * TaskList
          * @description One page of tasks.
          */
         TaskList: {
-            /** Limit */
+            /** @description How many elements a page has at most. */
             limit: number;
-            /**
-             * Next Cursor
-             * @description Leads to the next page; null on the last one.
-             */
-            next_cursor?: string | null;
-            /** Skip */
+            /** @description Leads to the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description Everybody whom the answer names, by id; only with `include=people`. */
+            people?: {
+                [key: string]: components["schemas"]["Person"];
+            };
+            /** @description How many elements to leave out before the page; 0 with a cursor. */
             skip: number;
-            /** Tasks */
-            tasks: components["schemas"]["TaskRead"][];
-            /**
-             * Total
-             * @description How many tasks match, on all pages together; null if not counted.
-             */
+            /** @description The elements of this page. */
+            tasks: components["schemas"]["CountedTask"][];
+            /** @description How many tasks match, on all pages together; null if not counted. */
             total: number | null;
+        };
+        /**
+         * TaskMove
+         * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
+         */
+        TaskMove: {
+            /**
+             * Format: int64
+             * @description Id of the one that it is put after.
+             */
+            after?: number;
+            /** @description The end that it is put at. */
+            at?: components["schemas"]["OrderEnd"];
+            /**
+             * Format: int64
+             * @description Id of the one that it is put before.
+             */
+            before?: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description How far it is. */
+            status?: components["schemas"]["TaskStatus"];
         };
         /**
          * TaskRead
          * @description A task.
          */
         TaskRead: {
-            /** Assignee Id */
+            /** @description Id of the member who is to do it; null for nobody. */
             assignee_id: number | null;
-            /** Completed At */
+            /** @description When it became completed; null as long as it is not. */
             completed_at: string | null;
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /**
-             * Created By
-             * @description Null once the account is deleted.
-             */
+            /** @description Null once the account is deleted. */
             created_by: number | null;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description: string | null;
-            /** Due At */
+            /** @description Null where `due_on` is set. */
             due_at: string | null;
-            /** Id */
+            /** @description The day on which it is due, if it has no time. */
+            due_on: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
-            /** Priority */
+            /** @description The manual order is that of these texts, compared by code point. */
+            position: string;
+            /** @description From 1, the lowest, to 5. */
             priority: number;
-            /** Project Id */
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
             project_id: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at: string | null;
+            /** @description How far it is. */
             status: components["schemas"]["TaskStatus"];
-            /** Tags */
+            /** @description Words to find it by, in lower case, sorted, each once. */
             tags: string[];
-            /** Title */
+            /** @description One line that says what it is. */
             title: string;
             /**
-             * Updated At
              * Format: date-time
+             * @description When it last changed.
              * @example 2026-01-31T12:00:00.000000Z
              */
             updated_at: string;
-            /** Version */
+            /** @description Counts its changes; the ETag has it too. */
             version: number;
         };
-        /**
-         * TaskSort
-         * @description What a list can be sorted by.
-         * @enum {string}
-         */
-        TaskSort: "created_at" | "updated_at" | "priority" | "title" | "due_at";
         /**
          * TaskStatus
          * @description How far a task is.
@@ -1728,23 +3347,30 @@ export interface components {
          * @description Changes to a task; what is left out stays as it is.
          */
         TaskUpdate: {
-            /** Assignee Id */
+            /** @description Id of the member who is to do it; null for nobody. */
             assignee_id?: number | null;
-            /** Description */
+            /** @description Text of any number of lines; null for none. */
             description?: string | null;
-            /** Due At */
+            /** @description When it is due; null for never, and where a day is given. */
             due_at?: string | null;
-            /**
-             * Priority
-             * @description From 1, the lowest, to 5.
-             */
+            /** @description The day, without a time; then `due_at` must be null, and the day ends where its reader is. */
+            due_on?: string | null;
+            /** @description From 1, the lowest, to 5. */
             priority?: number;
-            /** Project Id */
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
             project_id?: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description When work on it begins; null for no such time. */
+            start_at?: string | null;
+            /** @description How far it is. */
             status?: components["schemas"]["TaskStatus"];
-            /** Tags */
+            /** @description Words to find it by, in lower case, sorted, each once. */
             tags?: string[];
-            /** Title */
+            /** @description One line that says what it is. */
             title?: string;
         };
         /**
@@ -1752,30 +3378,98 @@ export interface components {
          * @description A task at the version that the client knows.
          */
         TaskVersion: {
-            /** Id */
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
-            /** Version */
+            /** @description Counts its changes; the ETag has it too. */
             version: number;
+        };
+        /**
+         * Ticket
+         * @description What opens one stream by its address.
+         */
+        Ticket: {
+            /** @description For how many seconds it is good. */
+            expires_in: number;
+            /** @description Goes into the query of `GET /events`, once. */
+            ticket: string;
         };
         /**
          * Token
          * @description The answer to a login (RFC 6749, section 5.1).
          */
         Token: {
-            /** Access Token */
+            /** @description Goes into `Authorization: Bearer ...`. */
             access_token: string;
-            /**
-             * Expires In
-             * @description Lifetime of the access token, in seconds.
-             */
+            /** @description Lifetime of the access token, in seconds. */
             expires_in: number;
-            /** Refresh Token */
+            /** @description Good once, for new tokens. */
             refresh_token: string;
             /**
-             * Token Type
+             * @description Always `bearer`.
              * @default bearer
              */
-            token_type?: string;
+            token_type: string;
+        };
+        /**
+         * TokenRequest
+         * @description What a client asks tokens for.
+         */
+        TokenRequest: components["schemas"]["PasswordGrant"] | components["schemas"]["RefreshGrant"];
+        /**
+         * @description A problem of the status 429:
+         *
+         *     - `rate-limited`: The caller has made all requests, or all failed attempts, of this minute.
+         */
+        TooManyRequestsProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "rate-limited";
+        };
+        /**
+         * @description A problem of the status 401:
+         *
+         *     - `unauthenticated`: The request has no credential.
+         *     - `invalid-token`: The access token, refresh token or API key is wrong, expired or revoked.
+         *     - `wrong-login`: User name and password do not belong together, or the account is disabled.
+         */
+        UnauthenticatedProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "unauthenticated" | "invalid-token" | "wrong-login";
+        };
+        /**
+         * @description A problem of the status 503:
+         *
+         *     - `unavailable`: The database is out of reach or too slow right now.
+         *     - `overloaded`: More requests of this kind wait than the service takes on.
+         *     - `not-ready`: The process cannot serve requests now.
+         */
+        UnavailableProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "unavailable" | "overloaded" | "not-ready";
+        };
+        /**
+         * @description A problem of the status 415:
+         *
+         *     - `unsupported-content-type`: The route does not take a body of this content type.
+         *     - `unsupported-content-encoding`: The body is compressed.
+         */
+        UnsupportedMediaTypeProblem: components["schemas"]["Problem"] & {
+            /**
+             * @description The kind, for programs. There may be others later: treat an unknown one by its status.
+             * @enum {string}
+             */
+            code?: "unsupported-content-type" | "unsupported-content-encoding";
         };
         /**
          * UserCreate
@@ -1783,16 +3477,21 @@ export interface components {
          */
         UserCreate: {
             /**
-             * Email
              * Format: email
+             * @description The e-mail address, in lower case.
+             * @example grace@example.com
              */
             email: string;
             /**
-             * Password
              * Format: password
+             * @description The password.
+             * @example a better password
              */
             password: string;
-            /** Username */
+            /**
+             * @description The user name.
+             * @example grace
+             */
             username: string;
         };
         /**
@@ -1800,9 +3499,9 @@ export interface components {
          * @description Accounts, oldest first.
          */
         UserList: {
-            /** Next Cursor */
-            next_cursor?: string | null;
-            /** Users */
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description The elements of this page. */
             users: components["schemas"]["UserRead"][];
         };
         /**
@@ -1811,40 +3510,253 @@ export interface components {
          */
         UserRead: {
             /**
-             * Created At
              * Format: date-time
+             * @description When it was made.
              * @example 2026-01-31T12:00:00.000000Z
              */
             created_at: string;
-            /** Disabled */
+            /** @description True while an administrator has shut the account out. */
             disabled: boolean;
-            /** Email */
+            /** @description What others are shown; null for the user name. */
+            display_name: string | null;
+            /** @description The e-mail address, in lower case. */
             email: string;
-            /** Id */
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
             id: number;
-            /** Is Admin */
+            /** @description Whether the account is an administrator's. */
             is_admin: boolean;
-            /** Username */
+            /** @description Where the person's days begin and end, a name of the IANA's database. */
+            time_zone: string;
+            /** @description The user name. */
             username: string;
         };
         /**
          * UserUpdate
          * @description Changes to an account; what is left out stays as it is.
+         * @example {
+         *       "email": "demo@example.org"
+         *     }
          */
         UserUpdate: {
+            /** @description Null shows the user name instead. */
+            display_name?: string | null;
             /**
-             * Email
              * Format: email
+             * @description The e-mail address, in lower case.
              */
             email?: string;
-            /** Username */
+            /**
+             * @description The zone in which the account's days begin and end (IANA).
+             * @example Europe/Berlin
+             */
+            time_zone?: string;
+            /** @description The user name. */
             username?: string;
+        };
+        /**
+         * WebhookCreate
+         * @description A new webhook; its URL begins with https://.
+         */
+        WebhookCreate: {
+            /** @description Whether messages are sent. If left out: `true`. */
+            enabled?: boolean;
+            /** @description Types such as `comment.created` and `task.*`; empty for all. If left out: `[]`. */
+            events?: string[];
+            /** @description The name, one line. */
+            name: string;
+            /**
+             * @description Where messages are sent, by POST.
+             * @example https://example.com/hooks/tasks
+             */
+            url: string;
+        };
+        /**
+         * WebhookList
+         * @description The webhooks of a project, oldest first.
+         */
+        WebhookList: {
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor: string | null;
+            /** @description The elements of this page. */
+            webhooks: components["schemas"]["WebhookRead"][];
+        };
+        /**
+         * WebhookRead
+         * @description A webhook, without its secret.
+         */
+        WebhookRead: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description Why it is disabled; null while it is not. There may be other reasons later. */
+            disabled_reason: components["schemas"]["DisabledReason"] | null;
+            /** @description Whether messages are sent. */
+            enabled: boolean;
+            /** @description Types of events that are sent; empty for all. */
+            events: string[];
+            /** @description The first failure after the last success. */
+            failing_since: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description Age of the oldest event that was not looked at yet; 0 if there is none. */
+            lag_seconds: number;
+            /** @description When a message was last accepted; null for never. */
+            last_success_at: string | null;
+            /** @description The name, one line. */
+            name: string;
+            /** @description Messages that are tried again while later ones go on. */
+            parked: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /** @description Goes up with each rotation. */
+            secret_generation: number;
+            /** @description Whether the secret has to be rotated. */
+            secret_state: components["schemas"]["SecretState"];
+            /** @description Whether it is sent to. There may be other states later. */
+            state: components["schemas"]["WebhookState"];
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            /**
+             * @description Where messages are sent, by POST.
+             * @example https://example.com/hooks/tasks
+             */
+            url: string;
+        };
+        /**
+         * WebhookState
+         * @description Whether a webhook is sent to.
+         *
+         *     `failing`: several messages in a row were not accepted, so only the oldest is tried. `paused`: the database was
+         *     restored or copied, and an operator has to resume.
+         * @enum {string}
+         */
+        WebhookState: "active" | "paused" | "failing" | "disabled";
+        /**
+         * WebhookUpdate
+         * @description Changes to a webhook; what is left out stays as it is.
+         */
+        WebhookUpdate: {
+            /** @description Whether messages are sent. */
+            enabled?: boolean;
+            /** @description Types such as `comment.created` and `task.*`; empty for all. */
+            events?: string[];
+            /** @description The name, one line. */
+            name?: string;
+            /**
+             * @description Where messages are sent, by POST.
+             * @example https://example.com/hooks/tasks
+             */
+            url?: string;
+        };
+        /**
+         * WebhookWithSecret
+         * @description A webhook with its secret, which is shown when it is made and rotated only.
+         */
+        WebhookWithSecret: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /** @description Why it is disabled; null while it is not. There may be other reasons later. */
+            disabled_reason: components["schemas"]["DisabledReason"] | null;
+            /** @description Whether messages are sent. */
+            enabled: boolean;
+            /** @description Types of events that are sent; empty for all. */
+            events: string[];
+            /** @description The first failure after the last success. */
+            failing_since: string | null;
+            /**
+             * Format: int64
+             * @description The id, which never changes.
+             */
+            id: number;
+            /** @description Age of the oldest event that was not looked at yet; 0 if there is none. */
+            lag_seconds: number;
+            /** @description When a message was last accepted; null for never. */
+            last_success_at: string | null;
+            /** @description The name, one line. */
+            name: string;
+            /** @description Messages that are tried again while later ones go on. */
+            parked: number;
+            /**
+             * Format: int64
+             * @description Id of the project.
+             */
+            project_id: number;
+            /**
+             * @description With which signatures are checked.
+             * @example whsec_c2VjcmV0
+             */
+            secret: string;
+            /** @description Goes up with each rotation. */
+            secret_generation: number;
+            /** @description Whether the secret has to be rotated. */
+            secret_state: components["schemas"]["SecretState"];
+            /** @description Whether it is sent to. There may be other states later. */
+            state: components["schemas"]["WebhookState"];
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            /**
+             * @description Where messages are sent, by POST.
+             * @example https://example.com/hooks/tasks
+             */
+            url: string;
         };
     };
     responses: never;
     parameters: never;
     requestBodies: never;
-    headers: never;
+    headers: {
+        /**
+         * @description The version that is there, for If-Match and If-None-Match.
+         * @example "3"
+         */
+        ETag: string;
+        /** @description `true` if the answer is the kept one of an earlier request with this Idempotency-Key. */
+        "Idempotency-Replayed": "true";
+        /** @description The next page, as `<?...>; rel="next"`; absent on the last one. */
+        Link: string;
+        /** @description The path of what was made. */
+        Location: string;
+        /**
+         * @description Requests left in this window, and seconds until it ends; absent where nothing is limited.
+         * @example "user";r=599;t=60
+         */
+        RateLimit: string;
+        /**
+         * @description Requests in a window, and its length in seconds; absent where nothing is limited.
+         * @example "user";q=600;w=60
+         */
+        "RateLimit-Policy": string;
+        /** @description Seconds to wait before the next try. */
+        "Retry-After": number;
+        /** @description How to authenticate: `Bearer`. */
+        "WWW-Authenticate": string;
+        /** @description Names the request in the service's log. */
+        "X-Request-ID": string;
+    };
     pathItems: never;
 }
 export type $defs = Record<string, never>;
@@ -1858,9 +3770,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1874,16 +3787,20 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1893,68 +3810,83 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -1962,9 +3894,10 @@ export interface operations {
     listOwnerlessProjects: {
         parameters: {
             query?: {
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -1972,9 +3905,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1984,59 +3921,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2046,10 +3994,18 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
                 user_id: number;
             };
             cookie?: never;
@@ -2060,9 +4016,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2072,95 +4032,115 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2168,9 +4148,10 @@ export interface operations {
     listUsers: {
         parameters: {
             query?: {
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -2178,9 +4159,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2190,59 +4175,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2252,18 +4248,26 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2273,77 +4277,95 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2353,18 +4375,26 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2374,77 +4404,95 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2453,7 +4501,8 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `cursor` of the page before; without it everything is loaded. */
-                since?: string | null;
+                since?: string;
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description These projects only. */
                 project_id?: number[];
@@ -2468,9 +4517,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2480,68 +4532,322 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
-            /** @description The cursor leads nowhere any more; load everything anew */
+            /** @description The cursor leads nowhere any more, so load everything anew; or what is asked for is not kept any more */
             410: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["GoneProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    followEvents: {
+        parameters: {
+            query?: {
+                /** @description These projects only. */
+                project_id?: number[];
+                /** @description Such things only, besides the start and end of own memberships. */
+                entity?: string[];
+                /** @description The `id` behind which to go on, where Last-Event-ID cannot be sent; empty, it counts as none. */
+                last_event_id?: string;
+                /** @description A ticket, in place of a credential. */
+                ticket?: string;
+            };
+            header?: {
+                /** @description The `id` of the last event that the client has got. */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description The client takes no answer of this media type */
+            406: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotAcceptableProblem"];
+                };
+            };
+            /** @description The cursor leads nowhere any more, so load everything anew; or what is asked for is not kept any more */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["GoneProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Streams cannot be held where the service runs */
+            501: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotImplementedProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    createStreamTicket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2549,11 +4855,14 @@ export interface operations {
     listNotifications: {
         parameters: {
             query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
                 /** @description Only those that are not read, or only those that are. */
-                unread?: boolean | null;
+                unread?: boolean;
                 /** @description Also of tasks of archived projects, or only those; `unread` follows. */
                 archived?: components["schemas"]["Archived"];
             };
@@ -2563,9 +4872,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2575,59 +4888,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2637,16 +4961,20 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -2654,68 +4982,83 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2725,18 +5068,26 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the notification.
+                 * @example 1
+                 */
                 notification_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -2744,77 +5095,95 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2822,9 +5191,10 @@ export interface operations {
     listProjects: {
         parameters: {
             query?: {
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
                 /** @description Only those that are archived, or only the others. */
                 archived?: components["schemas"]["Archived"];
             };
@@ -2834,9 +5204,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2846,59 +5220,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -2908,7 +5293,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2919,9 +5304,15 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2931,95 +5322,115 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3029,20 +5440,26 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Answer 304 if this is its version still. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3052,8 +5469,10 @@ export interface operations {
             /** @description The client has this version already */
             304: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -3061,68 +5480,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3132,11 +5565,15 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
@@ -3147,11 +5584,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3161,115 +5601,140 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3279,20 +5744,28 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -3300,97 +5773,120 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3400,11 +5896,15 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
@@ -3416,11 +5916,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3430,115 +5933,140 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3546,21 +6074,32 @@ export interface operations {
     listProjectActivity: {
         parameters: {
             query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3570,68 +6109,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3639,21 +6192,32 @@ export interface operations {
     listMembers: {
         parameters: {
             query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3663,68 +6227,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3734,9 +6312,13 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
@@ -3747,9 +6329,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3759,185 +6346,233 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
     };
     readMember: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+            };
             header?: never;
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MemberRead"];
+                    "application/json": components["schemas"]["MemberAnswer"];
                 };
             };
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -3947,10 +6582,18 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
                 user_id: number;
             };
             cookie?: never;
@@ -3961,9 +6604,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3973,95 +6620,115 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4071,19 +6738,31 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -4091,77 +6770,1188 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    listSections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionList"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    createSection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SectionCreate"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    readSection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answer 304 if this is its version still. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the section of the project; null for none.
+                 * @example 1
+                 */
+                section_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionRead"];
+                };
+            };
+            /** @description The client has this version already */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    updateSectionByPut: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+                /** @description Change it at this version only, that of the ETag; else 412. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the section of the project; null for none.
+                 * @example 1
+                 */
+                section_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SectionUpdate"];
+            };
+        };
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Changed since the version in If-Match */
+            412: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description If-Match is required by this server */
+            428: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    deleteSection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+                /** @description Change it at this version only, that of the ETag; else 412. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the section of the project; null for none.
+                 * @example 1
+                 */
+                section_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done; there is nothing to show */
+            204: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Changed since the version in If-Match */
+            412: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description If-Match is required by this server */
+            428: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    updateSection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+                /** @description Change it at this version only, that of the ETag; else 412. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the section of the project; null for none.
+                 * @example 1
+                 */
+                section_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SectionUpdate"];
+                "application/merge-patch+json": components["schemas"]["SectionUpdate"];
+            };
+        };
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Changed since the version in If-Match */
+            412: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description If-Match is required by this server */
+            428: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    moveSection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+                /** @description Change it at this version only, that of the ETag; else 412. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the section of the project; null for none.
+                 * @example 1
+                 */
+                section_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Place"];
+            };
+        };
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Changed since the version in If-Match */
+            412: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description If-Match is required by this server */
+            428: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4169,40 +7959,76 @@ export interface operations {
     listProjectTasks: {
         parameters: {
             query?: {
+                /** @description How far they are. */
                 status?: components["schemas"]["TaskStatus"][];
+                /** @description Without those that are so far. */
+                not_status?: components["schemas"]["TaskStatus"][];
+                /** @description Their priority, from 1, the lowest, to 5. */
                 priority?: number[];
+                /** @description One of their tags. */
                 tag?: string[];
-                assignee?: ("me" | number)[];
-                /** @description Due at this moment or later. */
-                due_after?: string | null;
+                /** @description Without those that have one of these tags. */
+                not_tag?: string[];
+                /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
+                assignee?: (("me" | "none") | number)[];
+                /** @description Without those that these are to do; `none` leaves out those that nobody has. */
+                not_assignee?: (("me" | "none") | number)[];
+                /** @description Who created them: an id, or `me` for the caller. */
+                created_by?: ("me" | number)[];
+                /** @description The section that they are in, or `none` for those in none. */
+                section_id?: ("none" | number)[];
+                /** @description By the caller's time zone; `overdue` as the filter of that name. */
+                due?: components["schemas"]["Due"][];
+                /** @description Due at this moment or later; a day counts as its last moment in UTC. */
+                due_after?: string;
                 /** @description Due before this moment. */
-                due_before?: string | null;
-                /** @description Due before now, and neither completed nor cancelled. */
-                overdue?: boolean | null;
+                due_before?: string;
+                /** @description Due before now, or on a day that is over in the caller's time zone, and neither completed nor cancelled. */
+                overdue?: boolean;
+                /** @description Created at this moment or later. */
+                created_after?: string;
+                /** @description Created before this moment. */
+                created_before?: string;
+                /** @description Changed at this moment or later. */
+                updated_after?: string;
                 /** @description Part of the title or the description, in any case; wildcards are literal. */
-                search?: string | null;
+                search?: string;
                 /** @description Also tasks of archived projects, or only those; without effect where projects are named. */
                 archived?: components["schemas"]["Archived"];
-                sort_by?: components["schemas"]["TaskSort"];
-                order?: "asc" | "desc";
+                /** @description `people`: everybody whom the answer names, by id; `counts`: how many comments each task has. */
+                include?: components["schemas"]["TaskInclude"][];
+                /** @description One key, or two with a comma between them. */
+                sort_by?: string;
+                /** @description By position alone it is `asc` by default. */
+                order?: string;
+                /** @description How many elements to leave out before the page; 0 with a cursor. */
                 skip?: number;
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before; `skip` is then 0. */
-                cursor?: string | null;
+                cursor?: string;
                 /** @description Whether to count `total`; without it the first page counts, those by cursor don't. */
-                count?: ("exact" | "none") | null;
+                count?: components["schemas"]["Counting"];
             };
             header?: never;
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -4212,68 +8038,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4283,9 +8123,13 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
             };
             cookie?: never;
@@ -4296,9 +8140,15 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -4308,130 +8158,317 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    countProjectTasks: {
+        parameters: {
+            query: {
+                /** @description How far they are. */
+                status?: components["schemas"]["TaskStatus"][];
+                /** @description Without those that are so far. */
+                not_status?: components["schemas"]["TaskStatus"][];
+                /** @description Their priority, from 1, the lowest, to 5. */
+                priority?: number[];
+                /** @description One of their tags. */
+                tag?: string[];
+                /** @description Without those that have one of these tags. */
+                not_tag?: string[];
+                /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
+                assignee?: (("me" | "none") | number)[];
+                /** @description Without those that these are to do; `none` leaves out those that nobody has. */
+                not_assignee?: (("me" | "none") | number)[];
+                /** @description Who created them: an id, or `me` for the caller. */
+                created_by?: ("me" | number)[];
+                /** @description The section that they are in, or `none` for those in none. */
+                section_id?: ("none" | number)[];
+                /** @description By the caller's time zone; `overdue` as the filter of that name. */
+                due?: components["schemas"]["Due"][];
+                /** @description Due at this moment or later; a day counts as its last moment in UTC. */
+                due_after?: string;
+                /** @description Due before this moment. */
+                due_before?: string;
+                /** @description Due before now, or on a day that is over in the caller's time zone, and neither completed nor cancelled. */
+                overdue?: boolean;
+                /** @description Created at this moment or later. */
+                created_after?: string;
+                /** @description Created before this moment. */
+                created_before?: string;
+                /** @description Changed at this moment or later. */
+                updated_after?: string;
+                /** @description Part of the title or the description, in any case; wildcards are literal. */
+                search?: string;
+                /** @description Also tasks of archived projects, or only those; without effect where projects are named. */
+                archived?: components["schemas"]["Archived"];
+                /**
+                 * @description What they are counted by.
+                 * @example status
+                 */
+                by: components["schemas"]["CountBy"];
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskCounts"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
     };
     readProjectTask: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `people`: everybody whom the answer names, by id; `counts`: how many comments each task has. */
+                include?: components["schemas"]["TaskInclude"][];
+            };
             header?: {
                 /** @description Answer 304 if this is its version still. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TaskRead"];
+                    "application/json": components["schemas"]["TaskAnswer"];
                 };
             };
             /** @description The client has this version already */
             304: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -4439,68 +8476,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4513,12 +8564,20 @@ export interface operations {
             };
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
@@ -4529,11 +8588,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -4543,115 +8605,140 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4661,21 +8748,33 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -4683,97 +8782,120 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4786,12 +8908,20 @@ export interface operations {
             };
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
                 project_id: number;
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
@@ -4803,11 +8933,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -4817,115 +8950,1631 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: {
+                /** @description How many elements a page has at most. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    createWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookCreate"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookWithSecret"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    readWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    deleteWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done; there is nothing to show */
+            204: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    updateWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookUpdate"];
+                "application/merge-patch+json": components["schemas"]["WebhookUpdate"];
+            };
+        };
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: {
+                /** @description How many elements a page has at most. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    readDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+                /**
+                 * @description Id of the webhook's message.
+                 * @example 1
+                 */
+                delivery_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetail"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    redeliverMessage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+                /**
+                 * @description Id of the webhook's message.
+                 * @example 1
+                 */
+                delivery_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Taken on; it is done soon */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description The cursor leads nowhere any more, so load everything anew; or what is asked for is not kept any more */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["GoneProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    replayWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Replay"];
+            };
+        };
+        responses: {
+            /** @description Taken on; it is done soon */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description The cursor leads nowhere any more, so load everything anew; or what is asked for is not kept any more */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["GoneProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    rotateWebhookSecret: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookWithSecret"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    sendTestMessage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the project.
+                 * @example 2
+                 */
+                project_id: number;
+                /**
+                 * @description Id of the webhook.
+                 * @example 1
+                 */
+                webhook_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Taken on; it is done soon */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -4933,29 +10582,60 @@ export interface operations {
     listTasks: {
         parameters: {
             query?: {
+                /** @description How far they are. */
                 status?: components["schemas"]["TaskStatus"][];
+                /** @description Without those that are so far. */
+                not_status?: components["schemas"]["TaskStatus"][];
+                /** @description Their priority, from 1, the lowest, to 5. */
                 priority?: number[];
+                /** @description One of their tags. */
                 tag?: string[];
-                assignee?: ("me" | number)[];
-                /** @description Due at this moment or later. */
-                due_after?: string | null;
+                /** @description Without those that have one of these tags. */
+                not_tag?: string[];
+                /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
+                assignee?: (("me" | "none") | number)[];
+                /** @description Without those that these are to do; `none` leaves out those that nobody has. */
+                not_assignee?: (("me" | "none") | number)[];
+                /** @description Who created them: an id, or `me` for the caller. */
+                created_by?: ("me" | number)[];
+                /** @description The section that they are in, or `none` for those in none. */
+                section_id?: ("none" | number)[];
+                /** @description By the caller's time zone; `overdue` as the filter of that name. */
+                due?: components["schemas"]["Due"][];
+                /** @description Due at this moment or later; a day counts as its last moment in UTC. */
+                due_after?: string;
                 /** @description Due before this moment. */
-                due_before?: string | null;
-                /** @description Due before now, and neither completed nor cancelled. */
-                overdue?: boolean | null;
+                due_before?: string;
+                /** @description Due before now, or on a day that is over in the caller's time zone, and neither completed nor cancelled. */
+                overdue?: boolean;
+                /** @description Created at this moment or later. */
+                created_after?: string;
+                /** @description Created before this moment. */
+                created_before?: string;
+                /** @description Changed at this moment or later. */
+                updated_after?: string;
                 /** @description Part of the title or the description, in any case; wildcards are literal. */
-                search?: string | null;
+                search?: string;
                 /** @description Also tasks of archived projects, or only those; without effect where projects are named. */
                 archived?: components["schemas"]["Archived"];
-                sort_by?: components["schemas"]["TaskSort"];
-                order?: "asc" | "desc";
+                /** @description `people`: everybody whom the answer names, by id; `counts`: how many comments each task has. */
+                include?: components["schemas"]["TaskInclude"][];
+                /** @description One key, or two with a comma between them. */
+                sort_by?: string;
+                /** @description By position alone it is `asc` by default. */
+                order?: string;
+                /** @description How many elements to leave out before the page; 0 with a cursor. */
                 skip?: number;
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before; `skip` is then 0. */
-                cursor?: string | null;
+                cursor?: string;
                 /** @description Whether to count `total`; without it the first page counts, those by cursor don't. */
-                count?: ("exact" | "none") | null;
+                count?: components["schemas"]["Counting"];
+                /** @description Tasks of these projects only. */
                 project_id?: number[];
+                /** @description These tasks alone, in this order, as far as they may be seen; only `include` may stand beside it. */
+                id?: number[];
             };
             header?: never;
             path?: never;
@@ -4963,9 +10643,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -4975,59 +10659,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5037,7 +10732,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
@@ -5048,9 +10743,15 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -5060,95 +10761,115 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5158,7 +10879,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
@@ -5169,9 +10890,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -5181,95 +10906,115 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5277,20 +11022,31 @@ export interface operations {
     deleteTasks: {
         parameters: {
             query: {
+                /**
+                 * @description Ids of tasks.
+                 * @example [
+                 *       2,
+                 *       3
+                 *     ]
+                 */
                 id: number[];
             };
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -5298,77 +11054,95 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5378,7 +11152,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
@@ -5390,9 +11164,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -5402,147 +11180,321 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    countTasks: {
+        parameters: {
+            query: {
+                /** @description How far they are. */
+                status?: components["schemas"]["TaskStatus"][];
+                /** @description Without those that are so far. */
+                not_status?: components["schemas"]["TaskStatus"][];
+                /** @description Their priority, from 1, the lowest, to 5. */
+                priority?: number[];
+                /** @description One of their tags. */
+                tag?: string[];
+                /** @description Without those that have one of these tags. */
+                not_tag?: string[];
+                /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
+                assignee?: (("me" | "none") | number)[];
+                /** @description Without those that these are to do; `none` leaves out those that nobody has. */
+                not_assignee?: (("me" | "none") | number)[];
+                /** @description Who created them: an id, or `me` for the caller. */
+                created_by?: ("me" | number)[];
+                /** @description The section that they are in, or `none` for those in none. */
+                section_id?: ("none" | number)[];
+                /** @description By the caller's time zone; `overdue` as the filter of that name. */
+                due?: components["schemas"]["Due"][];
+                /** @description Due at this moment or later; a day counts as its last moment in UTC. */
+                due_after?: string;
+                /** @description Due before this moment. */
+                due_before?: string;
+                /** @description Due before now, or on a day that is over in the caller's time zone, and neither completed nor cancelled. */
+                overdue?: boolean;
+                /** @description Created at this moment or later. */
+                created_after?: string;
+                /** @description Created before this moment. */
+                created_before?: string;
+                /** @description Changed at this moment or later. */
+                updated_after?: string;
+                /** @description Part of the title or the description, in any case; wildcards are literal. */
+                search?: string;
+                /** @description Also tasks of archived projects, or only those; without effect where projects are named. */
+                archived?: components["schemas"]["Archived"];
+                /**
+                 * @description What they are counted by.
+                 * @example status
+                 */
+                by: components["schemas"]["CountBy"];
+                /** @description Id of the project. */
+                project_id?: number[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskCounts"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
     };
     readTask: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `people`: everybody whom the answer names, by id; `counts`: how many comments each task has. */
+                include?: components["schemas"]["TaskInclude"][];
+            };
             header?: {
                 /** @description Answer 304 if this is its version still. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TaskRead"];
+                    "application/json": components["schemas"]["TaskAnswer"];
                 };
             };
             /** @description The client has this version already */
             304: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -5550,68 +11502,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5624,11 +11590,15 @@ export interface operations {
             };
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
@@ -5639,11 +11609,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -5653,115 +11626,140 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5771,20 +11769,28 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -5792,97 +11798,120 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -5895,11 +11924,15 @@ export interface operations {
             };
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
@@ -5911,11 +11944,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -5925,115 +11961,140 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6041,21 +12102,32 @@ export interface operations {
     listTaskActivity: {
         parameters: {
             query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6065,68 +12137,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6134,21 +12220,32 @@ export interface operations {
     listComments: {
         parameters: {
             query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6158,68 +12255,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6229,9 +12340,13 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
             };
             cookie?: never;
@@ -6242,9 +12357,15 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6254,130 +12375,165 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
     };
     readComment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `people`: everybody whom the answer names, by id. */
+                include?: components["schemas"]["Include"][];
+            };
             header?: {
                 /** @description Answer 304 if this is its version still. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
+                /**
+                 * @description Id of the comment.
+                 * @example 1
+                 */
                 comment_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CommentRead"];
+                    "application/json": components["schemas"]["CommentAnswer"];
                 };
             };
             /** @description The client has this version already */
             304: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6385,68 +12541,82 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6456,12 +12626,20 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
+                /**
+                 * @description Id of the comment.
+                 * @example 1
+                 */
                 comment_id: number;
             };
             cookie?: never;
@@ -6472,11 +12650,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6486,115 +12667,140 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6604,21 +12810,33 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
+                /**
+                 * @description Id of the comment.
+                 * @example 1
+                 */
                 comment_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6626,97 +12844,120 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6726,12 +12967,20 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Change it at this version only, that of the ETag; else 412. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
                 task_id: number;
+                /**
+                 * @description Id of the comment.
+                 * @example 1
+                 */
                 comment_id: number;
             };
             cookie?: never;
@@ -6743,11 +12992,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6757,115 +13009,319 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Changed since the version in If-Match */
             412: {
                 headers: {
-                    /** @description The version that is there */
-                    ETag?: string;
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description If-Match is required by this server */
             428: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    moveTask: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Sent again with this key, the request has one effect and answer. */
+                "Idempotency-Key"?: string;
+                /** @description Change it at this version only, that of the ETag; else 412. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the task.
+                 * @example 2
+                 */
+                task_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskMove"];
+            };
+        };
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskRead"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description In conflict with what is there */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
+                };
+            };
+            /** @description Changed since the version in If-Match */
+            412: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
+                };
+            };
+            /** @description The body has another content type, or is compressed */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description If-Match is required by this server */
+            428: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["PreconditionRequiredProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6877,15 +13333,20 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/x-www-form-urlencoded": components["schemas"]["Body_createToken"];
+                "application/json": components["schemas"]["TokenRequest"];
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRequest"];
+                "multipart/form-data": components["schemas"]["TokenRequest"];
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6895,68 +13356,78 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -6974,9 +13445,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6986,68 +13460,78 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7065,9 +13549,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7075,59 +13562,167 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    listPeople: {
+        parameters: {
+            query: {
+                /**
+                 * @description The id, which never changes.
+                 * @example [
+                 *       1
+                 *     ]
+                 */
+                id: number[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonList"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7145,9 +13740,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7157,68 +13755,79 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7232,9 +13841,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7244,50 +13856,58 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7297,7 +13917,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
@@ -7309,9 +13929,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7321,86 +13945,103 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7408,9 +14049,10 @@ export interface operations {
     listApiKeys: {
         parameters: {
             query?: {
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -7418,9 +14060,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7430,59 +14076,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7500,9 +14157,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Made */
             201: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7512,77 +14172,90 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7592,18 +14265,26 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the API key.
+                 * @example 1
+                 */
                 key_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7611,77 +14292,95 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7699,9 +14398,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7709,86 +14411,102 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7806,9 +14524,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7816,77 +14537,90 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description The body is too large */
             413: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ContentTooLargeProblem"];
                 };
             };
             /** @description The body has another content type, or is compressed */
             415: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7894,9 +14628,10 @@ export interface operations {
     listSessions: {
         parameters: {
             query?: {
+                /** @description How many elements a page has at most. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string;
             };
             header?: never;
             path?: never;
@@ -7904,9 +14639,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7916,59 +14655,70 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -7978,18 +14728,26 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Sent again with this key, the request has one effect and answer. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
             };
             path: {
+                /**
+                 * @description Id of the login.
+                 * @example 1
+                 */
                 session_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Done; there is nothing to show */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7997,77 +14755,205 @@ export interface operations {
             /** @description The body, a header or the cursor cannot be read */
             400: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
                 };
             };
             /** @description No valid credential */
             401: {
                 headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
                 };
             };
             /** @description The caller may not do this */
             403: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
                 };
             };
             /** @description No such thing, or not visible to the caller */
             404: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
                 };
             };
             /** @description In conflict with what is there */
             409: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["ConflictProblem"];
                 };
             };
             /** @description Values that cannot be accepted */
             422: {
                 headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
                 };
             };
             /** @description Too many requests; try again after `Retry-After` seconds */
             429: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
+                };
+            };
+        };
+    };
+    readPerson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the person.
+                 * @example 2
+                 */
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked for */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
+            /** @description No valid credential */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnauthenticatedProblem"];
+                };
+            };
+            /** @description The caller may not do this */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ForbiddenProblem"];
+                };
+            };
+            /** @description No such thing, or not visible to the caller */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["NotFoundProblem"];
+                };
+            };
+            /** @description Values that cannot be accepted */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["InvalidProblem"];
+                };
+            };
+            /** @description Too many requests; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TooManyRequestsProblem"];
+                };
+            };
+            /** @description Not available right now; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };
@@ -8081,13 +14967,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Status"];
+                    "application/json": components["schemas"]["Health"];
                 };
             };
         };
@@ -8101,13 +14988,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Status"];
+                    "application/json": components["schemas"]["Health"];
                 };
             };
         };
@@ -8121,24 +15009,25 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description As asked for */
             200: {
                 headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Status"];
+                    "application/json": components["schemas"]["Health"];
                 };
             };
             /** @description Not available right now; try again after `Retry-After` seconds */
             503: {
                 headers: {
-                    /** @description Seconds */
-                    "Retry-After"?: number;
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["UnavailableProblem"];
                 };
             };
         };

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
 from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
@@ -33,6 +34,9 @@ _login_scopes = {scope.value: text for scope, text in DESCRIPTIONS.items() if sc
 _bearer_token = OAuth2PasswordBearer(
     tokenUrl="/api/v1/token", auto_error=False, scheme_name="Login", scopes=_login_scopes
 )
+# An API key can be sent like a token; where a login is no credential, that is all that the header may hold.
+_key_as_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/token", auto_error=False, scheme_name="ApiKeyAsBearer")
+_key_as_bearer.model = HTTPBearerModel(description="An API key, sent like a token.")
 _key_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKey")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -59,6 +63,7 @@ AppCallers = Annotated[Callers, Depends(get_callers)]
 AppTokenSigner = Annotated[TokenSigner, Depends(get_token_signer)]
 AppPasswordHasher = Annotated[PasswordHasher, Depends(get_password_hasher)]
 BearerToken = Annotated[str | None, Depends(_bearer_token)]
+KeyAsBearer = Annotated[str | None, Depends(_key_as_bearer)]
 KeyHeader = Annotated[str | None, Depends(_key_header)]
 
 
@@ -95,7 +100,7 @@ async def authenticate_account(caller: Annotated[AccountCaller, Security(authent
 
 
 async def authenticate_administrator(
-    request: Request, token: BearerToken, key: KeyHeader, callers: AppCallers, settings: AppSettings
+    request: Request, token: KeyAsBearer, key: KeyHeader, callers: AppCallers, settings: AppSettings
 ) -> int | None:
     """Let in an administrator's API key with scope `admin`, or the key of the settings; return the user's id, if any.
 
@@ -209,7 +214,7 @@ ProjectsReader = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS
 ProjectsWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.PROJECTS_WRITE.value])]
 TasksReader = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_READ.value])]
 TasksWriter = Annotated[Caller, Security(authenticate, scopes=[Scope.TASKS_WRITE.value])]
-Administrator = Annotated[int | None, Depends(authenticate_administrator)]
+Administrator = Annotated[int | None, Security(authenticate_administrator, scopes=[Scope.ADMIN.value])]
 Attempts = Annotated[PasswordAttempts, Depends(get_password_attempts)]
 UserAgent = Annotated[str | None, Depends(get_user_agent)]
 TokenGrant = Annotated[PasswordGrant | RefreshGrant, Depends(read_grant)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
 from taskmanager.accounts.names import LONGEST_EMAIL, normal_email, normal_username
 from taskmanager.accounts.password.rules import MAX_CHARACTERS, normal_password
@@ -33,24 +33,30 @@ Email = Annotated[
 DisplayName = Annotated[str, Line(100)]
 # Whether there is such a zone is up to PostgreSQL, which counts the days.
 TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=100), Field(examples=["Europe/Berlin"])]
-NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=MAX_CHARACTERS), BeforeValidator(_normal_password)]
-RepeatedPassword = Annotated[SecretStr, BeforeValidator(_normal_password)]
+NewPassword = Annotated[
+    SecretStr,
+    Field(min_length=8, max_length=MAX_CHARACTERS, examples=["a better password"]),
+    BeforeValidator(_normal_password),
+]
+RepeatedPassword = Annotated[SecretStr, Field(examples=["a better password"]), BeforeValidator(_normal_password)]
 # Checked as it came, since it may have been hashed so.
 # No longer password is ever stored, so a longer one is wrong, not invalid.
-GivenPassword = Annotated[SecretStr, Field(max_length=10 * MAX_CHARACTERS)]
+GivenPassword = Annotated[SecretStr, Field(max_length=10 * MAX_CHARACTERS, examples=["demo-password"])]
 RefreshTokenText = Annotated[str, StringConstraints(max_length=500)]
 
 
 class UserCreate(RequestModel):
     """A new account."""
 
-    username: Username
-    email: Email
+    username: Annotated[Username, Field(examples=["grace"])]
+    email: Annotated[Email, Field(examples=["grace@example.com"])]
     password: NewPassword
 
 
 class UserUpdate(RequestModel):
     """Changes to an account; what is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "demo@example.org"}]})
 
     username: Username = UNCHANGED
     email: Email = UNCHANGED
@@ -130,7 +136,7 @@ class ApiKeyRead(ResponseModel):
 
     id: int
     name: str
-    prefix: str = Field(description="How the key begins.")
+    prefix: str = Field(description="How the key begins.", examples=["tm_1_"])
     scopes: list[Scope]
     expires_at: Timestamp | None
     created_at: Timestamp
@@ -140,7 +146,7 @@ class ApiKeyRead(ResponseModel):
 class ApiKeyCreated(ApiKeyRead):
     """A new API key, with the key itself, this once."""
 
-    key: str
+    key: str = Field(description="The key itself.", examples=["tm_1_c2VjcmV0"])
 
 
 class ApiKeyList(ResponseModel):

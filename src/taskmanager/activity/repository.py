@@ -8,13 +8,13 @@ from taskmanager.database.json_rows import json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement
 from taskmanager.errors import NotFoundError
-from taskmanager.events.schemas import Actor
+from taskmanager.events.schemas import Person
 from taskmanager.people.statements import page_with_people
 
 _EVENT = json_object(
     EventRead,
     "row",
-    actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
+    actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Person, 'row', id='row.actor_id')} END",
 )
 # Whom a change names: who made it, the member whom it is about, and who had the task before and has it now.
 _NAMED = (
@@ -31,7 +31,7 @@ _WITH_ACTOR = "LEFT JOIN users u ON u.id = e.actor_id"
 # A list of the newest first may show a change before an older one is committed. Only readers that follow the log
 # forward have to stop below the oldest running transaction.
 _NEXT_OF_PROJECT = f"""
-SELECT e.*, u.username, e.era * {_XIDS}::numeric + e.xid::text::numeric AS key_time, e.id AS key_id
+SELECT e.*, u.username, u.display_name, e.era * {_XIDS}::numeric + e.xid::text::numeric AS key_time, e.id AS key_id
 FROM events e {_WITH_ACTOR}
 WHERE e.project_id = m.project_id AND {_IS_SHOWN} AND (:with_tasks OR e.entity IN ('project', 'member'))
   AND (e.era, e.xid, e.id) < (
@@ -59,7 +59,7 @@ _OF_PROJECT = _of_project(json_page(_NEXT_OF_PROJECT, _EVENT, descending=True))
 _OF_PROJECT_WITH_PEOPLE = _of_project(page_with_people(_NEXT_OF_PROJECT, _EVENT, *_NAMED, descending=True))
 
 _NEXT_OF_TASK = f"""
-SELECT e.*, u.username, e.version AS key_time, e.id AS key_id
+SELECT e.*, u.username, u.display_name, e.version AS key_time, e.id AS key_id
 FROM events e {_WITH_ACTOR}
 WHERE e.project_id = t.project_id AND e.entity = 'task' AND e.entity_id = t.id AND {_IS_SHOWN}
   AND (e.version, e.id) < (COALESCE(:after_version, {2**31 - 1}), COALESCE(:after_id, {2**63 - 1}))

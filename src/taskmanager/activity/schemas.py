@@ -2,7 +2,7 @@
 
 from pydantic import Field, JsonValue
 
-from taskmanager.events.schemas import Actor
+from taskmanager.events.schemas import Person
 from taskmanager.field_types import INCLUDED, ResponseModel, Timestamp
 from taskmanager.people.schemas import People
 
@@ -10,8 +10,8 @@ from taskmanager.people.schemas import People
 class Change(ResponseModel):
     """A field before and after."""
 
-    old: JsonValue
-    new: JsonValue
+    old: JsonValue = Field(description="Before; null for nothing.")
+    new: JsonValue = Field(description="After; null for nothing.")
 
 
 class EventRead(ResponseModel):
@@ -19,7 +19,7 @@ class EventRead(ResponseModel):
 
     id: int
     created_at: Timestamp
-    actor: Actor | None = Field(description="Who did it; null for the system and for deleted accounts.")
+    actor: Person | None = Field(description="Who did it; null for the system and for deleted accounts.")
     entity: str = Field(
         description="The kind of thing; there may be more kinds later.",
         examples=["project", "member", "section", "task", "comment"],
@@ -27,7 +27,10 @@ class EventRead(ResponseModel):
     entity_id: int = Field(description="Id of the thing; of a member, the user's.")
     version: int = Field(description="The version that the change made; 0 for what has none.")
     action: str = Field(examples=["created", "updated", "deleted", "moved_in", "moved_out", "added", "removed"])
-    changes: dict[str, Change]
+    changes: dict[str, Change] = Field(
+        description="The fields that changed, by name, before and after.",
+        examples=[{"title": {"old": "Write copy", "new": "Write the copy"}}],
+    )
 
 
 class EventList(ResponseModel):

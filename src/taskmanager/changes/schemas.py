@@ -1,6 +1,7 @@
 """What the route of changes takes and answers."""
 
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -22,24 +23,30 @@ class ChangesQuery(RequestModel):
     )
 
 
+class GoneReason(StrEnum):
+    """Why a thing is gone. There may be other reasons later."""
+
+    DELETED = "deleted"
+    MOVED = "moved"
+    NO_ACCESS = "no_access"
+
+
 class ChangeItem(ResponseModel):
     """A thing as it is now, under the name of its kind, or that it is gone.
 
     When a project is gone, everything of that project is; when a task is gone, its comments are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     entity: str = Field(
         examples=["project", "member", "section", "task", "comment"], description="Others may come: ignore them."
     )
     id: int = Field(description="Id of the thing; of a member, the user's, in the project of `project_id`.")
     project_id: int
-    version: int | None
+    version: int | None = Field(description="Its version, after the change; null for what has none.")
     deleted: bool
-    reason: Literal["deleted", "moved", "no_access"] | None = Field(
-        default=None, description="Why it is gone; absent for what is there."
-    )
+    reason: GoneReason | None = Field(default=None, description="Why it is gone; absent for what is there.")
 
     __pydantic_extra__: dict[str, dict[str, Any]]
 
@@ -47,6 +54,6 @@ class ChangeItem(ResponseModel):
 class ChangesPage(ResponseModel):
     """What has changed, in the order in which it is to be applied."""
 
-    changes: list[ChangeItem]
+    changes: list[ChangeItem] = Field(description="What has changed since; empty if nothing has.")
     cursor: str = Field(description="`since` of the next page; to be stored together with the changes.")
     has_more: bool = Field(description="Whether the next page is worth asking for immediately.")

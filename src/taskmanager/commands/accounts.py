@@ -18,7 +18,7 @@ from taskmanager.accounts.schemas import ApiKeyCreate, UserCreate
 from taskmanager.accounts.scopes import Scope
 from taskmanager.accounts.sessions.repository import SessionWriter
 from taskmanager.administration.repository import AdministrationWriter
-from taskmanager.commands.refusals import describe_errors, read_settings, refuse, require_database
+from taskmanager.commands.refusals import describe_errors, read_database_settings, refuse
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.writes import Writes, open_writes
@@ -99,9 +99,7 @@ def create_key(
 
 
 def _read_settings() -> DatabaseSettings:
-    settings = read_settings(DatabaseSettings)
-    require_database(settings)
-    return settings
+    return read_database_settings(DatabaseSettings)
 
 
 def _read_password() -> str:

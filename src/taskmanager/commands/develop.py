@@ -122,6 +122,7 @@ def _serve(settings: Settings, *, reload: bool, with_demo: bool) -> None:
         lines.append(demo.LOGIN)
     lines.append("Stop               Ctrl-C")
     os.environ.setdefault("DEBUG", "true")
+    os.environ.setdefault("ALLOW_LOCAL_ORIGINS", "true")
     if "drain_seconds" not in settings.model_fields_set:
         os.environ["DRAIN_SECONDS"] = "0"  # no other process would take over
     raise typer.Exit(run_server(settings, reload=reload, banner="\n".join(lines)))

@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from taskmanager.commands.refusals import read_settings, refuse, require_database
+from taskmanager.commands.refusals import read_database_settings, refuse
 from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
@@ -21,8 +21,7 @@ def new_epoch() -> None:
     restored into another server or database, and a standby that is promoted, are noticed without it; a snapshot, a
     branch and a restore into the same database are not.
     """
-    settings = read_settings(DatabaseSettings)
-    require_database(settings)
+    settings = read_database_settings(DatabaseSettings)
     try:
         paused = asyncio.run(_new_epoch(settings))
     except SchemaError as error:

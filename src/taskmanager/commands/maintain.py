@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from taskmanager.commands.refusals import read_settings, refuse, require_database
+from taskmanager.commands.refusals import read_database_settings, refuse
 from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
@@ -16,8 +16,7 @@ _FAILED = 1
 
 def maintain() -> None:
     """Run each job of the background to its end once, as the service does at intervals."""
-    settings = read_settings(Settings)
-    require_database(settings)
+    settings = read_database_settings(Settings)
     try:
         failed = asyncio.run(_maintain(settings))
     except SchemaError as error:

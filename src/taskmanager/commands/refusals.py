@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.environment import EnvFileError
 from taskmanager.libpq.errors import AddressError
 from taskmanager.server.workers import CANNOT_START
@@ -59,6 +60,20 @@ def read_settings(kind: type[_S], **values: Any) -> _S:
         refuse(*describe_errors(error))
     except EnvFileError as error:
         refuse(str(error))
+
+
+def read_database_settings(kind: type[_S]) -> _S:
+    """Return the settings of the environment; without DATABASE_URL for the database that `dev` runs in DATA_DIR.
+
+    Raises:
+        typer.Exit: A setting is malformed, or there is neither.
+    """
+    settings = read_settings(kind)
+    if settings.database_url is None and (url := EmbeddedPostgres(settings.data_dir).url) is not None:
+        typer.echo(f"taskmanager: this is the database that `dev` runs in {settings.data_dir}", err=True)
+        return read_settings(kind, database_url=url, database_direct_url=url, database_pooler="none")
+    require_database(settings)
+    return settings
 
 
 def require_database(settings: DatabaseSettings) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 import asyncpg
 
 from taskmanager.comments.mentions import mentioned_names
-from taskmanager.comments.schemas import Author, CommentRead
+from taskmanager.comments.schemas import CommentRead
 from taskmanager.comments.shared_writes import CREATE
 from taskmanager.comments.statements import (
     AS_BYTES,
@@ -22,6 +22,7 @@ from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import WriteRunner, Written
 from taskmanager.errors import NotAuthorError, NotFoundError
 from taskmanager.events.repository import check_version
+from taskmanager.events.schemas import Person
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.http.pagination import Page
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
@@ -69,7 +70,7 @@ def _create(name: str, *, mentions: bool) -> Write:
 _CREATE = _create("create comment", mentions=False)
 _CREATE_AND_MENTION = _create("create comment with mentions", mentions=True)
 
-_AUTHOR_OF_ROW = json_object(Author, "row", id="row.author_id")
+_AUTHOR_OF_ROW = json_object(Person, "row", id="row.author_id")
 _ROW = json_object(CommentRead, "row", author=f"CASE WHEN row.username IS NOT NULL THEN {_AUTHOR_OF_ROW} END")
 _VISIBLE_TASK = """(
     SELECT t.project_id, t.id AS task_id
@@ -103,7 +104,7 @@ WHERE c.id = :comment_id
 )
 
 _NEXT = f"""
-SELECT c.*, u.username, c.created_at AS key_time, c.id AS key_id
+SELECT c.*, u.username, u.display_name, c.created_at AS key_time, c.id AS key_id
 FROM comments c {WITH_AUTHOR}
 WHERE c.project_id = a.project_id AND c.task_id = a.task_id AND {after_key("c.created_at", "c.id")}
 ORDER BY c.created_at, c.id LIMIT :limit

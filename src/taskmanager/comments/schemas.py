@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from taskmanager.events.schemas import Person
 from taskmanager.field_types import INCLUDED, FreeText, RequestModel, ResponseModel, Timestamp
 from taskmanager.people.schemas import People
 
@@ -16,13 +17,6 @@ class CommentText(RequestModel):
     body: Body
 
 
-class Author(ResponseModel):
-    """Who wrote a comment."""
-
-    id: int
-    username: str
-
-
 class CommentRead(ResponseModel):
     """A comment."""
 
@@ -30,7 +24,7 @@ class CommentRead(ResponseModel):
     task_id: int
     project_id: int
     body: str
-    author: Author | None = Field(description="Null once the account is deleted.")
+    author: Person | None = Field(description="Null once the account is deleted.")
     created_at: Timestamp
     updated_at: Timestamp
     version: int

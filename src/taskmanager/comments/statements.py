@@ -1,15 +1,16 @@
 """The statements that create comments, for one request or for many that share them, and what others have in common."""
 
 from taskmanager.accounts.folding import folded_name
-from taskmanager.comments.schemas import Author, CommentRead
+from taskmanager.comments.schemas import CommentRead
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.followed import FollowedEntity
+from taskmanager.events.schemas import Person
 from taskmanager.events.statements import EVENT_COLUMNS
 from taskmanager.people.statements import with_people
 from taskmanager.roles import may_write
 
 WITH_AUTHOR = "LEFT JOIN users u ON u.id = c.author_id"
-_AUTHOR = f"CASE WHEN u.username IS NOT NULL THEN {json_object(Author, 'u')} END"
+_AUTHOR = f"CASE WHEN u.username IS NOT NULL THEN {json_object(Person, 'u')} END"
 COMMENT = json_object(CommentRead, "c", author=_AUTHOR)
 # Whose account is deleted is not named.
 COMMENT_WITH_PEOPLE = json_object(
@@ -20,6 +21,7 @@ FOLLOWED = FollowedEntity(
     "comment",
     "comments",
     json_object(CommentRead, "r", author=_AUTHOR),
+    CommentRead,
     joins="LEFT JOIN users u ON u.id = r.author_id",
     parent="task",
     parent_id="r.task_id",

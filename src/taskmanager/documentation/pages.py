@@ -1,4 +1,4 @@
-"""Interactive documentation that loads nothing from outside: Swagger UI at /docs, Redoc at /redoc."""
+"""Documentation that loads nothing from outside: Swagger UI at /docs, Redoc at /redoc, the problems below /docs."""
 
 from copy import deepcopy
 from functools import cache
@@ -12,7 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from taskmanager.documentation.problems_page import problems_page
 from taskmanager.http.preconditions import matches_known
+from taskmanager.http.problem_kinds import PROBLEMS_PAGE
 
 # Only what this table names is served; the host's own table of types differs between machines.
 MEDIA_TYPES: Final = {
@@ -39,6 +41,7 @@ _REDOC_POLICY: Final = _POLICY + (
     "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; worker-src blob:"
 )
+_FILES_OF_PROBLEMS: Final = {"favicon": "favicon.svg", "style": "pages.css"}
 _PAGE: Final = """\
 <!doctype html>
 <html lang="en">
@@ -80,6 +83,10 @@ def _page(title: str, policy: str, *, styles: list[str], scripts: list[str]) -> 
     links = [f'<link rel="stylesheet" href="{_url(name)}">' for name in styles]
     links += [f'<script src="{_url(name)}" defer></script>' for name in scripts]
     html = _PAGE.format(title=escape(title), favicon=_url("favicon.svg"), head="\n".join(links))
+    return _html(html, policy)
+
+
+def _html(html: str, policy: str) -> HTMLResponse:
     return HTMLResponse(html, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
 
 
@@ -105,7 +112,7 @@ def _below(prefix: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_documentation(app: FastAPI) -> None:
-    """Serve Swagger UI at /docs, Redoc at /redoc, their files below /docs/assets, and the schema at /openapi.json.
+    """Serve Swagger UI at /docs, Redoc at /redoc, the problems below /docs, their files, and the schema.
 
     The schema names the prefix that the application's `state.path_prefixes` finds for a request.
     """
@@ -131,7 +138,13 @@ def add_documentation(app: FastAPI) -> None:
             scripts=["redoc.standalone.js", "redoc-init.js"],
         )
 
+    def problems(_: Request) -> Response:
+        # The page is one level below the others.
+        addresses = {name: _url(file).removeprefix("docs/") for name, file in _FILES_OF_PROBLEMS.items()}
+        return _html(problems_page(app.title, **addresses), _SWAGGER_POLICY)
+
     app.add_route("/openapi.json", describe, include_in_schema=False)
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
+    app.add_route(PROBLEMS_PAGE, problems, include_in_schema=False)
     app.add_route("/docs/assets/{name}", _serve_asset, include_in_schema=False)

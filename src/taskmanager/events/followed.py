@@ -2,21 +2,24 @@
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 
 @dataclass(frozen=True)
 class FollowedEntity:
     """A kind of thing in projects whose changes are in the event log under `name`.
 
     In its SQL, `r` is a row of `table`, with `joins` if it needs any, and `m` the membership of the caller in the row's
-    project. `row` is the text of the JSON object that GET answers. Ids are the same in every project, so that a row
-    keeps its own when it is moved, unless it `is_bound` to its project. The rows of a child have the id of their
-    `parent` in `parent_id`, move with it and are gone with it. `row_for_all` is the row without what depends on the
-    caller, for followers who all get the same; None if that is nothing.
+    project. `row` is the text of the JSON object that GET answers, which `schema` describes. Ids are the same in every
+    project, so that a row keeps its own when it is moved, unless it `is_bound` to its project. The rows of a child have
+    the id of their `parent` in `parent_id`, move with it and are gone with it. `row_for_all` is the row without what
+    depends on the caller, for followers who all get the same; None if that is nothing.
     """
 
     name: str
     table: str
     row: str
+    schema: type[BaseModel]
     joins: str = ""
     id: str = "r.id"
     project_id: str = "r.project_id"

@@ -4,7 +4,7 @@ from fastapi import Response
 
 from taskmanager.errors import NotReadyError
 from taskmanager.health.dependencies import AppReadiness, ScrapedMetrics
-from taskmanager.health.schemas import Message, Status
+from taskmanager.health.schemas import Health, Message
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import plain_router
 from taskmanager.telemetry.metrics import MEDIA_TYPE
@@ -19,23 +19,23 @@ async def read_root() -> Message:
 
 
 @router.get("/health")
-async def read_health() -> Status:
+async def read_health() -> Health:
     """Say that the service runs; for people and simple monitors."""
-    return Status(status="healthy")
+    return Health(status="healthy")
 
 
 @router.get("/livez")
-async def read_liveness() -> Status:
+async def read_liveness() -> Health:
     """Say that the process answers, without any I/O: restart it if it does not."""
-    return Status(status="alive")
+    return Health(status="alive")
 
 
 @router.get("/readyz", responses=problems(503))
-async def read_readiness(readiness: AppReadiness) -> Status:
+async def read_readiness(readiness: AppReadiness) -> Health:
     """Say whether requests should be sent here: database and schema are checked at most once a second."""
     if reason := await readiness.problem():
         raise NotReadyError(reason)
-    return Status(status="ready")
+    return Health(status="ready")
 
 
 @router.get("/metrics", include_in_schema=False)

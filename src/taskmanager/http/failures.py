@@ -9,7 +9,7 @@ from taskmanager.idempotency.kept_answers import AlreadyAnsweredError
 from taskmanager.telemetry.metrics import Metrics
 
 
-def error_response(error: Exception, scope: Scope, metrics: Metrics) -> Response:
+def error_response(error: Exception, scope: Scope, metrics: Metrics, prefix: str) -> Response:
     """Return the answer to an exception, which is logged and counted if the service is at fault."""
     if isinstance(error, AlreadyAnsweredError):
         kept = error.answer
@@ -23,4 +23,4 @@ def error_response(error: Exception, scope: Scope, metrics: Metrics) -> Response
             log.error("unexpected error", path=scope["path"], exc_info=error)
         else:
             log.warning("unavailable", path=scope["path"], cause=f"{type(error).__name__}: {error}"[:500])
-    return problem_response(answer, scope)
+    return problem_response(answer, scope, prefix)

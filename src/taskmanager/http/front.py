@@ -181,7 +181,7 @@ class _Exchange:
             self._enter()
             if method == "OPTIONS" and self._is_preflight():
                 self._cors_headers = ()  # the answer has its own
-                return front.around.cors.preflight(scope)
+                return front.around.cors.preflight(scope, front.around.path_prefix(scope))
             for admit in front.around.admissions:
                 await admit(scope)
             if (answer := await self._ask_handler(headers)) is not None:
@@ -190,7 +190,7 @@ class _Exchange:
         except ClientDisconnect:
             return None  # the client is gone
         except Exception as error:
-            response = error_response(error, scope, front.around.metrics)
+            response = error_response(error, scope, front.around.metrics, front.around.path_prefix(scope))
             if self._status:
                 raise
             return response

@@ -7,6 +7,7 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -25,6 +26,13 @@ Limit = Annotated[int, Field(ge=1, le=100), DIGITS]
 
 # Of a list: which page, in which order. What else a query has are filters.
 PAGING_PARAMETERS = frozenset({"limit", "skip", "cursor", "sort_by", "order", "count"})
+
+
+class SortOrder(StrEnum):
+    """Which end of a list comes first."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
 
 
 class ListQuery(RequestModel):

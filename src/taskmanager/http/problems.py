@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -15,40 +14,26 @@ from starlette.types import Scope
 
 from taskmanager import errors
 from taskmanager.database.driver_errors import is_transient, sqlstate_of
+from taskmanager.http.problem_kinds import PROBLEM_KINDS, PROBLEMS_PAGE, schema_name
+from taskmanager.http.validation_messages import limits_of, message_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 
 
-class FieldError(BaseModel):
-    """One thing wrong with the request; what was sent is never repeated."""
-
-    loc: list[str | int] = Field(description="Where: `body`, `query` or `path`, then names and indexes.")
-    msg: str
-    type: str
-
-
-class Problem(BaseModel):
-    """An error, as every 4xx and 5xx answers it (RFC 9457)."""
-
-    type: str = Field(description="Names the kind of problem; stable, made for programs.")
-    title: str
-    status: int
-    detail: str
-    instance: str = Field(description="The path that was asked for.")
-    request_id: str
-    errors: list[FieldError] | None = Field(default=None, description="Present when single values were refused.")
-
-
 @dataclass(frozen=True)
 class Answer:
-    """How an exception is answered."""
+    """How an exception is answered: by a problem of this kind, one of `PROBLEM_KINDS`."""
 
-    status: int
     kind: str
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The status of all problems of this kind."""
+        return PROBLEM_KINDS[self.kind].status
 
 
 _BEARER = {"WWW-Authenticate": "Bearer"}
@@ -67,12 +52,18 @@ def _field_error(loc: Iterable[str | int], msg: str, kind: str) -> dict[str, Any
     return {"loc": list(loc), "msg": msg, "type": kind}
 
 
+def _refused_value(error: Mapping[str, Any]) -> dict[str, Any]:
+    limits = limits_of(error)
+    found = _field_error(error["loc"], message_of(error), error["type"])
+    return {**found, "limits": limits} if limits else found
+
+
 def _invalid(field_errors: list[dict[str, Any]]) -> Answer:
-    return Answer(422, "invalid", "The request has values that cannot be accepted.", extra={"errors": field_errors})
+    return Answer("invalid", "The request has values that cannot be accepted.", extra={"errors": field_errors})
 
 
 def _unavailable() -> Answer:
-    return Answer(503, "unavailable", "The database is not available right now; try again.", _RETRY)
+    return Answer("unavailable", "The database is not available right now; try again.", _RETRY)
 
 
 _HEADERS = {
@@ -84,51 +75,48 @@ _HEADERS = {
 DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
     errors.DatabaseUnavailableError: lambda _: _unavailable(),
     errors.ContentTooLargeError: lambda e: Answer(
-        413, "content-too-large", f"The body may have at most {e.limit_bytes} bytes.", {"Connection": "close"}
+        "content-too-large", f"The body may have at most {e.limit_bytes} bytes.", {"Connection": "close"}
     ),
     errors.UnsupportedContentTypeError: lambda e: Answer(
-        415,
         "unsupported-content-type",
         f"This route takes {' or '.join(e.accepted)}: name it in Content-Type.",
         {"Accept": ", ".join(e.accepted), **({"Accept-Patch": ", ".join(e.accepted)} if e.is_patch else {})},
     ),
     errors.UnsupportedContentEncodingError: lambda _: Answer(
-        415,
         "unsupported-content-encoding",
         "The body may not be compressed: send it as it is, without Content-Encoding.",
         {"Accept-Encoding": "identity"},
     ),
-    errors.MalformedBodyError: lambda e: Answer(400, "malformed-body", f"The body cannot be read: {e.reason}."),
+    errors.MalformedBodyError: lambda e: Answer("malformed-body", f"The body cannot be read: {e.reason}."),
     errors.MalformedHeaderError: lambda e: Answer(
-        400, "malformed-header", f"The header {e.name} cannot be read{_HEADERS.get(e.name, '')}."
+        "malformed-header", f"The header {e.name} cannot be read{_HEADERS.get(e.name, '')}."
     ),
     errors.InvalidCursorError: lambda _: Answer(
-        400, "invalid-cursor", "The cursor does not belong to this list: begin without one."
+        "invalid-cursor", "The cursor does not belong to this list: begin without one."
     ),
     errors.CursorExpiredError: lambda e: Answer(
-        410,
         "cursor-expired",
         f"{_EXPIRED[e.reason]} Load everything anew, by a request without `since`.",
         extra={"reason": e.reason},
     ),
-    errors.UnauthenticatedError: lambda _: Answer(401, "unauthenticated", "Log in first.", _BEARER),
+    errors.UnauthenticatedError: lambda _: Answer("unauthenticated", "Log in first.", _BEARER),
     errors.InvalidTokenError: lambda _: Answer(
-        401, "invalid-token", "The token is not valid, or not valid any more: log in again.", _INVALID_TOKEN
+        "invalid-token", "The token is not valid, or not valid any more: log in again.", _INVALID_TOKEN
     ),
-    errors.WrongLoginError: lambda _: Answer(401, "wrong-login", "Incorrect username or password.", _BEARER),
+    errors.WrongLoginError: lambda _: Answer("wrong-login", "Incorrect username or password.", _BEARER),
     errors.InvalidGrantError: lambda _: Answer(
-        400, "invalid-grant", "The refresh token is not valid, or not valid any more: log in again."
+        "invalid-grant", "The refresh token is not valid, or not valid any more: log in again."
     ),
     errors.UnsupportedGrantTypeError: lambda _: Answer(
-        400, "unsupported-grant-type", "The grant_type must be password or refresh_token."
+        "unsupported-grant-type", "The grant_type must be password or refresh_token."
     ),
-    errors.WrongPasswordError: lambda _: Answer(403, "wrong-password", "The password is not right."),
-    errors.WrongAdminKeyError: lambda _: Answer(403, "wrong-admin-key", "The key is not valid for administration."),
+    errors.WrongPasswordError: lambda _: Answer("wrong-password", "The password is not right."),
+    errors.WrongAdminKeyError: lambda _: Answer("wrong-admin-key", "The key is not valid for administration."),
     errors.AdministratorOnlyError: lambda _: Answer(
-        403, "administrator-only", "Only administrators can make a key with the scope admin."
+        "administrator-only", "Only administrators can make a key with the scope admin."
     ),
     errors.ScopeMissingError: lambda e: Answer(
-        403, "scope-missing", f"The API key lacks the scope {e.scope}: use a key that has it.", extra={"scope": e.scope}
+        "scope-missing", f"The API key lacks the scope {e.scope}: use a key that has it.", extra={"scope": e.scope}
     ),
     errors.InvalidValueError: lambda e: _invalid([_field_error(e.loc, e.message, e.kind)]),
     errors.UnknownQueryParameterError: lambda e: _invalid(
@@ -138,17 +126,16 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         [_field_error(("query", name), "Give this query parameter once", "repeated") for name in e.names]
     ),
     errors.NotFoundError: lambda e: Answer(
-        404, "not-found", f"There is no such {e.what}.", extra={} if e.index is None else {"index": e.index}
+        "not-found", f"There is no such {e.what}.", extra={} if e.index is None else {"index": e.index}
     ),
-    errors.RoleTooLowError: lambda e: Answer(403, "role-too-low", f"This needs the role {e.needed} in the project."),
+    errors.RoleTooLowError: lambda e: Answer("role-too-low", f"This needs the role {e.needed} in the project."),
     errors.NotAuthorError: lambda _: Answer(
-        403, "not-author", "Only the author of a comment and the owners of the project may change it."
+        "not-author", "Only the author of a comment and the owners of the project may change it."
     ),
     errors.ProjectArchivedError: lambda _: Answer(
-        409, "project-archived", "The project is archived; bring it back before changing anything in it."
+        "project-archived", "The project is archived; bring it back before changing anything in it."
     ),
     errors.StaleVersionError: lambda e: Answer(
-        412,
         "stale-version",
         "It has changed since the version that you know: read it again and send its ETag in If-Match.",
         {} if e.index is not None else {"ETag": f'"{e.current_version}"'},
@@ -159,28 +146,25 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         },
     ),
     errors.PreconditionRequiredError: lambda _: Answer(
-        428, "precondition-required", "Say in If-Match which version you replace."
+        "precondition-required", "Say in If-Match which version you replace."
     ),
     errors.IdempotencyKeyInUseError: lambda _: Answer(
-        409, "idempotency-key-in-use", "The same request is running now; try again.", _RETRY
+        "idempotency-key-in-use", "The same request is running now; try again.", _RETRY
     ),
     errors.IdempotencyKeyReusedError: lambda _: Answer(
-        422, "idempotency-key-reused", "The Idempotency-Key was used for a request with another body: take a new one."
+        "idempotency-key-reused", "The Idempotency-Key was used for a request with another body: take a new one."
     ),
-    errors.PersonalProjectError: lambda e: Answer(409, "personal-project", f"Your Inbox cannot be {e.action}."),
+    errors.PersonalProjectError: lambda e: Answer("personal-project", f"Your Inbox cannot be {e.action}."),
     errors.LastOwnerError: lambda _: Answer(
-        409,
         "last-owner",
         "The project would be left without an owner who can log in; make another member its owner first.",
     ),
     errors.LastAdministratorError: lambda _: Answer(
-        409,
         "last-administrator",
         "Nobody else who can log in is an administrator; make another one first.",
     ),
-    errors.AlreadyMemberError: lambda _: Answer(409, "already-member", "This person is a member already."),
+    errors.AlreadyMemberError: lambda _: Answer("already-member", "This person is a member already."),
     errors.OwnsSharedProjectsError: lambda e: Answer(
-        409,
         "owns-shared-projects",
         "First make another member who can log in the owner of these projects, or delete them: "
         + ", ".join(name for _, name in e.projects)
@@ -188,13 +172,9 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         extra={"projects": [{"id": project_id, "name": name} for project_id, name in e.projects]},
     ),
     errors.AlreadyTakenError: lambda e: Answer(
-        409, "already-taken", f"This {e.field} is already taken: choose another.", extra={"field": e.field}
-    ),
-    errors.TooManyWebhooksError: lambda e: Answer(
-        409, "too-many-webhooks", f"A project has {e.limit} webhooks at most: delete one first."
+        "already-taken", f"This {e.field} is already taken: choose another.", extra={"field": e.field}
     ),
     errors.WebhookInactiveError: lambda e: Answer(
-        409,
         "webhook-inactive",
         "The webhook is disabled: enable it first."
         if e.state == "disabled"
@@ -202,41 +182,41 @@ DOMAIN_ANSWERS: dict[type[errors.TaskManagerError], Callable[[Any], Answer]] = {
         extra={"state": e.state},
     ),
     errors.MessageGoneError: lambda _: Answer(
-        410, "message-gone", "The body of the message is not kept any more: ask for a replay instead."
+        "message-gone", "The body of the message is not kept any more: ask for a replay instead."
     ),
     errors.LimitReachedError: lambda e: Answer(
-        409, "limit-reached", f"There may be {e.most} {e.what} at most.", extra={"limit": e.most}
+        "limit-reached", f"There may be {e.most} {e.what} at most.", extra={"limit": e.most}
     ),
     errors.TooManyTasksError: lambda e: Answer(
-        409,
         "too-many-tasks",
         f"This would change {e.number} tasks, and one request may change {e.most} at most.",
         extra={"tasks": e.number, "limit": e.most},
     ),
     errors.RateLimitedError: lambda e: Answer(
-        429,
         "rate-limited",
         f"Too many {e.what}; try again in {e.seconds} seconds.",
         {"Retry-After": str(e.seconds)},
     ),
-    errors.OverloadedError: lambda e: Answer(503, "overloaded", f"Too many {e.what} at once; try again.", _RETRY),
+    errors.OverloadedError: lambda e: Answer("overloaded", f"Too many {e.what} at once; try again.", _RETRY),
     errors.NotAcceptableError: lambda e: Answer(
-        406, "not-acceptable", f"The answer is {e.media_type}: take it in Accept, or leave that out."
+        "not-acceptable", f"The answer is {e.media_type}: take it in Accept, or leave that out."
     ),
     errors.StreamsUnsupportedError: lambda _: Answer(
-        501, "streams-unsupported", "This deployment cannot hold streams: ask for changes by `GET /api/v1/changes`."
+        "streams-unsupported", "This deployment cannot hold streams: ask for changes by `GET /api/v1/changes`."
     ),
-    errors.NotReadyError: lambda e: Answer(503, "not-ready", f"Not ready: {e.reason}.", _RETRY),
+    errors.NotReadyError: lambda e: Answer("not-ready", f"Not ready: {e.reason}.", _RETRY),
 }
 
 
-def _for_http(error: HTTPException) -> Answer:
-    phrase = HTTPStatus(error.status_code).phrase
-    details = {404: "There is nothing at this path.", 405: "This path does not take this method."}
-    kind = phrase.lower().replace(" ", "-")
-    return Answer(
-        error.status_code, kind, details.get(error.status_code) or str(error.detail), dict(error.headers or {})
-    )
+_OF_ROUTING = {404: "There is nothing at this path.", 405: "This path does not take this method."}
+_HTTP_KINDS = {400: "malformed-body", 401: "unauthenticated", 404: "not-found", 405: "method-not-allowed"}
+
+
+def _for_http(error: HTTPException) -> Answer | None:
+    kind = _HTTP_KINDS.get(error.status_code)
+    if kind is None:
+        return None
+    return Answer(kind, _OF_ROUTING.get(error.status_code) or str(error.detail), dict(error.headers or {}))
 
 
 def answer_to(error: BaseException) -> Answer:
@@ -245,12 +225,12 @@ def answer_to(error: BaseException) -> Answer:
     if isinstance(error, errors.TaskManagerError):
         known = DOMAIN_ANSWERS[type(error)](error)
     elif isinstance(error, RequestValidationError):
-        known = _invalid([_field_error(e["loc"], e["msg"], e["type"]) for e in error.errors()])
+        known = _invalid([_refused_value(e) for e in error.errors()])
     elif isinstance(error, HTTPException):
         known = _for_http(error)
     elif is_transient(error):
         known = _unavailable()
-    return known or Answer(500, "internal", "Something went wrong here; the request id leads to it in the logs.")
+    return known or Answer("internal", "Something went wrong here; the request id leads to it in the logs.")
 
 
 _CAUSES = {"57014": "statement_timeout", "55P03": "lock_timeout", "40001": "conflict", "40P01": "conflict"}
@@ -269,11 +249,15 @@ def unavailable_cause(error: BaseException) -> str:
     return "command_timeout" if isinstance(error, TimeoutError) else "database"
 
 
-def problem_response(answer: Answer, scope: Scope) -> Response:
-    """Render an answer for the request of this scope, with the `problem_members` that its route has for it."""
+def problem_response(answer: Answer, scope: Scope, prefix: str = "") -> Response:
+    """Render an answer for the request of this scope, with the `problem_members` that its route has for it.
+
+    Its `type` leads to the page of all problems, below the prefix under which the client finds the service.
+    """
     state = scope.get("state", {})
     content: dict[str, Any] = {
-        "type": f"urn:taskmanager:problem:{answer.kind}",
+        "type": f"{prefix}{PROBLEMS_PAGE}#{answer.kind}",
+        "code": answer.kind,
         "title": HTTPStatus(answer.status).phrase,
         "status": answer.status,
         "detail": answer.detail,
@@ -315,13 +299,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _described(status: int) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _DESCRIPTIONS[status]}
     if status >= 400:
-        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    if status in {429, 503}:
-        response["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema_name(status)}"}}}
     return response
-
-
-def problem_schemas() -> dict[str, Any]:
-    """Return the OpenAPI component schemas that `problems` refers to."""
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {**schema.pop("$defs"), "Problem": schema}

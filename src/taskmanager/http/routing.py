@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final, get_origin
 
-from fastapi import APIRouter, params
+from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -32,7 +32,7 @@ _SINGLE: Final = {
     b"x-api-key": "X-API-Key",
 }
 _LISTS: Final = frozenset({b"if-match", b"if-none-match"})
-_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class StrictRequest(Request):
@@ -59,9 +59,7 @@ class StrictRoute(APIRoute):
         """Wrap FastAPI's handler so that the body is checked before any dependency runs."""
         handle = super().get_route_handler()
         methods = self.methods or set()
-        accepted: tuple[str, ...] = ()
-        if self.body_field is not None:
-            accepted = _FORMS if isinstance(self.body_field.field_info, params.Form) else json_types(methods)
+        accepted = self.accepted_types
         reads_headers = 400 in self.responses
 
         async def handle_strictly(request: Request) -> Response:
@@ -77,6 +75,11 @@ class StrictRoute(APIRoute):
             return await handle(strict)
 
         return handle_strictly
+
+    @property
+    def accepted_types(self) -> tuple[str, ...]:
+        """The content types of a body that this route takes."""
+        return () if self.body_field is None else json_types(self.methods or set())
 
     @cached_property
     def query_parameters(self) -> dict[str, bool]:
@@ -124,9 +127,10 @@ async def _check_body(request: StrictRequest, accepted: tuple[str, ...], *, is_p
     codings = ",".join(request.headers.getlist("content-encoding")).split(",")
     if not {coding.strip().lower() for coding in codings} <= {"", "identity"}:
         raise UnsupportedContentEncodingError
-    if not is_one_of(accepted, request.headers.get("content-type", "").encode("latin-1")):
+    content_type = request.headers.get("content-type", "").encode("latin-1")
+    if not is_one_of(accepted, content_type):
         raise UnsupportedContentTypeError(accepted, is_patch=is_patch)
-    if accepted != _FORMS:
+    if not is_one_of(FORMS, content_type):
         await request.json()
         return
     form = await request.form()

@@ -5,7 +5,7 @@ from taskmanager.database.reads import FoundPage, Reads, found_page
 from taskmanager.database.statements import Statement, Write
 from taskmanager.database.writes import WriteRunner
 from taskmanager.errors import NotFoundError
-from taskmanager.events.schemas import Actor
+from taskmanager.events.schemas import Person
 from taskmanager.http.pagination import Page
 from taskmanager.maintenance.jobs import purge_job
 from taskmanager.notifications.schemas import NotificationRead
@@ -28,13 +28,15 @@ _LISTED = f"""
 _NOTIFICATION = json_object(
     NotificationRead,
     "row",
-    actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Actor, 'row', id='row.actor_id')} END",
+    actor=f"CASE WHEN row.username IS NOT NULL THEN {json_object(Person, 'row', id='row.actor_id')} END",
 )
 _NEXT = f"""
-SELECT n.*, t.project_id, t.title AS task_title,
-       (SELECT u.username FROM users u WHERE u.id = n.actor_id) AS username, n.created_at AS key_time, n.id AS key_id
-FROM {_LISTED} AND {after_key("n.created_at", "n.id", descending=True)} {{unread}}
-ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
+SELECT page.*, u.username, u.display_name
+FROM (
+    SELECT n.*, t.project_id, t.title AS task_title, n.created_at AS key_time, n.id AS key_id
+    FROM {_LISTED} AND {after_key("n.created_at", "n.id", descending=True)} {{unread}}
+    ORDER BY n.created_at DESC, n.id DESC LIMIT :limit
+) AS page LEFT JOIN users u ON u.id = page.actor_id
 """
 _CONDITIONS = {None: "", True: "AND n.read_at IS NULL", False: "AND n.read_at IS NOT NULL"}
 _UNREAD = f"SELECT count(*) FROM {_LISTED} AND n.read_at IS NULL"

@@ -4,14 +4,14 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from taskmanager.events.schemas import Actor
+from taskmanager.events.schemas import Person
 from taskmanager.field_types import INCLUDED, ResponseModel, Timestamp
 from taskmanager.people.schemas import IncludePageQuery, People
 from taskmanager.projects.schemas import Archived
 
 
 class NotificationKind(StrEnum):
-    """Why somebody is notified."""
+    """Why somebody is notified. There may be other reasons later."""
 
     ASSIGNED = "assigned"
     MENTIONED = "mentioned"
@@ -36,7 +36,7 @@ class NotificationRead(ResponseModel):
     project_id: int
     task_title: str
     comment_id: int | None
-    actor: Actor | None = Field(description="Null once the account is deleted.")
+    actor: Person | None = Field(description="Null once the account is deleted.")
     created_at: Timestamp
     read_at: Timestamp | None
 

@@ -1,18 +1,26 @@
 """Where a thing is put, as a request says it."""
 
-from typing import Literal, Self
+from enum import StrEnum
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from taskmanager.field_types import UNCHANGED, Id, RequestModel
+
+
+class OrderEnd(StrEnum):
+    """An end of an order."""
+
+    TOP = "top"
+    BOTTOM = "bottom"
 
 
 class Place(RequestModel):
     """A place in an order: before or after another thing, or at an end."""
 
-    before: Id = UNCHANGED
-    after: Id = UNCHANGED
-    at: Literal["top", "bottom"] = UNCHANGED
+    before: Annotated[Id, Field(description="Id of the one that it is put before.")] = UNCHANGED
+    after: Annotated[Id, Field(description="Id of the one that it is put after.")] = UNCHANGED
+    at: Annotated[OrderEnd, Field(description="The end that it is put at.")] = UNCHANGED
 
     @model_validator(mode="after")
     def _require_one_place(self) -> Self:
@@ -33,4 +41,4 @@ class Place(RequestModel):
     @property
     def follows_neighbour(self) -> bool:
         """Whether it comes behind the neighbour; at an end, behind the last."""
-        return bool(self.after) or self.at == "bottom"
+        return bool(self.after) or self.at is OrderEnd.BOTTOM

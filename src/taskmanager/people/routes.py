@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from taskmanager.accounts.dependencies import TasksReader
+from taskmanager.events.schemas import Person
 from taskmanager.field_types import WrittenId
 from taskmanager.http.answers import JsonAnswer
 from taskmanager.http.dependencies import AppReads
 from taskmanager.http.problems import problems
 from taskmanager.http.routing import api_router
 from taskmanager.people.repository import PersonReader
-from taskmanager.people.schemas import PeopleQuery, Person, PersonList
+from taskmanager.people.schemas import PeopleQuery, PersonList
 
 PersonId = Annotated[WrittenId, Path()]
 

@@ -5,30 +5,23 @@ from typing import Annotated
 
 from pydantic import Field
 
+from taskmanager.events.schemas import Person
 from taskmanager.field_types import RequestModel, ResponseModel, WrittenId
 from taskmanager.http.pagination import ListQuery, PageQuery
 
 MAX_PEOPLE = 100
 
 
-class Person(ResponseModel):
-    """Somebody, as others see them."""
-
-    id: int
-    username: str | None = Field(description="Null once the account is deleted.")
-    display_name: str | None = Field(description="What to show; null for the user name.")
-
-
 class PersonList(ResponseModel):
     """People, in the order of the request."""
 
-    users: list[Person]
+    users: list[Person] = Field(description="Those who may be seen.")
 
 
 class PeopleQuery(RequestModel):
     """Ids of people, each as `id=`; those who may not be seen are left out."""
 
-    id: Annotated[list[WrittenId], Field(min_length=1, max_length=MAX_PEOPLE)]
+    id: Annotated[list[WrittenId], Field(min_length=1, max_length=MAX_PEOPLE, examples=[[1]])]
 
 
 class Include(StrEnum):

@@ -1,7 +1,7 @@
 """SQL for people as others see them: one of them, and everybody whom an answer names."""
 
 from taskmanager.database.json_rows import json_object, json_page
-from taskmanager.people.schemas import Person
+from taskmanager.events.schemas import Person
 
 # A version that knew no such name may have deleted the account and left it.
 PERSON = json_object(Person, "person", display_name="CASE WHEN person.deleted_at IS NULL THEN person.display_name END")

@@ -40,6 +40,7 @@ FOLLOWED = FollowedEntity(
     "project",
     "projects",
     json_object(ProjectRead, "r", personal="r.inbox_of IS NOT NULL", role="m.role"),
+    ProjectRead,
     project_id="r.id",
     row_for_all=json_object(ProjectRead, "r", {"role"}, personal="r.inbox_of IS NOT NULL"),
 )

@@ -3,10 +3,19 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from taskmanager.accounts.names import find_email
-from taskmanager.field_types import INCLUDED, UNCHANGED, FreeText, Line, RequestModel, ResponseModel, Timestamp
+from taskmanager.field_types import (
+    INCLUDED,
+    UNCHANGED,
+    FreeText,
+    Line,
+    RequestModel,
+    ResponseModel,
+    Timestamp,
+    exactly_one_of,
+)
 from taskmanager.http.pagination import PageQuery
 from taskmanager.people.schemas import People
 from taskmanager.roles import Role
@@ -75,7 +84,9 @@ class ProjectRead(ResponseModel):
 class MemberCreate(RequestModel):
     """A person to add, by user name or by e-mail address, and their role."""
 
-    username: Annotated[str, Line(255)] | None = None
+    model_config = ConfigDict(json_schema_extra=exactly_one_of(username="MemberByUsername", email="MemberByEmail"))
+
+    username: Annotated[str, Line(255)] | None = Field(default=None, examples=["alan"])
     email: Annotated[str, Line(255), AfterValidator(find_email)] | None = None
     role: Role
 

@@ -37,4 +37,4 @@ class SectionRead(ResponseModel):
 class SectionList(ResponseModel):
     """All sections of a project, in their order."""
 
-    sections: list[SectionRead]
+    sections: list[SectionRead] = Field(description="All of them.")

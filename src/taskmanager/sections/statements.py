@@ -24,7 +24,7 @@ def _as_bytes(alias: str) -> str:
     return f"convert_to({_as_json(alias)}, 'UTF8')"
 
 
-FOLLOWED = FollowedEntity("section", "sections", _as_json("r"), is_bound=True)
+FOLLOWED = FollowedEntity("section", "sections", _as_json("r"), SectionRead, is_bound=True)
 
 _VISIBLE = """(
     SELECT project_id FROM project_members WHERE project_id = :project_id AND user_id = :user_id

@@ -220,7 +220,7 @@ class CorkedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem document, and close the connection."""
         if not self._is_refused:
-            self._refuse(Answer(400, "malformed-request", msg), event="not HTTP")
+            self._refuse(Answer("malformed-request", msg), event="not HTTP")
             self.transport.close()
 
     def _refuse_bytes(self) -> None:
@@ -229,7 +229,7 @@ class CorkedHttpProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         detail = f"The request line and the headers may have {MOST_HEADER_BYTES} bytes together."
-        self._refuse(Answer(431, "headers-too-large", detail), event="headers too large")
+        self._refuse(Answer("headers-too-large", detail), event="headers too large")
         self._is_refused = True
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 

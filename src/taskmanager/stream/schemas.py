@@ -21,5 +21,5 @@ class StreamQuery(RequestModel):
 class Ticket(ResponseModel):
     """What opens one stream by its address."""
 
-    ticket: str
+    ticket: str = Field(description="Goes into the query of `GET /events`, once.")
     expires_in: int = Field(description="For how many seconds it is good.")

@@ -76,6 +76,13 @@ class Due(StrEnum):
     WEEK = "week"
 
 
+class Counting(StrEnum):
+    """Whether a list counts what matches."""
+
+    EXACT = "exact"
+    NONE = "none"
+
+
 def _lower_tag(tag: str) -> str:
     lowered = compose(tag.lower())
     if len(lowered) > 50:
@@ -228,15 +235,26 @@ class TaskIncludeQuery(ListQuery):
 class TaskFilters(ListQuery):
     """Which tasks of a project; a repeated filter means any of its values."""
 
-    status: list[TaskStatus] = []
-    not_status: list[TaskStatus] = []
-    priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = []
-    tag: list[Tag] = []
-    not_tag: list[Tag] = []
-    assignee: list[Literal["me", "none"] | WrittenId] = []
-    not_assignee: list[Literal["me", "none"] | WrittenId] = []
-    created_by: list[Literal["me"] | WrittenId] = []
-    section_id: list[Literal["none"] | WrittenId] = []
+    status: list[TaskStatus] = Field(default=[], description="How far they are.")
+    not_status: list[TaskStatus] = Field(default=[], description="Without those that are so far.")
+    priority: list[Annotated[int, Field(ge=1, le=5), DIGITS]] = Field(
+        default=[], description="Their priority, from 1, the lowest, to 5."
+    )
+    tag: list[Tag] = Field(default=[], description="One of their tags.")
+    not_tag: list[Tag] = Field(default=[], description="Without those that have one of these tags.")
+    assignee: list[Literal["me", "none"] | WrittenId] = Field(
+        default=[], description="Who is to do them: an id, `me` for the caller, or `none` for nobody."
+    )
+    not_assignee: list[Literal["me", "none"] | WrittenId] = Field(
+        default=[],
+        description="Without those that these are to do; `none` leaves out those that nobody has.",
+    )
+    created_by: list[Literal["me"] | WrittenId] = Field(
+        default=[], description="Who created them: an id, or `me` for the caller."
+    )
+    section_id: list[Literal["none"] | WrittenId] = Field(
+        default=[], description="The section that they are in, or `none` for those in none."
+    )
     due: list[Due] = Field(default=[], description="By the caller's time zone; `overdue` as the filter of that name.")
     due_after: WrittenMoment | None = Field(
         default=None, description="Due at this moment or later; a day counts as its last moment in UTC."
@@ -275,7 +293,7 @@ class ProjectTaskQuery(TaskIncludeQuery, TaskFilters):
     skip: Annotated[int, Field(ge=0, le=10_000), DIGITS] = 0
     limit: Limit = 20
     cursor: CursorText | None = Field(default=None, description="`next_cursor` of the page before; `skip` is then 0.")
-    count: Literal["exact", "none"] | None = Field(
+    count: Counting | None = Field(
         default=None, description="Whether to count `total`; without it the first page counts, those by cursor don't."
     )
 
@@ -321,7 +339,7 @@ class ProjectTaskQuery(TaskIncludeQuery, TaskFilters):
 class TaskQuery(ProjectTaskQuery):
     """Which tasks to list, and in which order; a repeated filter means any of its values."""
 
-    project_id: list[WrittenId] = []
+    project_id: list[WrittenId] = Field(default=[], description="Tasks of these projects only.")
     id: Annotated[list[WrittenId], Field(max_length=MAX_IDS)] = Field(
         default=[],
         description="These tasks alone, in this order, as far as they may be seen; only `include` may stand beside it.",

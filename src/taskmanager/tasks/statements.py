@@ -115,7 +115,7 @@ def task_as_bytes(alias: str) -> str:
     return f"convert_to({task_as_json(alias)}, 'UTF8')"
 
 
-FOLLOWED = FollowedEntity("task", "tasks", task_as_json("r"))
+FOLLOWED = FollowedEntity("task", "tasks", task_as_json("r"), TaskRead)
 
 
 def create_steps(keys: str, *, requests: str = "keys", lock: str = "", notifies: bool = True) -> str:

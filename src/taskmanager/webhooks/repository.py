@@ -9,9 +9,9 @@ from taskmanager.database.statements import Write
 from taskmanager.database.writes import WriteRunner, Written
 from taskmanager.errors import (
     CursorExpiredError,
+    LimitReachedError,
     NotFoundError,
     ProjectArchivedError,
-    TooManyWebhooksError,
     WebhookInactiveError,
 )
 from taskmanager.following.positions import Position
@@ -109,18 +109,18 @@ class WebhookWriter:
             NotFoundError: There is no such project that the caller may see.
             RoleTooLowError: The caller is not its owner.
             ProjectArchivedError: It is archived.
-            TooManyWebhooksError: It has as many as it may have.
+            LimitReachedError: It has as many as it may have.
         """
         async with self._writes.transaction() as run:
             found = require_manager(await run.one(LOCK, project_id=project_id, user_id=user_id))
             if found["webhooks"] >= MOST_OF_PROJECT:
-                raise TooManyWebhooksError(MOST_OF_PROJECT)
+                raise LimitReachedError("webhooks", MOST_OF_PROJECT)
             row = await run.last(
                 CREATE, **new.model_dump(), host=host, project_id=project_id, user_id=user_id, **self._fingerprints
             )
             if row is None:
                 # They were counted before the lock was there.
-                raise TooManyWebhooksError(MOST_OF_PROJECT)
+                raise LimitReachedError("webhooks", MOST_OF_PROJECT)
         return Written(row["id"], None, row["body"])
 
     async def update(

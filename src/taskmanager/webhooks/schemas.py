@@ -37,13 +37,18 @@ class SecretState(StrEnum):
 
 
 WebhookName = Annotated[str, Line(100)]
-Url = Annotated[str, StringConstraints(max_length=LONGEST_URL)]
+Url = Annotated[
+    str,
+    StringConstraints(max_length=LONGEST_URL),
+    Field(description="Where messages are sent, by POST.", examples=["https://example.com/hooks/tasks"]),
+]
 EventPattern = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,40}\.(\*|[a-z][a-z_]{0,40})$")]
 Events = Annotated[
     list[EventPattern],
     Field(max_length=50, description="Types such as `comment.created` and `task.*`; empty for all."),
     AfterValidator(lambda events: sorted(set(events))),
 ]
+Enabled = Annotated[bool, Field(strict=True, description="Whether messages are sent.")]
 _ALL: Any = Field(default_factory=list, json_schema_extra={"default": []})
 
 
@@ -53,7 +58,7 @@ class WebhookCreate(RequestModel):
     name: WebhookName
     url: Url
     events: Events = _ALL
-    enabled: Annotated[bool, Field(strict=True)] = True
+    enabled: Enabled = True
 
 
 class WebhookUpdate(RequestModel):
@@ -62,7 +67,7 @@ class WebhookUpdate(RequestModel):
     name: WebhookName = UNCHANGED
     url: Url = UNCHANGED
     events: Events = UNCHANGED
-    enabled: Annotated[bool, Field(strict=True)] = UNCHANGED
+    enabled: Enabled = UNCHANGED
 
 
 class WebhookRead(ResponseModel):
@@ -71,15 +76,17 @@ class WebhookRead(ResponseModel):
     id: int
     project_id: int
     name: str
-    url: str
-    events: list[str]
-    enabled: bool
-    state: WebhookState
-    disabled_reason: DisabledReason | None
-    secret_state: SecretState
+    url: str = Field(description="Where messages are sent, by POST.", examples=["https://example.com/hooks/tasks"])
+    events: list[str] = Field(description="Types of events that are sent; empty for all.")
+    enabled: bool = Field(description="Whether messages are sent.")
+    state: WebhookState = Field(description="Whether it is sent to. There may be other states later.")
+    disabled_reason: DisabledReason | None = Field(
+        description="Why it is disabled; null while it is not. There may be other reasons later."
+    )
+    secret_state: SecretState = Field(description="Whether the secret has to be rotated.")
     secret_generation: int = Field(description="Goes up with each rotation.")
     failing_since: Timestamp | None = Field(description="The first failure after the last success.")
-    last_success_at: Timestamp | None
+    last_success_at: Timestamp | None = Field(description="When a message was last accepted; null for never.")
     lag_seconds: int = Field(description="Age of the oldest event that was not looked at yet; 0 if there is none.")
     parked: int = Field(description="Messages that are tried again while later ones go on.")
     created_at: Timestamp
@@ -89,7 +96,7 @@ class WebhookRead(ResponseModel):
 class WebhookWithSecret(WebhookRead):
     """A webhook with its secret, which is shown when it is made and rotated only."""
 
-    secret: str
+    secret: str = Field(description="With which signatures are checked.", examples=["whsec_c2VjcmV0"])
 
 
 class WebhookList(ResponseModel):
@@ -110,23 +117,23 @@ class DeliveryRead(ResponseModel):
 
     id: int
     webhook_id: int
-    message_id: str = Field(description="The header `webhook-id`, the same at each attempt.")
-    type: str
-    state: DeliveryState
-    attempts: int
+    message_id: str = Field(description="The header `webhook-id`, the same at each attempt.", examples=["msg_1_0_7"])
+    type: str = Field(description="The type of the event, such as `task.updated`.", examples=["task.updated"])
+    state: DeliveryState = Field(description="How the sending goes. There may be other states later.")
+    attempts: int = Field(description="How often it was tried.")
     created_at: Timestamp
-    last_attempt_at: Timestamp | None
-    next_attempt_at: Timestamp | None
-    finished_at: Timestamp | None
-    status: int | None = Field(description="Of the last answer.")
+    last_attempt_at: Timestamp | None = Field(description="When it was last tried; null for not yet.")
+    next_attempt_at: Timestamp | None = Field(description="When it is tried again; null once it is final.")
+    finished_at: Timestamp | None = Field(description="When it was final; null as long as it is not.")
+    status: int | None = Field(description="Of the last answer; null if there was none.", examples=[204])
     error: str | None = Field(description="Why the last attempt failed.")
 
 
 class DeliveryDetail(DeliveryRead):
     """A message with its body, which is kept for seven days after its end, and what the receiver answered."""
 
-    body: str | None
-    answer: str | None
+    body: str | None = Field(description="The JSON document that was sent; null once it is not kept any more.")
+    answer: str | None = Field(description="The beginning of the last answer; null if there was none.")
 
 
 class DeliveryList(ResponseModel):

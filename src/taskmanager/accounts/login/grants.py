@@ -1,14 +1,17 @@
-"""The form of the token route: what a client asks tokens for (RFC 6749, sections 4.3, 5.2 and 6)."""
+"""What a client asks tokens for (RFC 6749, sections 4.3, 5.2 and 6), in a form or in JSON."""
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Any, Final, Literal
 
-from fastapi import Form, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from taskmanager.errors import UnsupportedGrantTypeError
+from taskmanager.field_types import RequestModel
+from taskmanager.http.json_bodies import JSON, is_one_of
 from taskmanager.http.problems import Answer
+from taskmanager.http.routing import FORMS
 
 _ERRORS: Final = {
     "invalid-grant": "invalid_grant",
@@ -18,56 +21,82 @@ _ERRORS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class PasswordGrant:
+class _Grant(RequestModel):
+    scope: str = Field(default="", description="Ignored: a login may do all that its user may.")
+    client_id: str = Field(default="", description="Ignored.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Ignored.", json_schema_extra={"default": ""})
+
+
+class PasswordGrant(_Grant):
     """A login with user name and password."""
 
-    username: str
-    password: str
+    grant_type: Literal["password"] = Field(default="password", description="May be left out.")
+    username: str = Field(description="The user name.", examples=["demo"])
+    password: SecretStr = Field(description="The password.")
 
 
-@dataclass(frozen=True)
-class RefreshGrant:
+class RefreshGrant(_Grant):
     """A login that goes on."""
 
-    refresh_token: str
+    grant_type: Literal["refresh_token"] = Field(description="Says that a login goes on.")
+    refresh_token: str = Field(description="The refresh token of the last answer.")
 
 
-async def read_grant(
-    request: Request,
-    grant_type: Annotated[str | None, Form(description="`password`, also if left out, or `refresh_token`.")] = None,
-    username: Annotated[str | None, Form(description="For the grant `password`.")] = None,
-    password: Annotated[
-        str | None, Form(description="For the grant `password`.", json_schema_extra={"format": "password"})
-    ] = None,
-    refresh_token: Annotated[str | None, Form(description="For the grant `refresh_token`.")] = None,
-    scope: Annotated[str, Form(description="Ignored: a login may do all that its user may.")] = "",  # noqa: ARG001
-    client_id: Annotated[str | None, Form(description="Ignored.")] = None,  # noqa: ARG001
-    client_secret: Annotated[  # noqa: ARG001
-        str | None, Form(description="Ignored.", json_schema_extra={"format": "password"})
-    ] = None,
-) -> PasswordGrant | RefreshGrant:
+_GRANTS: Final[dict[str, type[PasswordGrant | RefreshGrant]]] = {
+    "password": PasswordGrant,
+    "refresh_token": RefreshGrant,
+}
+_SCHEMA: Final = {
+    "title": "TokenRequest",
+    "description": "What a client asks tokens for.",
+    "oneOf": [model.model_json_schema() for model in _GRANTS.values()],
+}
+# JSON first: what the interactive documentation offers can be sent as it stands.
+TOKEN_REQUEST: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {media_type: {"schema": _SCHEMA} for media_type in (JSON, *FORMS)}}
+}
+
+
+async def read_grant(request: Request) -> PasswordGrant | RefreshGrant:
     """Return what the client asks tokens for; a field without a value counts as left out.
 
     Raises:
         UnsupportedGrantTypeError: It is neither of the two.
-        fastapi.exceptions.RequestValidationError: A field is missing or repeated.
+        fastapi.exceptions.RequestValidationError: A field is missing, repeated or no text, or unknown in JSON.
     """
-    given = Counter(name for name, _ in (await request.form()).multi_items())
-    _require_none([name for name, times in given.items() if times > 1], "Give this field once", "repeated")
-    if grant_type == "refresh_token":
-        _require_none([] if refresh_token else ["refresh_token"], "Field required", "missing")
-        return RefreshGrant(refresh_token or "")
-    if grant_type not in {None, "password"}:
+    is_json = is_one_of((JSON,), request.headers.get("content-type", "").encode("latin-1")) and await request.body()
+    fields = _fields_of_json(await request.json()) if is_json else await _fields_of_form(request)
+    given = {name: value for name, value in fields.items() if value not in (None, "")}
+    grant_type = given.get("grant_type", "password")
+    model = _GRANTS.get(grant_type) if isinstance(grant_type, str) else PasswordGrant
+    if model is None:
         raise UnsupportedGrantTypeError
-    values = {"username": username, "password": password}
-    _require_none([name for name, value in values.items() if not value], "Field required", "missing")
-    return PasswordGrant(username or "", password or "")
+    if not is_json:
+        # RFC 6749, section 3.2: unknown parameters of the form are ignored.
+        given = {name: value for name, value in given.items() if name in model.model_fields}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False, include_input=False)]
+        ) from None
 
 
-def _require_none(names: list[str], msg: str, kind: str) -> None:
-    if names:
-        raise RequestValidationError([{"loc": ("body", name), "msg": msg, "type": kind} for name in sorted(names)])
+def _fields_of_json(document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise RequestValidationError([{"loc": ("body",), "msg": "must be an object", "type": "dict_type"}])
+    return document
+
+
+async def _fields_of_form(request: Request) -> dict[str, Any]:
+    fields = (await request.form()).multi_items()
+    await request.close()  # a file is refused, as every value that is no text
+    repeated = [name for name, times in Counter(name for name, _ in fields).items() if times > 1]
+    if repeated:
+        raise RequestValidationError(
+            [{"loc": ("body", name), "msg": "Give this field once", "type": "repeated"} for name in sorted(repeated)]
+        )
+    return dict(fields)
 
 
 def token_error(answer: Answer) -> dict[str, str]:

@@ -15,18 +15,24 @@ from taskmanager.accounts.dependencies import (
     UserAgent,
 )
 from taskmanager.accounts.login import login
-from taskmanager.accounts.login.grants import RefreshGrant, token_error
+from taskmanager.accounts.login.grants import TOKEN_REQUEST, RefreshGrant, token_error
 from taskmanager.accounts.schemas import RefreshToken, Token
 from taskmanager.errors import InvalidGrantError, InvalidTokenError
 from taskmanager.http.dependencies import AppReads, AppSettings
+from taskmanager.http.json_bodies import JSON
 from taskmanager.http.problems import problems
-from taskmanager.http.routing import StrictRoute, api_router
+from taskmanager.http.routing import FORMS, StrictRoute, api_router
 
 router = api_router("", tag="accounts")
 
 
 class LoginRoute(StrictRoute):
     """A route whose requests start one by one, before their bodies are read; its errors are OAuth's too."""
+
+    @property
+    def accepted_types(self) -> tuple[str, ...]:
+        """The content types of a body: those of OAuth's forms, and JSON."""
+        return (JSON, *FORMS)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Let each request wait at the entrance."""
@@ -65,7 +71,7 @@ async def create_token(
     async with attempts.log_in(grant.username):
         return await login.log_in(
             username=grant.username,
-            password=grant.password,
+            password=grant.password.get_secret_value(),
             user_agent=user_agent,
             reads=reads,
             writes=writes,
@@ -79,6 +85,7 @@ router.add_api_route(
     create_token,
     methods=["POST"],
     responses=problems(400, 401, 413, 415, 422, 429, 503),
+    openapi_extra=TOKEN_REQUEST,
     route_class_override=LoginRoute,
 )
 

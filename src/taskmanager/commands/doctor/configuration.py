@@ -11,7 +11,7 @@ from taskmanager.commands.doctor.findings import Finding, is_this_machine, ok, p
 from taskmanager.settings import Settings
 
 # The packages whose versions a report of a fault needs.
-_PACKAGES = ("taskmanager", "fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "asyncpg")
+_PACKAGES = ("task-manager-api", "fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "asyncpg")
 _ACCELERATORS = ("uvloop", "httptools")
 _FEWEST_DIFFERENT_CHARACTERS = 10
 

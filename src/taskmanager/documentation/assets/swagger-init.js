@@ -8,7 +8,7 @@ const description = new URL("openapi.json", document.baseURI).href;
 const nameServer = (response) => {
   if (prefix && response.ok && response.url === description) {
     const content = JSON.parse(response.text);
-    if (!content.servers) {
+    if (content.servers[0].url === "/") {
       content.servers = [{ url: prefix }];
       for (const scheme of Object.values(content.components.securitySchemes)) {
         for (const flow of Object.values(scheme.flows ?? {})) {

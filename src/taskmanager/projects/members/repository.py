@@ -34,6 +34,7 @@ FOLLOWED = FollowedEntity(
     "member",
     "project_members",
     json_object(MemberRead, "r", username="u.username", display_name="u.display_name"),
+    MemberRead,
     joins="JOIN users u ON u.id = r.user_id",
     id="r.user_id",
     is_bound=True,

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from taskmanager.field_types import Id, RequestModel, ResponseModel, WrittenId
+from taskmanager.field_types import Id, RequestModel, ResponseModel, WrittenId, exactly_one_of
 from taskmanager.tasks.schemas import TaskChanges, TaskCreateAnywhere, TaskRead
 
 MAX_TASKS = 100
@@ -14,7 +14,7 @@ Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 class BulkCreate(RequestModel):
     """New tasks, all for one project."""
 
-    tasks: Annotated[list[TaskCreateAnywhere], Field(min_length=1, max_length=MAX_TASKS)]
+    tasks: Annotated[list[TaskCreateAnywhere], Field(min_length=1, max_length=MAX_TASKS, description="The tasks.")]
 
     @model_validator(mode="after")
     def _require_one_project(self) -> Self:
@@ -37,9 +37,13 @@ class TaskVersion(RequestModel):
 class BulkUpdate(RequestModel):
     """Tasks of one project, by id or by id and version, and what to set on all of them."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one_of(ids="BulkUpdateByIds", tasks="BulkUpdateByVersions"))
+
     ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_TASKS)] | None = None
-    tasks: Annotated[list[TaskVersion], Field(min_length=1, max_length=MAX_TASKS)] | None = None
-    set: BulkChanges
+    tasks: Annotated[list[TaskVersion], Field(min_length=1, max_length=MAX_TASKS)] | None = Field(
+        default=None, description="Tasks of one project with the versions that they must be at, none twice."
+    )
+    set: BulkChanges = Field(description="The fields to set.")
 
     @model_validator(mode="after")
     def _require_one_list_without_duplicates(self) -> Self:
@@ -62,7 +66,9 @@ class BulkUpdate(RequestModel):
 class BulkDelete(RequestModel):
     """Ids of tasks of one project, each as `id=`."""
 
-    id: Annotated[list[WrittenId], Field(min_length=1, max_length=MAX_TASKS)]
+    id: Annotated[
+        list[WrittenId], Field(min_length=1, max_length=MAX_TASKS, description="Ids of tasks.", examples=[[2, 3]])
+    ]
 
     @model_validator(mode="after")
     def _require_no_duplicates(self) -> Self:
@@ -73,7 +79,7 @@ class BulkDelete(RequestModel):
 class BulkResult(ResponseModel):
     """The tasks, in the order of the request."""
 
-    tasks: list[TaskRead]
+    tasks: list[TaskRead] = Field(description="The tasks, in the order of the request.")
 
 
 def _refuse_duplicates(ids: list[int]) -> None:

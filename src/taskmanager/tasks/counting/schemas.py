@@ -22,7 +22,7 @@ class CountBy(StrEnum):
 class ProjectTaskCountQuery(TaskFilters):
     """Which tasks of a project to count, and by what; a repeated filter means any of its values."""
 
-    by: CountBy
+    by: CountBy = Field(description="What they are counted by.")
 
 
 class TaskCountQuery(ProjectTaskCountQuery):
@@ -35,11 +35,11 @@ class TaskCount(ResponseModel):
     """How many tasks have something in common."""
 
     key: int | str | None = Field(description="What they have in common; null for those that have none.")
-    count: int
+    count: int = Field(description="How many tasks have it.")
 
 
 class TaskCounts(ResponseModel):
     """How many tasks there are of each kind, most first; the 1,000 kinds that have most."""
 
-    counts: list[TaskCount]
+    counts: list[TaskCount] = Field(description="A count for each kind that there is.")
     total: int = Field(description="How many tasks match, each counted once, whatever tags it has.")

@@ -20,7 +20,7 @@ from taskmanager.tasks.listing.statements import (
     count_alone,
     page_alone,
 )
-from taskmanager.tasks.schemas import Included, ProjectTaskQuery
+from taskmanager.tasks.schemas import Counting, Included, ProjectTaskQuery
 
 # A page further back reads so much that it runs alone.
 _MOST_SKIPPED = 500
@@ -64,7 +64,7 @@ class TaskListReader:
             filters=tuple(filters),
             projects=min(len(named), 2),
             seen=tuple(value is not None for value in seen or ()),
-            with_total=query.count == "exact" or (query.count is None and seen is None),
+            with_total=query.count is Counting.EXACT or (query.count is None and seen is None),
             with_more=any(query.included),
         )
         values = {
