@@ -15,7 +15,12 @@ _FILTERS = (
     *("status=<status>", "status=pending&status=in_progress", "priority=5", "tag=work", "assignee=me"),
     *("due_after=2030-01-01T00:00:00Z", "due_before=2030-01-01T00:00:00Z", "overdue=true", "overdue=false"),
     *("status=<status>&sort_by=due_at&order=asc", "search=<word>", "search=<word>&status=<status>"),
-    "archived=any",
+    *("archived=any", "due=overdue&due=today", "due=week", "due=none", "assignee=none", "created_by=me"),
+    *("not_status=completed", "not_tag=work", "not_assignee=me", "updated_after=2026-01-01T00:00:00Z"),
+    *(
+        "created_after=2026-01-01T00:00:00Z&created_before=2040-01-01T00:00:00Z",
+        "sort_by=priority,due_at&order=desc,asc",
+    ),
 )
 _LISTS = (
     "",

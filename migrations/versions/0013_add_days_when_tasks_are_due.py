@@ -14,7 +14,6 @@ branch_labels = None
 depends_on = None
 
 _COLUMNS = (
-    "ALTER TABLE users ADD COLUMN IF NOT EXISTS time_zone text DEFAULT 'UTC' NOT NULL",
     "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS due_on date",
     "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS start_at timestamptz",
 )
@@ -71,4 +70,3 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER tasks_due_trigger ON tasks")
     op.execute("DROP FUNCTION keep_due_at_alone()")
     op.execute("ALTER TABLE tasks DROP COLUMN due_on, DROP COLUMN start_at")
-    op.execute("ALTER TABLE users DROP COLUMN time_zone")

@@ -70,6 +70,7 @@ from taskmanager.tasks.feature import FEATURE as TASKS
 from taskmanager.telemetry.logs import configure_logging, log_writer
 from taskmanager.telemetry.metrics import Metrics
 from taskmanager.telemetry.tracing import TELEMETRY, has_telemetry
+from taskmanager.webapp.feature import FEATURE as WEBAPP
 from taskmanager.webhooks.feature import FEATURE as WEBHOOKS
 
 FEATURES: Final[tuple[Feature, ...]] = (
@@ -86,6 +87,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     CHANGES,
     STREAM,
     WEBHOOKS,
+    WEBAPP,
     ADMINISTRATION,
 )
 _DESCRIPTION = """Tasks, projects and comments for web clients.

@@ -260,6 +260,7 @@ class Settings(WebhookSettings, DatabaseSettings):
         le=10_000,
         description="Most streams of events that a worker holds of one user; one more is answered 429.",
     )
+    web_app: bool = Field(default=True, description="Serve the web page for people at /app.")
     drain_seconds: float = Field(
         default=5.0,
         ge=0,

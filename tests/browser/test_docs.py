@@ -4,18 +4,14 @@ It needs Chromium and nginx: `apt-get install chromium nginx-light`; CHROMIUM na
 kept as pictures in `.screenshots`.
 """
 
-import os
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
+from collections.abc import Iterator
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import expect
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
+from tests.browser.tabs import Tab, keep
 from tests.conftest import PASSWORD, Person
 from tests.support.live_server import LiveServer
 from tests.support.nginx import BELOW_PREFIX, nginx
@@ -23,50 +19,6 @@ from tests.support.sessions import open_session
 
 # Redoc takes seconds to draw its page, many on a busy machine.
 expect.set_options(timeout=30_000)
-
-PICTURES = Path(__file__).parents[2] / ".screenshots"
-NOTE_VIOLATIONS = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", event =>
-  window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
-"""
-
-
-@dataclass
-class Tab:
-    """A page, and what it asked for and complained about."""
-
-    page: Page
-    hosts: set[str] = field(default_factory=set)
-    complaints: list[str] = field(default_factory=list)
-
-    async def assert_content(self, url: str) -> None:
-        """Check that it needed no other host and broke no rule of its policy."""
-        assert self.hosts == {urlsplit(url).netloc}
-        assert self.complaints == []
-        assert await self.page.evaluate("window.violations") == []
-
-
-@pytest.fixture
-async def tab() -> AsyncIterator[Tab]:
-    """A tab of a browser without any history."""
-    binary = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert binary, "Chromium is not installed: apt-get install chromium"
-    async with async_playwright() as playwright:
-        # As root, in a container, Chromium cannot set up its sandbox.
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = await playwright.chromium.launch(executable_path=binary, args=options)
-        page = await browser.new_page(viewport={"width": 1280, "height": 1600})
-        tab = Tab(page)
-        await page.add_init_script(NOTE_VIOLATIONS)
-        page.on(
-            "request",
-            lambda request: tab.hosts.add(urlsplit(request.url).netloc) if request.url[:4] == "http" else None,
-        )
-        page.on("console", lambda line: tab.complaints.append(line.text) if line.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        yield tab
-        await browser.close()
 
 
 @pytest.fixture(params=["", "/tasks"], ids=["at the root", "below a prefix"])
@@ -77,12 +29,6 @@ def url(live_server: LiveServer, request: pytest.FixtureRequest) -> Iterator[str
     else:
         with nginx(live_server.port, *BELOW_PREFIX) as front:
             yield front + request.param
-
-
-async def keep(page: Page, name: str) -> None:
-    """Keep a picture of the page."""
-    PICTURES.mkdir(exist_ok=True)
-    await page.screenshot(path=PICTURES / f"{name}.png")
 
 
 async def test_a_task_is_made_on_the_page(tab: Tab, url: str, alice: Person, database: Database) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.test_docs import Tab, tab
+from tests.browser.tabs import Tab
 from tests.conftest import SECRET, Person
 from tests.support.live_server import LiveServer
 from tests.support.nginx import nginx

@@ -57,7 +57,9 @@ def shared_names() -> set[str]:
 
 
 @pytest.fixture
-async def reads(alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch) -> dict[Statement, list[Values]]:
+async def reads(
+    alice: Person, bob: Person, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> dict[Statement, list[Values]]:
     """All reads of Alice's and Bob's requests for everything that there is, with their values."""
     project = await alice.new_project()
     await alice.post(f"/projects/{project}/members", {"username": "bob", "role": "editor"})
@@ -66,7 +68,7 @@ async def reads(alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch) -> 
         await alice.new_task(project, title=f"Task {number}", tags=["a"], priority=number + 1, **due)
     task = (await alice.new_task(project, title="Task of Bob", assignee_id=bob.id))["id"]
     comment = (await alice.post(f"/tasks/{task}/comments", {"body": "Hello @bob"})).json()["id"]
-    webhook, delivery = await make_webhook(alice, project)
+    webhook, delivery = await make_webhook(alice, project, database)
     begun: dict[Statement, list[Values]] = {}
     prepare = RequestReads.prepare
 

@@ -89,8 +89,9 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
     await alice.post(members, {"username": "second", "role": "editor"})
     await second.post(f"/tasks/{empty['id']}/comments", {"body": "Hello @alice"})
     mine = (await alice.new_task(project["id"]))["id"]
-    webhook = await make_webhook(alice, project["id"])
-    other = await make_webhook(alice, project["id"])
+    webhook = await make_webhook(alice, project["id"], database)
+    await alice.post(f"/projects/{project['id']}/webhooks/{webhook[0]}/test", expect=202)
+    other = await make_webhook(alice, project["id"], database)
     await execute(
         database,
         "UPDATE webhooks SET name = :hard, enabled = false, disabled_reason = 'failures', failing_since = now(),"
@@ -145,7 +146,7 @@ MORE = {
         "/api/v1/projects/{plain_id}/tasks",
     ],
     f"{_WEBHOOKS}/{{webhook_id}}": [f"{_WEBHOOKS}/{{other_webhook_id}}"],
-    f"{_WEBHOOKS}/{{webhook_id}}/deliveries": [f"{_WEBHOOKS}/{{other_webhook_id}}/deliveries"],
+    f"{_WEBHOOKS}/{{webhook_id}}/deliveries": ["?limit=1", f"{_WEBHOOKS}/{{other_webhook_id}}/deliveries"],
     f"{_WEBHOOKS}/{{webhook_id}}/deliveries/{{delivery_id}}": [
         f"{_WEBHOOKS}/{{other_webhook_id}}/deliveries/{{other_delivery_id}}"
     ],

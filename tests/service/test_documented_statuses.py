@@ -121,7 +121,7 @@ async def world(app: FastAPI, alice: Person, bob: Person, sign_up: SignUp) -> Wo
     comment = (await bob.post(f"/tasks/{task['id']}/comments", {"body": "@alice"})).json()
     section = (await bob.post(f"/projects/{project_id}/sections", {"name": "A section"})).json()
     notification = (await alice.get("/notifications")).json()["notifications"][0]
-    webhook_id, delivery_id = await make_webhook(alice, project_id)
+    webhook_id, delivery_id = await make_webhook(alice, project_id, app.state.database)
     login = await alice.client.post(f"{API}/token", data={"username": "alice", "password": PASSWORD})
     ids = {
         "project_id": project_id,

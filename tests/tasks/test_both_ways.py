@@ -14,7 +14,9 @@ from tests.support.applications import started
 API = "/api/v1"
 # What differs from one request to the next: of the request itself, and of the task that it made or changed.
 _OWN_HEADERS = {"x-request-id", "x-process-time", "server-timing", "ratelimit", "etag", "location", "content-length"}
-_OWN_FIELDS = {"id", "created_at", "updated_at", "completed_at", "request_id", "next_cursor", "instance", "version"}
+_OWN_FIELDS = {
+    *("id", "position", "created_at", "updated_at", "completed_at", "request_id", "next_cursor", "instance", "version")
+}
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ class TestCreate:
         }
         single = (await alice.post("/tasks", body)).json()
         (bulk,) = (await alice.post(BULK, {"tasks": [body]})).json()["tasks"]
-        varying = ("id", "created_at", "updated_at", "completed_at")
+        varying = ("id", "position", "created_at", "updated_at", "completed_at")
         assert {k: v for k, v in bulk.items() if k not in varying} == {
             k: v for k, v in single.items() if k not in varying
         }

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
+from taskmanager.ordering.keys import default_key
 from tests.conftest import Person
 from tests.support.event_log import count_rows, events_of
 from tests.support.locks import until_blocked
@@ -39,6 +40,8 @@ class TestCreate:
             "due_on": None,
             "start_at": None,
             "assignee_id": None,
+            "section_id": None,
+            "position": default_key(task["id"]),
             "created_by": alice.id,
             "created_at": task["created_at"],
             "updated_at": task["created_at"],

@@ -70,6 +70,7 @@ export type Task = Get<"/api/v1/tasks/{task_id}">;
 export type Project = Get<"/api/v1/projects/{project_id}">;
 export type Comment = Get<"/api/v1/tasks/{task_id}/comments/{comment_id}">;
 export type Member = Get<"/api/v1/projects/{project_id}/members/{user_id}">;
+export type Section = Get<"/api/v1/projects/{project_id}/sections/{section_id}">;
 export type User = Get<"/api/v1/users/me">;
 export type TaskChange = Change<"/api/v1/tasks/{task_id}">;
 export type ProjectChange = Change<"/api/v1/projects/{project_id}">;

@@ -1,7 +1,7 @@
 import { type ChangesPage, Copy, type Item, keyOf, type RowChange } from "./copy.js";
 import type { CopyStorage } from "./copy-storage.js";
 import { type Frame, readFrames } from "./event-stream.js";
-import type { Comment, Member, Project, Task } from "./operations.js";
+import type { Comment, Member, Project, Section, Task } from "./operations.js";
 import { ApiError, errorOf, isTemporary, UnreachableError } from "./problems.js";
 import { sleep } from "./waiting.js";
 
@@ -11,6 +11,7 @@ export interface Rows {
   member: Member;
   task: Task;
   comment: Comment;
+  section: Section;
 }
 
 /**
@@ -45,7 +46,7 @@ const STREAM_AGAIN_MILLISECONDS = 60_000;
 const HIDDEN_SECONDS = 30;
 const WITHOUT_STREAM = [404, 405, 429, 501, 503];
 /** Events whose frame says all; what others mean depends on who reads it, and is asked for. */
-const PLAIN = /^(task|comment)\.(created|updated|deleted)$/;
+const PLAIN = /^(task|comment|section)\.(created|updated|deleted)$/;
 
 /** A copy of what the user sees, that follows what others do. */
 export class Store {

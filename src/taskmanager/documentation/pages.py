@@ -1,22 +1,17 @@
 """Documentation that loads nothing from outside: Swagger UI at /docs, Redoc at /redoc, the problems below /docs."""
 
 from copy import deepcopy
-from functools import cache
-from hashlib import sha256
 from html import escape
-from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from taskmanager.documentation.problems_page import problems_page
-from taskmanager.http.preconditions import matches_known
+from taskmanager.http.packaged_files import PackagedFiles, html_page
 from taskmanager.http.problem_kinds import PROBLEMS_PAGE
 
-# Only what this table names is served; the host's own table of types differs between machines.
 MEDIA_TYPES: Final = {
     "favicon.svg": "image/svg+xml",
     "pages.css": "text/css",
@@ -60,45 +55,19 @@ _PAGE: Final = """\
 """
 
 
-class Asset(NamedTuple):
-    """A file as it is sent, and its entity tag."""
-
-    content: bytes
-    etag: str
-
-
-@cache
-def load_asset(name: str) -> Asset:
-    """Read a file of the table from the installed package, once per process."""
-    content = files(__package__).joinpath("assets", name).read_bytes()
-    return Asset(content, f'"{sha256(content).hexdigest()[:32]}"')
+_FILES: Final = PackagedFiles(__package__, MEDIA_TYPES)
 
 
 def _url(name: str) -> str:
-    # Relative, so that it holds below any path prefix; versioned, so that an upgrade never mixes old files and new.
-    return f"docs/assets/{name}?v={load_asset(name).etag[1:9]}"
+    # Relative, so that it holds below any path prefix.
+    return f"docs/assets/{_FILES.version(name)}"
 
 
 def _page(title: str, policy: str, *, styles: list[str], scripts: list[str]) -> HTMLResponse:
     links = [f'<link rel="stylesheet" href="{_url(name)}">' for name in styles]
     links += [f'<script src="{_url(name)}" defer></script>' for name in scripts]
     html = _PAGE.format(title=escape(title), favicon=_url("favicon.svg"), head="\n".join(links))
-    return _html(html, policy)
-
-
-def _html(html: str, policy: str) -> HTMLResponse:
-    return HTMLResponse(html, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
-
-
-def _serve_asset(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in MEDIA_TYPES:
-        raise HTTPException(404)
-    content, etag = load_asset(name)
-    headers = {"ETag": etag, "Cache-Control": "public, max-age=86400"}
-    if matches_known(request.headers.get("If-None-Match", ""), etag.strip('"')):
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type=MEDIA_TYPES[name])
+    return html_page(html, policy)
 
 
 def _below(prefix: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -141,10 +110,10 @@ def add_documentation(app: FastAPI) -> None:
     def problems(_: Request) -> Response:
         # The page is one level below the others.
         addresses = {name: _url(file).removeprefix("docs/") for name, file in _FILES_OF_PROBLEMS.items()}
-        return _html(problems_page(app.title, **addresses), _SWAGGER_POLICY)
+        return html_page(problems_page(app.title, **addresses), _SWAGGER_POLICY)
 
     app.add_route("/openapi.json", describe, include_in_schema=False)
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(PROBLEMS_PAGE, problems, include_in_schema=False)
-    app.add_route("/docs/assets/{name}", _serve_asset, include_in_schema=False)
+    app.add_route("/docs/assets/{name}", _FILES.serve, include_in_schema=False)

@@ -1,0 +1,34 @@
+import type { Task } from "task-manager-client";
+import { byPosition, type Column, isIn, type Place } from "./columns.js";
+
+/** Moves that were made here and not yet answered, by task. */
+export type Pending = ReadonlyMap<number, Place>;
+
+/** Fill the columns with tasks, those that are being moved where they are put. */
+export function fill(columns: Column[], tasks: Task[], pending: Pending): Map<string, Task[]> {
+  const moving: Task[] = [];
+  const filled = new Map<string, Task[]>(columns.map((column) => [column.key, []]));
+  for (const task of tasks) {
+    if (pending.has(task.id)) moving.push(task);
+    else {
+      const column = columns.find((one) => isIn(task, one));
+      if (column) filled.get(column.key)?.push(task);
+    }
+  }
+  for (const cards of filled.values()) cards.sort(byPosition);
+  for (const task of moving) {
+    const place = pending.get(task.id);
+    const cards = place && filled.get(place.column.key);
+    if (place && cards) cards.splice(indexOf(place, cards), 0, task);
+  }
+  return filled;
+}
+
+function indexOf(place: Place, cards: Task[]): number {
+  const find = (id: number | undefined) => (id === undefined ? -1 : cards.findIndex((card) => card.id === id));
+  const after = find(place.after);
+  if (after >= 0) return after + 1;
+  const before = find(place.before);
+  if (before >= 0) return before;
+  return place.at === "top" ? 0 : cards.length;
+}
