@@ -9,6 +9,7 @@ WORKERS ?= auto
 BENCH_OPTIONS ?=
 PEERS := fastify express
 CLIENT := clients/typescript
+BOARD := clients/board
 export CHROMIUM ?= $(or $(shell command -v chromium chromium-browser | head -1),/usr/bin/chromium)
 HAS_NODE = { command -v npm && node --eval 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; } >/dev/null 2>&1
 # Containers; podman and podman-compose may be named instead. Flags for the build: IMAGE_BUILD_FLAGS='--network host'
@@ -19,7 +20,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports contract format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load client-test typescript-test client-types client-check generator-test proxy-test pooler-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports contract format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load client-test typescript-test client-types client-check app app-check generator-test proxy-test pooler-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -31,7 +32,7 @@ test: .venv/.synced ## Run all tests on a real PostgreSQL: TEST_DATABASE_URL, el
 	@# Some tests measure time, and a machine that stands still fails them: what fails has to pass alone.
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal || $(BIN)/pytest --last-failed --last-failed-no-failures none
 
-check: lint types imports contract test client-check ## Everything that CI runs: lint, types, imports, the API's description, tests, the client where there is Node
+check: lint types imports contract test client-check app-check ## Everything that CI runs: lint, types, imports, the API's description, tests, the client and the page where there is Node
 
 lint: .venv/.synced ## Check style and formatting
 	$(BIN)/ruff check
@@ -107,8 +108,17 @@ client-check:
 	@if $(HAS_NODE); then $(MAKE) --no-print-directory typescript-test; \
 		else echo "Left out: the tests of the TypeScript client, which need Node 20 and npm"; fi
 
-$(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package.json $(CLIENT)/package-lock.json
-	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(CLIENT)
+app: $(BOARD)/node_modules/.package-lock.json ## Build the page at /app from clients/board
+	npm run --silent --prefix $(BOARD) types
+	npm run --silent --prefix $(BOARD) build
+
+app-check:
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory $(BOARD)/node_modules/.package-lock.json \
+		&& npm run --silent --prefix $(BOARD) types && npm run --silent --prefix $(BOARD) check; \
+		else echo "Left out: whether the page at /app is built from its sources, which needs Node 20 and npm"; fi
+
+$(CLIENT)/node_modules/.package-lock.json $(BOARD)/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $*
 	@touch $@
 
 proxy-test: .venv/.synced ## Try out docs/examples/nginx.conf with nginx, and clients that offer other protocols
@@ -122,7 +132,7 @@ pooler-test: .venv/.synced ## Run all that needs a database through the PgBounce
 generator-test: .venv/.synced clients/generators/node_modules ## Generate clients by four generators, check their types, and run each on the service
 	UV=$(UV) $(BIN)/pytest -q tests/generators
 
-browser-test: .venv/.synced ## Use /docs with the Chromium of this machine; screenshots go to .screenshots
+browser-test: .venv/.synced $(BOARD)/node_modules/.package-lock.json ## Use /app and /docs with the Chromium of this machine; screenshots go to .screenshots
 	$(UV) run --frozen --all-extras --group browser --python $(shell command -v $(PYTHON)) pytest -q tests/browser
 
 image: ## Build the container image
@@ -135,14 +145,14 @@ up: image .compose.env ## Start the image with a PostgreSQL of its own on 127.0.
 	@$(COMPOSED) up --detach --no-build
 	@address=$$($(COMPOSED) port api 8000) && for _ in {1..60}; do \
 		$(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1])' "http://$$address/readyz" 2>/dev/null \
-			&& echo "Task Manager API   http://$$address/docs" && exit; sleep 0.5; \
+			&& echo "Task Manager   http://$$address/app and /docs" && exit; sleep 0.5; \
 	done; $(COMPOSED) logs --tail 20 migrate api; exit 1
 
 down: .compose.env ## Stop what `up` started; its data stays
 	@$(COMPOSED) down
 
 clean: ## Remove what the other targets made, the development database included
-	rm -rf $(CLIENT)/node_modules $(CLIENT)/dist .venv .uv .taskmanager .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(CLIENT)/node_modules $(CLIENT)/dist $(BOARD)/node_modules .venv .uv .taskmanager .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # uv comes from the Python package index when it is not installed.
 .uv/bin/uv:

@@ -69,6 +69,12 @@ READS: Mapping[str, Sequence[Measured]] = {
     f"GET {API}/users/me/api-keys": (_list("/users/me/api-keys"),),
     f"GET {API}/admin/users": (_list("/admin/users", _ADMIN),),
     f"GET {API}/admin/projects/without-owner": (_list("/admin/projects/without-owner", _ADMIN),),
+    f"GET {API}/users": (_list("/users?id=<user>"),),
+    f"GET {API}/users/{{user_id}}": _key("/users/<user>"),
+    f"GET {API}/tasks/counts": tuple(
+        _list(f"/tasks/counts?by={by}", name=f"by={by}") for by in ("status", "project", "assignee", "tag")
+    ),
+    f"GET {API}/projects/{{project_id}}/tasks/counts": (_list("/projects/<project>/tasks/counts?by=status"),),
     f"GET {API}/changes": (_list("/changes?limit=200"),),
     f"GET {API}/projects": (_list("/projects"),),
     f"GET {API}/projects/{{project_id}}": _key("/projects/<project>", known="/projects/<project>"),
@@ -79,8 +85,13 @@ READS: Mapping[str, Sequence[Measured]] = {
     f"GET {_WEBHOOK}": _key("/projects/<webhook>"),
     f"GET {_WEBHOOK}/deliveries": (_list("/projects/<webhook>/deliveries"),),
     f"GET {_WEBHOOK}/deliveries/{{delivery_id}}": _key("/projects/<delivery>"),
+    f"GET {API}/projects/{{project_id}}/sections": (_list("/projects/<project>/sections"),),
+    f"GET {API}/projects/{{project_id}}/sections/{{section_id}}": _key(
+        "/projects/<section>", known="/projects/<section>"
+    ),
     f"GET {API}/projects/{{project_id}}/tasks": (
         *_task_lists("/projects/<project>/tasks"),
+        _list("/projects/<project>/tasks?sort_by=position&count=none", name="sort_by=position"),
         _list("/projects/<project_cursor>", name="cursor"),
     ),
     f"GET {API}/projects/{{project_id}}/tasks/{{task_id}}": _key(
@@ -89,6 +100,9 @@ READS: Mapping[str, Sequence[Measured]] = {
     f"GET {API}/tasks": (
         *_task_lists("/tasks"),
         _list("/tasks?project_id=<project>&count=none", name="project_id"),
+        _list("/tasks?section_id=none&count=none", name="section_id=none"),
+        _list("/tasks?include=people&include=counts&count=none", name="include"),
+        _list("/tasks?id=<task>", name="id"),
         _list("/tasks?limit=20&count=none&cursor=<cursor>", name="cursor"),
     ),
     f"GET {API}/tasks/{{task_id}}": (
@@ -117,6 +131,7 @@ _TEXT = '{"body": "Text <n>, as long as most are."}'
 _PROJECT = '{"name": "Project <n>"}'
 _CHANGES: Mapping[str, tuple[str, str]] = {
     "/projects/{project_id}": ("/projects/<team_project>", _PROJECT),
+    "/projects/{project_id}/sections/{section_id}": ("/projects/<section>", '{"name": "Section <n>"}'),
     "/tasks/{task_id}": ("/tasks/<task>", _TITLE),
     "/projects/{project_id}/tasks/{task_id}": ("/projects/<project_task>", _TITLE),
     "/tasks/{task_id}/comments/{comment_id}": ("/tasks/<comment>", _TEXT),
@@ -132,6 +147,10 @@ WRITES: Mapping[str, Request | str] = {
     f"POST {API}/tasks/bulk": WORKS["bulk"][0],
     f"PATCH {API}/tasks/bulk": _write("PATCH", "/tasks/bulk", '{"ids": [<inbox_tasks>], "set": {"title": "All <n>"}}'),
     f"POST {API}/tasks/{{task_id}}/comments": WORKS["comment"][0],
+    f"POST {API}/tasks/{{task_id}}/move": _write("POST", "/tasks/<task>/move", '{"at": "top"}'),
+    f"POST {API}/projects/{{project_id}}/sections/{{section_id}}/move": _write(
+        "POST", "/projects/<section>/move", '{"at": "top"}'
+    ),
     f"POST {API}/projects": _write("POST", "/projects", _PROJECT, status=201),
     f"POST {API}/projects/{{project_id}}/tasks": replace(_CREATE, path=f"{API}/projects/<project>/tasks"),
     f"POST {API}/projects/{{project_id}}/members": _write(
@@ -168,6 +187,9 @@ WRITES: Mapping[str, Request | str] = {
     f"DELETE {API}/projects/{{project_id}}/members/{{user_id}}": _write(
         "DELETE", "/projects/<team_project>/members/<once_member>", status=204
     ),
+    f"DELETE {API}/projects/{{project_id}}/sections/{{section_id}}": _write(
+        "DELETE", "/projects/<once_section>", status=204
+    ),
     f"DELETE {API}/projects/{{project_id}}": _write("DELETE", "/projects/<once_project>", status=204),
     f"DELETE {API}/users/me/sessions/{{session_id}}": _write("DELETE", "/users/me/sessions/<once_session>", status=204),
     f"DELETE {API}/users/me/api-keys/{{key_id}}": _write("DELETE", "/users/me/api-keys/<once_key>", status=204),
@@ -179,6 +201,7 @@ WRITES: Mapping[str, Request | str] = {
     f"POST {_WEBHOOK}/test": _FOR_OTHERS,
     f"POST {_WEBHOOK}/replay": _FOR_OTHERS,
     f"POST {_WEBHOOK}/deliveries/{{delivery_id}}/redeliver": _FOR_OTHERS,
+    f"POST {API}/projects/{{project_id}}/sections": "a project has 50 at most",
     f"DELETE {API}/admin/clear-tasks": "empties the database, so the second one has nothing to do",
 }
 

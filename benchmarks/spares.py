@@ -56,6 +56,10 @@ _ROWS = (
     SELECT u.id, 'assigned', t.id, u.id FROM users u {_FIRST_TASK}
     """,
     """
+    INSERT INTO sections (project_id, name)
+    SELECT u.id, CASE WHEN n > 2 THEN 'spare' ELSE 'kept' END FROM users u CROSS JOIN generate_series(1, :each) AS n
+    """,
+    """
     INSERT INTO users (username, email, password_hash)
     SELECT 'idle_' || n, 'idle_' || n || '@example.com', 'never used' FROM generate_series(1, :idle) AS n
     """,
@@ -83,6 +87,7 @@ _VALUES: Mapping[str, str] = {
     "team_project": "SELECT id, CAST(id + :users AS text) FROM users WHERE id <= :users",
     "project_task": "SELECT user_id, project_id || '/tasks/' || task_id FROM picked WHERE NOT known",
     "known_project_task": "SELECT user_id, project_id || '/tasks/' || task_id FROM picked WHERE known",
+    "section": "SELECT project_id, project_id || '/sections/' || id FROM sections WHERE name <> 'spare'",
     "comment": "SELECT author_id, task_id || '/comments/' || id FROM comments WHERE body <> 'spare'",
 }
 _MEMBERS = "FROM users u CROSS JOIN generate_series({}, {}) AS k WHERE u.id <= :users"
@@ -115,6 +120,7 @@ _SPARE_VALUES: Mapping[str, str] = {
         ) AS numbered WHERE place <= 20 GROUP BY created_by, place % 4
     """,
     "once_comment": "SELECT author_id, task_id || '/comments/' || id FROM comments WHERE body = 'spare'",
+    "once_section": "SELECT project_id, project_id || '/sections/' || id FROM sections WHERE name = 'spare'",
     "once_notification": "SELECT user_id, CAST(id AS text) FROM notifications WHERE kind = 'assigned'",
 }
 # Every fifth task of its creator is one that no request changes, as in benchmarks/callers.py.

@@ -20,6 +20,10 @@ const { outputFiles } = await build({
   legalComments: "none",
   logLevel: "warning",
 });
+const licenses = await Promise.all(
+  ["preact", "openapi-fetch"].map(async (name) => `${name}\n\n${await readFile(here(`node_modules/${name}/LICENSE`), "utf8")}`),
+);
+outputFiles.push({ path: `${target}LICENSES.txt`, contents: Buffer.from(licenses.join("\n\n")) });
 const drifted = [];
 for (const { path, contents } of outputFiles) {
   if (!process.argv.includes("--check")) await writeFile(path, contents);

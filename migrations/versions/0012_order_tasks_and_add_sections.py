@@ -12,7 +12,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-# Each can be repeated: what follows is committed step by step. The version before writes neither column: what it
+# Each can be repeated, since what follows is committed step by step. The version before writes neither column: what it
 # creates, or moves to another project, has the place of its id and no section.
 _TABLES = (
     """

@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 
 from taskmanager.environment import EnvironmentSettings
 
-_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*", re.ASCII)
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*", re.ASCII)
 
 
 class WebhookSettings(EnvironmentSettings):

@@ -97,7 +97,7 @@ class TestLogin:
             assert (told["title"], told["detail"], set(told)) == (
                 "Too Many Requests",
                 "Too many failed attempts; try again in N seconds.",
-                {"type", "title", "status", "detail", "instance", "request_id", "error", "error_description"},
+                {"type", "code", "title", "status", "detail", "instance", "request_id", "error", "error_description"},
             )
         else:
             assert {answer.status_code for answer in answers} == {422}

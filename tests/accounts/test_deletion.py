@@ -192,7 +192,7 @@ class TestAfter:
         await share(bob, shared, carol)
         task_id = (await bob.new_task(shared))["id"]
         comment = (await alice.post(f"/tasks/{task_id}/comments", {"body": "Hello"})).json()
-        assert comment["author"] == {"id": alice.id, "username": "alice"}
+        assert comment["author"] == {"id": alice.id, "username": "alice", "display_name": None}
         await alice.post(DELETE, GOOD, expect=204)
         path = f"/tasks/{task_id}/comments/{comment['id']}"
         after = (await bob.get(path)).json()

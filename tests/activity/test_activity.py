@@ -55,7 +55,7 @@ class TestTask:
         assert event == {
             "id": event["id"],
             "created_at": task["created_at"],
-            "actor": {"id": alice.id, "username": "alice"},
+            "actor": {"id": alice.id, "username": "alice", "display_name": None},
             "entity": "task",
             "entity_id": task["id"],
             "version": 1,
@@ -189,7 +189,11 @@ class TestTask:
     async def test_whoever_was_renamed_has_the_new_name(self, alice: Person) -> None:
         task = await alice.new_task()
         await alice.patch("/users/me", {"username": "alicia"})
-        assert (await of_task(alice, task["id"]))[0]["actor"] == {"id": alice.id, "username": "alicia"}
+        assert (await of_task(alice, task["id"]))[0]["actor"] == {
+            "id": alice.id,
+            "username": "alicia",
+            "display_name": None,
+        }
 
     async def test_a_key_needs_the_scope_to_read_tasks(self, alice: Person, client: httpx.AsyncClient) -> None:
         path = f"/tasks/{(await alice.new_task())['id']}/activity"

@@ -28,6 +28,8 @@ class TestUsers:
             "email": "alice@example.com",
             "disabled": False,
             "is_admin": False,
+            "display_name": None,
+            "time_zone": "UTC",
             "created_at": second["created_at"],
         }
         assert answer["users"][0]["is_admin"] is True

@@ -1,10 +1,16 @@
-"""A tab for every test of pages."""
+"""A tab for every test of pages, and a server whose streams last."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from taskmanager.database.database import Database
 from tests.browser.tabs import Tab, chromium, open_tab
+from tests.conftest import SECRET
+from tests.support.live_server import LiveServer
+
+_LASTING = {"taskmanager.stream.feed.LONGEST_SECONDS": 3_600.0}
 
 
 @pytest.fixture
@@ -12,3 +18,12 @@ async def tab() -> AsyncIterator[Tab]:
     """A tab of a browser without any history."""
     async with chromium() as browser:
         yield await open_tab(browser, viewport={"width": 1280, "height": 1600})
+
+
+@pytest.fixture
+def server(database: Database, database_url: str, tmp_path: Path) -> Iterator[LiveServer]:
+    """A process of its own, whose streams last; it ends before the rows of the test are deleted."""
+    server = LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path / "log", constants=_LASTING)
+    server.start()
+    yield server
+    server.kill()

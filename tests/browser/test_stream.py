@@ -2,32 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.tabs import Tab
-from tests.conftest import SECRET, Person
+from tests.conftest import Person
 from tests.support.live_server import LiveServer
 from tests.support.nginx import nginx
-
-__all__ = ["tab"]
 
 # One of ALLOWED_ORIGINS; the page itself comes from the test.
 ORIGIN = "http://localhost:3000"
 _DOCUMENT = (Path(__file__).parents[2] / "docs/stream.md").read_text()
-LASTING = {"taskmanager.stream.feed.LONGEST_SECONDS": 3_600.0}
-
-
-@pytest.fixture
-def server(database_url: str, tmp_path: Path) -> Iterator[LiveServer]:
-    """A process of its own, to be stopped."""
-    server = LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path / "log", constants=LASTING)
-    server.start()
-    yield server
-    server.kill()
 
 
 def written_page(name: str, url: str, token: str) -> str:

@@ -31,7 +31,7 @@ from tests.support.sessions import open_session
 
 def test_garbage_is_collected_once_all_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     collecting: list[bool] = []
-    monkeypatch.setattr(cli, "main", lambda: collecting.append(gc.isenabled()))
+    monkeypatch.setattr(cli, "main", lambda _: collecting.append(gc.isenabled()))
     main()
     assert collecting == [True]
 
@@ -241,7 +241,10 @@ def test_dev_names_a_folder_that_it_cannot_write_to(tmp_path: Path) -> None:
 def test_dev_starts_from_nothing_and_keeps_its_data(dev_server: DevServer) -> None:
     dev_server.start()
     log = dev_server.log.read_text()
-    assert f"http://127.0.0.1:{dev_server.port}/docs" in log
+    assert [line.partition("http")[2] for line in log.splitlines() if "Task Manager " in line] == [
+        f"://127.0.0.1:{dev_server.port}/app",
+        f"://127.0.0.1:{dev_server.port}/docs",
+    ]
     assert "demo / demo-password" in log
     assert "Ctrl-C" in log
     token = dev_server.log_in()

@@ -41,7 +41,7 @@ class TestCreate:
             "project_id": alice.inbox_id,
             "task_id": int(path.split("/")[2]),
             "body": "Well done",
-            "author": {"id": alice.id, "username": "alice"},
+            "author": {"id": alice.id, "username": "alice", "display_name": None},
             "created_at": comment["created_at"],
             "updated_at": comment["created_at"],
             "version": 1,
@@ -188,7 +188,7 @@ class TestMembers:
         await add_member(database, path, bob, "editor")
         await bob.post(path, {"body": "Hello"})
         (comment,) = (await alice.get(path)).json()["comments"]
-        assert comment["author"] == {"id": bob.id, "username": "bob"}
+        assert comment["author"] == {"id": bob.id, "username": "bob", "display_name": None}
 
     async def test_an_editor_changes_their_own(self, alice: Person, bob: Person, path: str, database: Database) -> None:
         await add_member(database, path, bob, "editor")

@@ -26,6 +26,7 @@ Values = dict[str, Any]
 # Of routes without a compiled handler, or what looks callers and their passwords up itself.
 NOT_OF_HANDLERS = {"find caller", "find login", "find login of user", "list users", "open stream"}
 SORTS = ("created_at", "updated_at", "due_at", "priority", "title")
+COUNTED_BY = ("status", "project", "assignee", "priority", "section", "tag")
 FILTERS = ("status=pending", "status=pending&status=completed", "priority=1&priority=3", "tag=a", "assignee=me")
 # However few tasks there are, so far behind nothing is shared.
 ALONE = (
@@ -68,6 +69,7 @@ async def reads(
         await alice.new_task(project, title=f"Task {number}", tags=["a"], priority=number + 1, **due)
     task = (await alice.new_task(project, title="Task of Bob", assignee_id=bob.id))["id"]
     comment = (await alice.post(f"/tasks/{task}/comments", {"body": "Hello @bob"})).json()["id"]
+    section = (await alice.post(f"/projects/{project}/sections", {"name": "Doing"})).json()["id"]
     webhook, delivery = await make_webhook(alice, project, database)
     begun: dict[Statement, list[Values]] = {}
     prepare = RequestReads.prepare
@@ -80,6 +82,18 @@ async def reads(
     lists = [f"/tasks?sort_by={sort}&order={order}&limit=2" for sort in SORTS for order in ("asc", "desc")]
     lists += [f"/tasks?{query}&limit=2" for query in (*FILTERS, *ALONE)]
     lists += [f"/tasks?search=task&sort_by={sort}&order={order}&limit=2" for sort in SORTS for order in ("asc", "desc")]
+    lists += [f"/projects/{project}/tasks?sort_by=position&order={order}&limit=2" for order in ("asc", "desc")]
+    lists += [f"/projects/{project}/tasks?sort_by=position&{of}" for of in (f"section_id={section}", "tag=a")]
+    lists += [f"{path}{'&' if '?' in path else '?'}include=people&include=counts" for path in lists]
+    lists += [f"/tasks/counts?by={by}" for by in COUNTED_BY]
+    lists += [f"/tasks?id={task}", f"/tasks?id={task}&include=people", f"/users?id={bob.id}", "/projects?archived=true"]
+    lists += [
+        f"/projects/{project}/sections",
+        "/notifications?include=people",
+        "/notifications?unread=true&include=people",
+    ]
+    lists += [f"/projects/{project}/{rest}?limit=1&include=people" for rest in ("members", "activity")]
+    lists += [f"/tasks/{task}/{rest}?limit=1&include=people" for rest in ("comments", "activity")]
     lists += ["/projects?limit=1", "/notifications?limit=1", "/notifications?unread=true", "/users/me/sessions"]
     lists += ["/users/me/api-keys", f"/projects/{project}/tasks?priority=5"]
     lists += [f"/projects/{project}/{rest}?limit=1" for rest in ("members", "activity", "tasks")]
@@ -89,6 +103,9 @@ async def reads(
             await person.post("/tasks", {"title": "Once"}, headers={"Idempotency-Key": "a-key"})
     things = [f"/tasks/{task}", f"/projects/{project}", f"/projects/{project}/tasks/{task}"]
     things += [f"/tasks/{task}/comments/{comment}", f"/projects/{project}/members/{bob.id}"]
+    things += [f"/projects/{project}/sections/{section}"]
+    included = [f"/tasks/{task}?include=people", f"/tasks/{task}/comments/{comment}?include=people"]
+    included += [f"/projects/{project}/members/{bob.id}?include=people", f"/users/{bob.id}"]
     for person in (alice, bob):
         for path in lists:
             following: str | None = f"/api/v1{path}"
@@ -97,6 +114,8 @@ async def reads(
                 assert answer.status_code == 200, following
                 link = answer.headers.get("Link", "")
                 following = link.partition("<")[2].partition(">")[0] or None
+        for path in included:
+            await person.get(path)
         for path in things:
             await person.get(path)
             await person.get(path, 200 if "members" in path else 304, headers={"If-None-Match": "*"})

@@ -76,6 +76,10 @@ def version_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("before")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder, filter="data")
+    # It asks for its version by the name that it was installed under.
+    metadata = folder / "src" / "taskmanager-0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: taskmanager\nVersion: 0\n")
     return folder
 
 

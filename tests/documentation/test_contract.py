@@ -80,7 +80,13 @@ def test_answers_without_content_have_no_type() -> None:
 
 
 def test_what_is_always_sent_is_required() -> None:
-    sent_now_and_then = {"reason", *(name.removesuffix("Change").lower() for name in SCHEMAS)}
+    # `people` and `comment_count` where they are asked for.
+    sent_now_and_then = {
+        "reason",
+        "people",
+        "comment_count",
+        *(name.removesuffix("Change").lower() for name in SCHEMAS),
+    }
     for name in (name for name in SCHEMAS if name.endswith(("Read", "List", "Change", "Page", "Event"))):
         if "properties" in SCHEMAS[name]:
             left_out = SCHEMAS[name]["properties"].keys() - set(SCHEMAS[name]["required"])

@@ -89,6 +89,8 @@ async def world(alice: Person, sign_up: SignUp, database: Database) -> World:
     await alice.post(members, {"username": "second", "role": "editor"})
     await second.post(f"/tasks/{empty['id']}/comments", {"body": "Hello @alice"})
     mine = (await alice.new_task(project["id"]))["id"]
+    days = "UPDATE tasks SET due_at = NULL, due_on = '2026-01-31', start_at = '2026-01-30 12:00Z' WHERE id = :id"
+    await execute(database, days, id=mine)
     webhook = await make_webhook(alice, project["id"], database)
     await alice.post(f"/projects/{project['id']}/webhooks/{webhook[0]}/test", expect=202)
     other = await make_webhook(alice, project["id"], database)

@@ -26,6 +26,8 @@ from tests.support.valid_requests import BODIES, FORMS, QUERIES, fill
 FASTAPI_S = {
     "they know no caller": {
         ("GET", "/"),
+        ("GET", "/app"),
+        ("GET", "/app/assets/{name}"),
         ("GET", "/docs"),
         ("GET", "/docs/assets/{name}"),
         ("GET", "/docs/problems"),

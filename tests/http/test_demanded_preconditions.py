@@ -94,7 +94,7 @@ class TestDemanded:
         await alice.patch(f"/projects/{resource.project_id}", {"archived": True})
         answer = await resource.write(strict, method)
         # An archived project may be deleted, so there the header is all that is missing.
-        deletes_project = method == "DELETE" and resource.field == "name"
+        deletes_project = method == "DELETE" and resource.collection == "/projects"
         assert answer.status_code == (428 if deletes_project else 409)
 
     async def test_an_inbox_is_not_deleted_or_archived_whatever_the_header(self, strict: Person) -> None:

@@ -13,7 +13,10 @@ from tests.support.problem_answers import JSON, assert_problem
 
 API = "/api/v1"
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
-FILTERS = ("status", "priority", "tag", "assignee", "due_after", "due_before", "overdue", "search")
+FILTERS = (
+    *("status", "not_status", "priority", "tag", "not_tag", "assignee", "not_assignee", "created_by", "section_id"),
+    *("due", "due_after", "due_before", "overdue", "updated_after", "created_after", "created_before", "search"),
+)
 
 
 @pytest.fixture(params=["compiled", "by FastAPI"])

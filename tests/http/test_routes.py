@@ -14,6 +14,7 @@ from taskmanager.accounts import dependencies
 from taskmanager.http.problem_kinds import PROBLEM_KINDS
 from taskmanager.http.routing import StrictRoute
 from taskmanager.main import create_app
+from taskmanager.stream.dependencies import admit as admit_to_stream
 from tests.conftest import make_settings
 
 API = "/api/v1"
@@ -22,7 +23,7 @@ ACCESS = {
     call
     for name in ("authenticate", "authenticate_administrator", "allow_anyone")
     if (call := getattr(dependencies, name, None))
-}
+} | {admit_to_stream}
 # The body's own refusals, and those of a path or query that has something to refuse.
 BODY_STATUSES = {"400", "413", "415", "422"}
 
@@ -173,8 +174,10 @@ class TestOperation:
         if successes == ["204"]:
             assert "content" not in response
         else:
-            schema = response["content"]["application/json"]["schema"]
-            assert "$ref" in schema
+            ((media_type, content),) = response["content"].items()
+            assert media_type in {"application/json", "text/event-stream"}
+            if media_type == "application/json":
+                assert "$ref" in content["schema"]
             if method == "post" and successes == ["201"]:
                 assert "requestBody" in operation
 

@@ -27,7 +27,7 @@ class TestAssigned:
             "project_id": project_id,
             "task_title": "Dig",
             "comment_id": None,
-            "actor": {"id": alice.id, "username": "alice"},
+            "actor": {"id": alice.id, "username": "alice", "display_name": None},
             "created_at": task["created_at"],
             "read_at": None,
         }
@@ -91,7 +91,7 @@ class TestMentioned:
             (notification,) = await inbox(person)
             assert (notification["kind"], notification["task_id"]) == ("mentioned", task["id"])
             assert (notification["comment_id"], notification["task_title"]) == (comment_id, "Dig")
-            assert notification["actor"] == {"id": alice.id, "username": "alice"}
+            assert notification["actor"] == {"id": alice.id, "username": "alice", "display_name": None}
 
     async def test_once_per_comment(self, alice: Person, bob: Person, project_id: int) -> None:
         task = await alice.new_task(project_id)
@@ -197,7 +197,7 @@ class TestUpdated:
         for person in (bob, carol, self.dan):
             (notification,) = await inbox(person, unread=True)
             assert (notification["kind"], notification["task_title"]) == ("updated", "New")
-            assert notification["actor"] == {"id": alice.id, "username": "alice"}
+            assert notification["actor"] == {"id": alice.id, "username": "alice", "display_name": None}
         assert await inbox(alice) == []
 
     async def test_nobody_without_it(self, alice: Person, bob: Person, carol: Person, task: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ class TestDeletion:
         await execute(database, insert, project_id=project_id, section_id=section_id)
         path = f"/projects/{project_id}/sections/{section_id}"
         refused = (await alice.delete(path, 409)).json()
-        assert (refused["type"], refused["tasks"], refused["limit"]) == (
+        assert (refused["code"], refused["tasks"], refused["limit"]) == (
             "too-many-tasks",
             5_001,
             5_000,

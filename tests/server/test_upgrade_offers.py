@@ -186,7 +186,7 @@ async def test_a_tunnel_is_refused_and_nothing_is_read_from_it(live_server: Live
 def test_no_library_for_web_sockets_is_installed() -> None:
     lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
     packages = {package["name"]: package for package in lock["package"]}
-    wanted, found = ["taskmanager"], set[str]()
+    wanted, found = ["task-manager-api"], set[str]()
     while wanted:
         name = wanted.pop()
         if name not in found:

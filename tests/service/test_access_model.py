@@ -1,6 +1,6 @@
 """A state machine against a small model: random people act, and every answer and every list has to equal the model's.
 
-`ACCESS_MODEL_STEPS=10000 pytest tests/service/test_access_model.py -s` runs longer than the suite's 2,000 steps.
+`ACCESS_MODEL_STEPS=10000 pytest tests/service/test_access_model.py -s` runs longer than the suite's 1,000 steps.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.support.access_of_people import PeopleRules
 from tests.support.access_of_projects import ProjectRules
 from tests.support.access_of_tasks import CommentRules, TaskRules
 
-STEPS = int(os.environ.get("ACCESS_MODEL_STEPS", "2000"))
+STEPS = int(os.environ.get("ACCESS_MODEL_STEPS", "1000"))
 STEPS_PER_EXAMPLE = 50
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from taskmanager.database.database import Database
+from taskmanager.roles import Role
 from tests.support.access_rules import CASES, RULES, Rule, expected, filled, problem_of
 from tests.support.access_world import ACTORS, MARKER, World
 from tests.support.credentials import API
@@ -57,12 +58,15 @@ class TestArchived:
 
     async def test_reading_goes_on(self, client: httpx.AsyncClient, archived: World) -> None:
         for actor in (actor for actor in ACTORS if actor.scopes is None and actor.is_member):
-            for (method, path), rules in RULES.items():
-                if method == "GET" and rules[0].access == "member":
+            for (method, path), (rule, *_) in RULES.items():
+                # There are no webhooks in the archived project.
+                if method != "GET" or rule.role is None or "{webhook_id}" in path:
+                    continue
+                if Role(str(actor.role)).includes(Role(rule.role)):
                     answer = await client.get(
                         archived.path(path, actor),
                         headers=archived.headers_of(actor),
-                        params=filled(rules[0].query, archived),
+                        params=filled(rule.query, archived),
                     )
                     assert answer.status_code == 200, (actor, path)
 

@@ -125,6 +125,7 @@ async def test_a_500_tells_the_request_id_and_nothing_of_the_cause(failing: http
     assert response.headers["Content-Type"] == "application/problem+json"
     assert json.loads(response.content) == {
         "type": "/docs/problems#internal",
+        "code": "internal",
         "title": "Internal Server Error",
         "status": 500,
         "detail": "Something went wrong here; the request id leads to it in the logs.",

@@ -87,15 +87,15 @@ def test_the_committed_description_is_the_code_s(current: dict[str, Any]) -> Non
             lambda d: d["components"]["schemas"]["TaskRead"]["properties"].update(
                 title={"anyOf": [{"type": "string"}, {"type": "null"}]}
             ),
-            "GET /api/v1/tasks/{task_id} answer.title may be null",
+            "PATCH /api/v1/tasks/{task_id} answer.title may be null",
         ),
         (
             lambda d: d["components"]["schemas"]["TaskRead"]["properties"].update(due_at={"type": "null"}),
-            "GET /api/v1/tasks/{task_id} answer.due_at has no ['string'] any more",
+            "PATCH /api/v1/tasks/{task_id} answer.due_at has no ['string'] any more",
         ),
         (
             lambda d: d["components"]["schemas"]["TaskRead"]["required"].remove("tags"),
-            "GET /api/v1/tasks/{task_id} answer may be without tags",
+            "PATCH /api/v1/tasks/{task_id} answer may be without tags",
         ),
         (
             lambda d: d["components"]["schemas"]["TaskUpdate"]["properties"].update(due_at={"type": "string"}),
@@ -110,8 +110,8 @@ def test_the_committed_description_is_the_code_s(current: dict[str, Any]) -> Non
             "PUT /api/v1/projects/{project_id}/members/{user_id} body.role no longer takes viewer",
         ),
         (
-            lambda d: d["components"]["schemas"]["SortOrder"]["enum"].remove("asc"),
-            "GET /api/v1/tasks order no longer takes asc",
+            lambda d: d["components"]["schemas"]["OrderEnd"]["enum"].remove("top"),
+            "POST /api/v1/tasks/{task_id}/move body.at no longer takes top",
         ),
         (
             lambda d: d["components"]["schemas"]["MemberCreate"]["oneOf"].pop(1),
@@ -142,7 +142,7 @@ def test_additions_break_nothing(current: dict[str, Any]) -> None:
     changed["components"]["schemas"]["TaskRead"]["properties"]["color"] = {"type": "string"}
     changed["components"]["schemas"]["TaskUpdate"]["properties"]["color"] = {"type": "string"}
     changed["components"]["schemas"]["NotificationKind"]["enum"].append("invited")
-    changed["components"]["schemas"]["TaskSort"]["enum"].append("status")
+    changed["components"]["schemas"]["CountBy"]["enum"].append("title")
     changed["components"]["schemas"]["MemberCreate"]["oneOf"].append({"type": "object", "required": ["user_id"]})
     changed["components"]["schemas"]["UserRead"]["properties"]["email"]["enum"] = ["a@example.com"]
     changed["paths"]["/api/v1/new"] = {"get": {"responses": {}}}

@@ -64,8 +64,9 @@ def test_the_tour_runs_line_by_line(limited_server: LiveServer, database: Databa
     lines = result.stdout.splitlines()
     assert '"status":"in_progress"' in lines[3]
     assert '"total":1' in lines[4]
-    assert '"total":1' in lines[6]
-    assert "/docs/problems#role-too-low" in lines[7]
+    assert '"total":0' in lines[5]
+    assert '"total":1' in lines[7]
+    assert "/docs/problems#role-too-low" in lines[8]
     [stale] = [line for line in lines if "/docs/problems#stale-version" in line]
     changed = ["assignee_id", "due_at", "priority", "project_id", "status"]
     assert json.loads(stale)["changed_fields"] == changed

@@ -146,7 +146,7 @@ class TestLogin:
 
     async def test_me_is_the_account_without_its_password(self, alice: Person) -> None:
         me = (await alice.get("/users/me")).json()
-        assert set(me) == {"id", "username", "email", "disabled", "is_admin", "created_at"}
+        assert set(me) == {"id", "username", "email", "display_name", "time_zone", "disabled", "is_admin", "created_at"}
         assert (me["id"], me["username"], me["email"]) == (alice.id, "alice", "alice@example.com")
         assert (me["disabled"], me["is_admin"]) == (False, False)
 
@@ -156,7 +156,7 @@ async def test_comments_are_created_read_listed_changed_and_deleted(alice: Perso
     path = f"/tasks/{task['id']}/comments"
     created = (await alice.post(path, {"body": "First"})).json()
     assert created["body"] == "First"
-    assert created["author"] == {"id": alice.id, "username": "alice"}
+    assert created["author"] == {"id": alice.id, "username": "alice", "display_name": None}
     assert (await alice.get(f"{path}/{created['id']}")).json() == created
     second = (await alice.post(path, {"body": "Second"})).json()
     assert (await alice.get(path)).json()["comments"] == [created, second]

@@ -30,7 +30,7 @@ async def refusal(app: FastAPI, **query: object) -> tuple[int, str]:
     """Return status and kind of problem of a stream that is refused."""
     stream = await InProcess(app, address(**query), {}).begun()
     await stream.close()
-    return stream.status, json.loads(stream.body)["type"].rpartition(":")[2]
+    return stream.status, json.loads(stream.body)["code"]
 
 
 async def test_a_ticket_opens_one_stream(app: FastAPI, alice: Person, database: Database) -> None:

@@ -63,9 +63,12 @@ OUTSIDE = {
     "GET /readyz": public(),
     "GET /metrics": nobody(),
     "GET /openapi.json": public(),
+    "GET /app": public(),
+    "GET /app/assets/{name}": public(),
     "GET /docs": public(),
     "GET /redoc": public(),
     "GET /docs/assets/{name}": public(),
+    "GET /docs/problems": public(),
 }
 
 

@@ -34,7 +34,7 @@ _FIRST_ID = 5_000_000
 # The message of a test has a random id.
 _SECRET_TABLES = {"users", "sessions", "api_keys", "webhook_deliveries", "stream_tickets"}
 _NEW_EACH_TIME = ["created_at", "updated_at", "completed_at", "read_at", "xid", "moved_at", "lease_until", "rotated_at"]
-_KEPT_BODY = "regexp_replace(convert_from(t.body, 'UTF8'), '\"[^\"]+Z\"', '', 'g')"
+_KEPT_BODY = "regexp_replace(convert_from(t.body, 'UTF8'), '\"([^\"]+Z|msg_[^\"]+)\"', '', 'g')"
 _UNCOMPARED = "not compared"
 _RESTART = f"SELECT setval(CAST(seqrelid AS regclass), {_FIRST_ID}) FROM pg_sequence"
 

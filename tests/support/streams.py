@@ -51,15 +51,16 @@ class Listener:
         self.frames: list[Frame] = []
         self.last_id = ""
         self.is_over = asyncio.Event()
-        self._text = ""
+        self._rest = b""
         self._arrived = asyncio.Event()
         self._read = 0
 
     def feed(self, data: bytes) -> None:
         """Take what has come."""
-        *blocks, self._text = (self._text + data.decode()).split("\n\n")
+        # A character may come in two parts.
+        *blocks, self._rest = (self._rest + data).split(b"\n\n")
         for block in blocks:
-            frame = read_block(block)
+            frame = read_block(block.decode())
             self.last_id = frame.id or self.last_id
             self.frames.append(frame)
         self._arrived.set()
@@ -207,7 +208,7 @@ class OnSocket(Listener):
                 except httpx.TransportError:
                     pass
                 finally:
-                    self._text = ""
+                    self._rest = b""
                     self.finish()
 
             reading = asyncio.create_task(read())

@@ -24,7 +24,7 @@ async def open_late_transaction(writes: AppWrites) -> AsyncIterator[Runner]:
 LateTransaction = Annotated[Runner, Depends(open_late_transaction)]
 ERRORS: dict[str, tuple[Exception, int]] = {
     "unforeseen": (RuntimeError("oops"), 500),
-    "http": (HTTPException(418), 418),
+    "http": (HTTPException(404), 404),
     "domain": (ProjectArchivedError(), 409),
     "system": (OSError(), 503),
 }

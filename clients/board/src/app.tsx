@@ -30,13 +30,15 @@ export function App() {
     const open = async () => {
       opened = await openDesk();
       if (gone) return;
-      setDesk(opened);
-      // It goes on following until it is stopped; only a refusal ends it.
-      await opened.store.start();
+      const { store } = opened;
+      store.subscribe(() => store.error !== undefined && fail(store.error));
+      await store.start();
+      if (!gone) setDesk(opened);
     };
-    open().catch((error: unknown) => {
+    const fail = (error: unknown) => {
       if (!gone && !(error instanceof ApiError && error.status === 401)) setFault(reasonOf(error));
-    });
+    };
+    open().catch(fail);
     return () => {
       gone = true;
       opened?.store.stop();

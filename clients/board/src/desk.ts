@@ -1,6 +1,7 @@
 import { createContext } from "preact";
 import { useContext, useEffect, useMemo, useState } from "preact/hooks";
 import type { Member, Project, Section, StoreStatus, Task } from "task-manager-client";
+import { byPosition } from "./model/columns.js";
 import type { Desk } from "./service.js";
 
 export const DeskContext = createContext<Desk | undefined>(undefined);
@@ -91,8 +92,9 @@ function byRank(one: Project, other: Project): number {
   );
 }
 
+/** The sections of a project, in order. */
 export function useSections(projectId: number): Section[] {
   const { store } = useDesk();
   const changes = useChanges(["section"], projectId);
-  return useMemo(() => store.all("section", projectId), [store, changes, projectId]);
+  return useMemo(() => store.all("section", projectId).sort(byPosition), [store, changes, projectId]);
 }

@@ -5,7 +5,11 @@ export function openIndexed(name: string, stores: string[]): Promise<IDBDatabase
     opening.onupgradeneeded = () => {
       for (const store of stores) opening.result.createObjectStore(store);
     };
-    opening.onsuccess = () => resolve(opening.result);
+    opening.onsuccess = () => {
+      const database = opening.result;
+      database.onversionchange = () => database.close(); // else it cannot be deleted while a tab is open
+      resolve(database);
+    };
     opening.onerror = opening.onblocked = () => reject(opening.error ?? new Error("blocked"));
   });
 }

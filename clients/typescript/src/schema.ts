@@ -1486,6 +1486,12 @@ export interface components {
          */
         Archived: "false" | "true" | "any";
         /**
+         * AssigneeWord
+         * @description What a filter by assignee takes in place of an id: the caller, or nobody.
+         * @enum {string}
+         */
+        AssigneeWord: "me" | "none";
+        /**
          * @description A problem of the status 400:
          *
          *     - `malformed-request`: The bytes received are no HTTP request.
@@ -2571,6 +2577,9 @@ export interface components {
         /**
          * Place
          * @description A place in an order: before or after another thing, or at an end.
+         * @example {
+         *       "at": "top"
+         *     }
          */
         Place: {
             /**
@@ -3261,6 +3270,9 @@ export interface components {
         /**
          * TaskMove
          * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
+         * @example {
+         *       "at": "top"
+         *     }
          */
         TaskMove: {
             /**
@@ -4642,7 +4654,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        /** @description A JSON object. */
+                        data?: string;
+                        /** @description Such as `task.updated`, or `ready`, `reset` and `bye`. */
+                        event?: string;
+                        /** @description The cursor behind the event. */
+                        id?: string;
+                        /** @description After how many milliseconds to come back. */
+                        retry?: number;
+                    };
                 };
             };
             /** @description The body, a header or the cursor cannot be read */
@@ -6890,6 +6911,16 @@ export interface operations {
                     "application/json": components["schemas"]["SectionList"];
                 };
             };
+            /** @description The body, a header or the cursor cannot be read */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["BadRequestProblem"];
+                };
+            };
             /** @description No valid credential */
             401: {
                 headers: {
@@ -7970,9 +8001,9 @@ export interface operations {
                 /** @description Without those that have one of these tags. */
                 not_tag?: string[];
                 /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
-                assignee?: (("me" | "none") | number)[];
+                assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Without those that these are to do; `none` leaves out those that nobody has. */
-                not_assignee?: (("me" | "none") | number)[];
+                not_assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Who created them: an id, or `me` for the caller. */
                 created_by?: ("me" | number)[];
                 /** @description The section that they are in, or `none` for those in none. */
@@ -8285,9 +8316,9 @@ export interface operations {
                 /** @description Without those that have one of these tags. */
                 not_tag?: string[];
                 /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
-                assignee?: (("me" | "none") | number)[];
+                assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Without those that these are to do; `none` leaves out those that nobody has. */
-                not_assignee?: (("me" | "none") | number)[];
+                not_assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Who created them: an id, or `me` for the caller. */
                 created_by?: ("me" | number)[];
                 /** @description The section that they are in, or `none` for those in none. */
@@ -9230,6 +9261,7 @@ export interface operations {
             201: {
                 headers: {
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    Location: components["headers"]["Location"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -10593,9 +10625,9 @@ export interface operations {
                 /** @description Without those that have one of these tags. */
                 not_tag?: string[];
                 /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
-                assignee?: (("me" | "none") | number)[];
+                assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Without those that these are to do; `none` leaves out those that nobody has. */
-                not_assignee?: (("me" | "none") | number)[];
+                not_assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Who created them: an id, or `me` for the caller. */
                 created_by?: ("me" | number)[];
                 /** @description The section that they are in, or `none` for those in none. */
@@ -11332,9 +11364,9 @@ export interface operations {
                 /** @description Without those that have one of these tags. */
                 not_tag?: string[];
                 /** @description Who is to do them: an id, `me` for the caller, or `none` for nobody. */
-                assignee?: (("me" | "none") | number)[];
+                assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Without those that these are to do; `none` leaves out those that nobody has. */
-                not_assignee?: (("me" | "none") | number)[];
+                not_assignee?: (components["schemas"]["AssigneeWord"] | number)[];
                 /** @description Who created them: an id, or `me` for the caller. */
                 created_by?: ("me" | number)[];
                 /** @description The section that they are in, or `none` for those in none. */

@@ -18,7 +18,7 @@ from taskmanager.embedded import demo
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.errors import EmbeddedPostgresError
 from taskmanager.libpq.parameters import VARIABLES
-from taskmanager.server.addresses import local_url
+from taskmanager.server.addresses import lines_of_pages, local_url
 from taskmanager.server.supervisor import run_with_database
 from taskmanager.server.workers import run_server
 from taskmanager.settings import DatabaseSettings, Settings
@@ -117,7 +117,7 @@ def _serve(settings: Settings, *, reload: bool, with_demo: bool) -> None:
     migrate_or_refuse(settings)
     if with_demo:
         asyncio.run(demo.seed_database(settings))
-    lines = [f"Task Manager API   {local_url(settings.host, settings.port)}/docs"]
+    lines = lines_of_pages(local_url(settings.host, settings.port), web_app=settings.web_app)
     if with_demo:
         lines.append(demo.LOGIN)
     lines.append("Stop               Ctrl-C")

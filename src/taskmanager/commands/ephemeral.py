@@ -20,7 +20,7 @@ from taskmanager.embedded import demo
 from taskmanager.embedded.errors import EmbeddedPostgresError
 from taskmanager.embedded.temporary_postgres import TemporaryPostgres
 from taskmanager.libpq.parameters import VARIABLES
-from taskmanager.server.addresses import local_url
+from taskmanager.server.addresses import lines_of_pages, local_url
 from taskmanager.server.ephemeral import EphemeralServer, unfinished
 from taskmanager.server.serving import STOP_SIGNALS, exit_now
 from taskmanager.server.workers import CANNOT_START, ENDED_UNASKED, server_config
@@ -89,10 +89,10 @@ def _serve(database: TemporaryPostgres, wishes: Wishes) -> int:
     if not is_migrated:
         migrate_or_refuse(settings)
         database.save_template()
-    lines = [f"Task Manager API   {url}/docs", "Database           temporary, gone at the end"]
+    lines = [*lines_of_pages(url, web_app=settings.web_app), "Database           temporary, gone at the end"]
     if wishes.with_demo:
         asyncio.run(demo.seed_database(settings))
-        lines.insert(1, demo.LOGIN)
+        lines.insert(-1, demo.LOGIN)
     configure_logging(readable=True)
     app = create_app(settings, (*FEATURES, feature_for_tests(access_token_seconds=wishes.access_token_seconds)))
     server = EphemeralServer(

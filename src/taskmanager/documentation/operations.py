@@ -93,7 +93,7 @@ def _describe_answers(operation: dict[str, Any], document: dict[str, Any], *, ha
             names |= {"Idempotency-Replayed"} if may_conflict else set()
             names |= {"Link"} if "next_cursor" in properties else set()
             names |= {"ETag"} if "version" in properties and has_tag else set()
-            names |= {"Location"} if "version" in properties and status == "201" else set()
+            names |= {"Location"} if status == "201" and not _WITH_PATHS.isdisjoint(properties) else set()
         elif status in {"304", "412"}:
             names.add("ETag")
         elif status == "401":
@@ -105,6 +105,8 @@ def _describe_answers(operation: dict[str, Any], document: dict[str, Any], *, ha
         answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(names)}
 
 
+# What has one of these fields has a path of its own.
+_WITH_PATHS: Final = frozenset({"version", "secret_generation"})
 _SUCCESS: Final = {
     "200": "As asked for",
     "201": "Made",

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from taskmanager.field_types import UNCHANGED, Id, RequestModel
 
@@ -17,6 +17,8 @@ class OrderEnd(StrEnum):
 
 class Place(RequestModel):
     """A place in an order: before or after another thing, or at an end."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"at": "top"}]})
 
     before: Annotated[Id, Field(description="Id of the one that it is put before.")] = UNCHANGED
     after: Annotated[Id, Field(description="Id of the one that it is put after.")] = UNCHANGED

@@ -25,7 +25,7 @@ _UPDATE = problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
 router = api_router("/projects/{project_id}/sections", tag="sections")
 
 
-@router.get("", response_model=SectionList, responses=problems(401, 403, 404, 422, 429, 503))
+@router.get("", response_model=SectionList, responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def list_sections(caller: TasksReader, project_id: ProjectId, reads: AppReads) -> JsonAnswer:
     """Return all sections of a project, 50 at most, in their order."""
     sections = await SectionReader(reads).list_all(project_id, user_id=caller.user_id)

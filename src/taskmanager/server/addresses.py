@@ -8,3 +8,8 @@ def local_url(host: str, port: int) -> str:
     if host in _EVERY_ADDRESS:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def lines_of_pages(url: str, *, web_app: bool) -> list[str]:
+    """Return what a started server says about its pages."""
+    return [*([f"Task Manager       {url}/app"] if web_app else []), f"Task Manager API   {url}/docs"]

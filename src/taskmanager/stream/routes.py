@@ -1,7 +1,7 @@
 """The routes of the live stream, and of the tickets that open it in a browser."""
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Query
 
@@ -19,6 +19,18 @@ from taskmanager.stream.statements import TICKET_SECONDS
 
 _TAKEN = {"text/event-stream", "text/*", "*/*"}
 
+_FRAME = {
+    "type": "object",
+    "description": "An event; `retry` stands alone, and so does the `id` of a place without an event.",
+    "properties": {
+        "id": {"type": "string", "description": "The cursor behind the event."},
+        "event": {"type": "string", "description": "Such as `task.updated`, or `ready`, `reset` and `bye`."},
+        "data": {"type": "string", "description": "A JSON object."},
+        "retry": {"type": "integer", "description": "After how many milliseconds to come back."},
+    },
+}
+_FRAMES: dict[int | str, dict[str, Any]] = {200: {"content": {EventStream.media_type: {"schema": _FRAME}}}}
+
 router = api_router("/events", tag="changes")
 
 
@@ -26,7 +38,7 @@ router = api_router("/events", tag="changes")
     "",
     status_code=200,
     response_class=EventStream,
-    responses=problems(400, 401, 403, 404, 406, 410, 422, 429, 501, 503),
+    responses={**_FRAMES, **problems(400, 401, 403, 404, 406, 410, 422, 429, 501, 503)},
 )
 async def follow_events(
     caller: StreamReader,

@@ -76,6 +76,13 @@ class Due(StrEnum):
     WEEK = "week"
 
 
+class AssigneeWord(StrEnum):
+    """What a filter by assignee takes in place of an id: the caller, or nobody."""
+
+    ME = "me"
+    NONE = "none"
+
+
 class Counting(StrEnum):
     """Whether a list counts what matches."""
 
@@ -242,10 +249,10 @@ class TaskFilters(ListQuery):
     )
     tag: list[Tag] = Field(default=[], description="One of their tags.")
     not_tag: list[Tag] = Field(default=[], description="Without those that have one of these tags.")
-    assignee: list[Literal["me", "none"] | WrittenId] = Field(
+    assignee: list[AssigneeWord | WrittenId] = Field(
         default=[], description="Who is to do them: an id, `me` for the caller, or `none` for nobody."
     )
-    not_assignee: list[Literal["me", "none"] | WrittenId] = Field(
+    not_assignee: list[AssigneeWord | WrittenId] = Field(
         default=[],
         description="Without those that these are to do; `none` leaves out those that nobody has.",
     )

@@ -102,7 +102,7 @@ def task_with_counts(alias: str, more: str = "NULL") -> str:
     """
     comments = f"SELECT count(*) FROM comments c WHERE c.project_id = {alias}.project_id AND c.task_id = {alias}.id"
     counts = f"""CASE WHEN :with_counts THEN concat(',"comment_count":', ({comments})) END"""
-    return json_object(TaskRead, alias, more=f"{counts}, {more}")
+    return json_object(TaskRead, alias, more=f"{counts}, {more}", position=position(alias))
 
 
 def people_of(alias: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from taskmanager.http.packaged_files import PackagedFiles, html_page
 
 _FILES: Final = PackagedFiles(
     __package__,
-    {"board.js": "text/javascript", "board-style.css": "text/css", "icon.svg": "image/svg+xml"},
+    {"board.js": "text/javascript", "board-style.css": "text/css", "favicon.svg": "image/svg+xml"},
 )
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -46,7 +46,7 @@ def prepare(app: FastAPI) -> None:
 
 def _serve_page(_: Request) -> Response:
     versions = {
-        "icon": _FILES.version("icon.svg"),
+        "icon": _FILES.version("favicon.svg"),
         "style": _FILES.version("board-style.css"),
         "script": _FILES.version("board.js"),
     }

@@ -138,4 +138,4 @@ def _tls_context() -> ssl.SSLContext:
 
 @cache
 def _user_agent() -> str:
-    return f"taskmanager-webhooks/{version('taskmanager')}"
+    return f"taskmanager-webhooks/{version('task-manager-api')}"

@@ -18,7 +18,7 @@ export interface Place {
   at?: "top" | "bottom";
 }
 
-/** The columns of a project, in order. */
+/** The columns of a project, from its sections in order. */
 export function columnsOf(sections: Section[]): Column[] {
   if (sections.length === 0) {
     return STATUSES.map((status) => ({
@@ -30,10 +30,9 @@ export function columnsOf(sections: Section[]): Column[] {
     }));
   }
   const none: Column = { key: "section:none", name: "No section", section: undefined, sectionId: null, status: undefined };
-  const own = [...sections].sort((one, other) => compare(one.position, other.position) || one.id - other.id);
   return [
     none,
-    ...own.map((section) => ({
+    ...sections.map((section) => ({
       key: `section:${section.id}`,
       name: section.name,
       section,
@@ -47,8 +46,8 @@ export function isIn(task: Task, column: Column): boolean {
   return column.status === undefined ? task.section_id === column.sectionId : task.status === column.status;
 }
 
-/** Cards as people have ordered them. */
-export function byPosition(one: Task, other: Task): number {
+/** Cards and sections as people have ordered them. */
+export function byPosition(one: Task | Section, other: Task | Section): number {
   return compare(one.position, other.position) || one.id - other.id;
 }
 

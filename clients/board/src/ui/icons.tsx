@@ -30,7 +30,7 @@ export type IconName = keyof typeof PATHS;
 /** A drawing that says nothing: its control has a name of its own. */
 export function Icon({ name }: { name: IconName }) {
   return (
-    <svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false">
+    <svg class={name === "more" ? "icon dots" : "icon"} viewBox="0 0 16 16" aria-hidden="true" focusable="false">
       <path d={PATHS[name]} />
     </svg>
   );

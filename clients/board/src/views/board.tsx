@@ -1,9 +1,9 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Project, Section, Task } from "task-manager-client";
 import { useCommentCounts, useDesk, useMembers } from "../desk.js";
 import { type Target, watchPointer } from "../drag/pointer.js";
-import { columnsOf, type Place, placeAt } from "../model/columns.js";
-import { fill } from "../model/placing.js";
+import { columnsOf, placeAt } from "../model/columns.js";
+import { fill, type Pending } from "../model/placing.js";
 import type { Person } from "../model/people.js";
 import type { Route } from "../routes.js";
 import { moveTask } from "../tasks.js";
@@ -30,7 +30,7 @@ export function Board({ project, tasks, sections, route, isFiltered }: BoardProp
   const { store } = useDesk();
   const root = useRef<HTMLDivElement>(null);
   const [lifted, setLifted] = useState<Lifted>();
-  const [pending, setPending] = useState<ReadonlyMap<number, Place>>(new Map());
+  const [pending, setPending] = useState<Pending>(new Map());
   const members = useMembers(project.id);
   const comments = useCommentCounts(project.id);
   const canWrite = project.role !== "viewer" && !project.archived;
@@ -42,6 +42,12 @@ export function Board({ project, tasks, sections, route, isFiltered }: BoardProp
   const now = useRef({ columns, filled, lifted, canWrite });
   now.current = { columns, filled, lifted, canWrite };
 
+  // A card that is drawn at another place loses the focus.
+  const focused = cardWithFocus(root.current);
+  useLayoutEffect(() => {
+    if (focused && document.activeElement === document.body) root.current?.querySelector<HTMLElement>(`[data-card="${focused}"]`)?.focus();
+  });
+
   const drop = useCallback(() => {
     const { columns, filled, lifted } = now.current;
     setLifted(undefined);
@@ -52,16 +58,19 @@ export function Board({ project, tasks, sections, route, isFiltered }: BoardProp
     if (before === lifted.target.index) return;
     const place = placeAt(column, cards.filter((card) => card.id !== lifted.task.id), lifted.target.index);
     const { task } = lifted;
-    setPending((all) => new Map(all).set(task.id, place));
-    moveTask(task, place)
-      .then((moved) => store.put("task", moved), sayError)
-      .finally(() =>
-        setPending((all) => {
-          const rest = new Map(all);
-          if (rest.get(task.id) === place) rest.delete(task.id);
-          return rest;
-        }),
-      );
+    const show = (until: number) =>
+      setPending((all) => (until < Infinity && all.get(task.id)?.place !== place ? all : new Map(all).set(task.id, { place, until })));
+    show(Infinity);
+    moveTask(task, place).then(
+      (moved) => {
+        show(moved.version);
+        store.put("task", moved);
+      },
+      (error: unknown) => {
+        show(0);
+        sayError(error);
+      },
+    );
   }, [store]);
 
   useEffect(() => {
@@ -103,7 +112,6 @@ export function Board({ project, tasks, sections, route, isFiltered }: BoardProp
     if (key === " " || key === "Enter") {
       announce(`Put down: ${whereIs(lifted.target)}.`);
       drop();
-      refocus(root.current, lifted.task.id);
     } else if (key === "Escape" || key === "Tab") {
       announce("Put back.");
       setLifted(undefined);
@@ -173,6 +181,11 @@ function liftable(filled: Map<string, Task[]>, taskId: number): { task: Task; ta
   return undefined;
 }
 
+function cardWithFocus(board: HTMLElement | null): string | undefined {
+  const card = document.activeElement?.closest<HTMLElement>("[data-card]");
+  return card && board?.contains(card) ? card.dataset["card"] : undefined;
+}
+
 /** Focus the card beside another one, as a key says. */
 function focusNext(board: HTMLElement | null, key: string, card: HTMLElement): boolean {
   const columns = [...(board?.querySelectorAll<HTMLElement>("[data-column]") ?? [])];
@@ -189,9 +202,4 @@ function focusNext(board: HTMLElement | null, key: string, card: HTMLElement): b
   } else return false;
   next?.focus();
   return true;
-}
-
-/** Focus a card again once it has been drawn at its new place. */
-function refocus(board: HTMLElement | null, taskId: number): void {
-  requestAnimationFrame(() => requestAnimationFrame(() => board?.querySelector<HTMLElement>(`[data-card="${taskId}"]`)?.focus()));
 }

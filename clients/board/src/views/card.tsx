@@ -32,13 +32,13 @@ export const Card = memo(function Card({ task, href, assignee, comments, isLifte
       {task.tags.length > 0 && <Tags tags={task.tags} />}
       <span class="card-foot">
         <Priority task={task} />
-        {showsStatus && task.status !== "pending" && <span class={`chip status ${task.status}`}>{STATUS_NAMES[task.status]}</span>}
+        {showsStatus && <Progress task={task} />}
         <Due task={task} />
         {comments > 0 && (
           <span class="chip bare">
             <Icon name="comment" />
             {comments}
-            <span class="unseen"> comments</span>
+            <span class="unseen">{comments === 1 ? " comment" : " comments"}</span>
           </span>
         )}
         <span class="spring" />
@@ -47,6 +47,18 @@ export const Card = memo(function Card({ task, href, assignee, comments, isLifte
     </a>
   );
 });
+
+/** A status that the column does not say; what is open needs no words. */
+function Progress({ task }: { task: Task }) {
+  const name = STATUS_NAMES[task.status];
+  if (task.status === "pending") return null;
+  if (task.status !== "in_progress") return <span class={`chip status ${task.status}`}>{name}</span>;
+  return (
+    <span class="chip bare progress" title={name}>
+      <span class="unseen">{name}</span>
+    </span>
+  );
+}
 
 export function Tags({ tags }: { tags: string[] }) {
   return (

@@ -209,8 +209,8 @@ export function NewColumn({ project, hasStatuses }: { project: Project; sections
   const [open, setOpen] = useState(false);
   return (
     <div class="new-column">
-      <button type="button" class="quiet add" onClick={() => setOpen(true)}>
-        <Icon name="plus" /> Add column
+      <button type="button" class="quiet square" aria-label="Add column" title="Add column" onClick={() => setOpen(true)}>
+        <Icon name="plus" />
       </button>
       {open && (
         <NameDialog

@@ -9,6 +9,11 @@ interface DueFieldProps {
   onChange: (change: TaskChange) => void;
 }
 
+/** Whether a date or time is typed completely; browsers speak of a change at every digit of a year. */
+function isWhole({ value, validity }: HTMLInputElement): boolean {
+  return !validity.badInput && !/^0\d{3}-/.test(value);
+}
+
 /** A day, and a time of it if one is named. */
 export function DueField({ task, disabled, onChange }: DueFieldProps) {
   const due = dueOf(task);
@@ -24,11 +29,13 @@ export function DueField({ task, disabled, onChange }: DueFieldProps) {
   return (
     <div class="pair">
       <Field name="Due">
-        <input type="date" value={day} disabled={disabled} onChange={(event) => set(event.currentTarget.value, time)} />
+        <input type="date" value={day} disabled={disabled} onChange={(event) => isWhole(event.currentTarget) && set(event.currentTarget.value, time)} />
       </Field>
-      <Field name="Time">
-        <input type="time" value={time} disabled={disabled || !day} onChange={(event) => set(day, event.currentTarget.value)} />
-      </Field>
+      {day && (!disabled || time) && (
+        <Field name="Time">
+          <input type="time" value={time} disabled={disabled} onChange={(event) => isWhole(event.currentTarget) && set(day, event.currentTarget.value)} />
+        </Field>
+      )}
     </div>
   );
 }

@@ -78,7 +78,7 @@ export function Mine() {
                 <h2 class={group === "Overdue" ? "overdue" : ""}>
                   {group} <span class="count">{list.length}</span>
                 </h2>
-                <TaskTable tasks={list} route={{ page: "mine" }} emptyText="" />
+                <TaskTable tasks={list} route={{ page: "mine" }} emptyText="" isPlain />
               </section>
             )
           );

@@ -47,8 +47,8 @@ export function NewTask({ project, sections, onClose }: { project: Project; sect
         <div class="fields">
           <Field name="Column">
             <select name="column">
-              {columns.map((column) => (
-                <option key={column.key} value={column.key}>
+              {columns.map((column, at) => (
+                <option key={column.key} value={column.key} selected={at === Math.min(sections.length, 1)}>
                   {column.name}
                 </option>
               ))}

@@ -52,7 +52,7 @@ function OpenProject({ project, route }: { project: Project; route: Route }) {
   const layoutLink = (layout: Route["layout"], name: string) => (
     <a href={hrefOf({ ...route, layout, taskId: 0 })} aria-current={route.layout === layout ? "true" : undefined}>
       <Icon name={layout} />
-      <span>{name}</span>
+      <span class="wide-only">{name}</span>
     </a>
   );
   const close = () => setDialog("");

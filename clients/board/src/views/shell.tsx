@@ -17,7 +17,7 @@ import { TaskPanel } from "./task-panel.js";
 
 /** The page of those who are logged in: the navigation, the page that the address names, and the task's panel. */
 export function Shell() {
-  const { user, store } = useDesk();
+  const { store } = useDesk();
   const route = useRoute();
   const [menu, setMenu] = useState(false);
   const [help, setHelp] = useState(false);
@@ -62,7 +62,6 @@ export function Shell() {
       </main>
       {route.taskId !== 0 && <TaskPanel key={route.taskId} taskId={route.taskId} known={task} onClose={() => go({ ...route, taskId: 0 })} />}
       {help && <Shortcuts onClose={() => setHelp(false)} />}
-      <span class="unseen">{nameOf(user)} is logged in.</span>
     </div>
   );
 }

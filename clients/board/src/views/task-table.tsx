@@ -21,10 +21,12 @@ interface TaskTableProps {
   /** Tasks of several projects are shown with the project's name. */
   projectId?: number;
   emptyText: string;
+  /** Without a visible head, such as below the heading of a group. */
+  isPlain?: boolean;
 }
 
 /** Tasks in rows, sorted by a column. */
-export function TaskTable({ tasks, route, projectId, emptyText }: TaskTableProps) {
+export function TaskTable({ tasks, route, projectId, emptyText, isPlain = false }: TaskTableProps) {
   const { store } = useDesk();
   const projects = useProjects();
   const [sort, setSort] = useState<{ by: Sort; isDown: boolean }>({ by: "due", isDown: false });
@@ -41,27 +43,35 @@ export function TaskTable({ tasks, route, projectId, emptyText }: TaskTableProps
     const status = task.status === "completed" ? "pending" : "completed";
     void attempt(client.update("task", task, { status }).then((changed) => store.put("task", changed)));
   };
-  const head = (by: Sort) => (
-    <th aria-sort={sort.by === by ? (sort.isDown ? "descending" : "ascending") : undefined}>
-      <button type="button" class="quiet" onClick={() => setSort({ by, isDown: sort.by === by && !sort.isDown })}>
-        {NAMES[by]}
-      </button>
+  const column = (name: string, kind: string) => (
+    <th class={kind}>
+      <span class={isPlain ? "unseen" : ""}>{name}</span>
     </th>
   );
+  const head = (by: Sort) =>
+    isPlain ? (
+      column(NAMES[by], by)
+    ) : (
+      <th class={by} aria-sort={sort.by === by ? (sort.isDown ? "descending" : "ascending") : undefined}>
+        <button type="button" class="quiet" onClick={() => setSort({ by, isDown: sort.by === by && !sort.isDown })}>
+          {NAMES[by]}
+        </button>
+      </th>
+    );
   return (
     <div class="table-frame">
-      <table class="tasks">
+      <table class={isPlain ? "tasks plain-head" : "tasks"}>
         <thead>
           <tr>
-            <th>
+            <th class="done">
               <span class="unseen">Done</span>
             </th>
             {head("title")}
-            {projectId === undefined && <th>Project</th>}
+            {projectId === undefined && column("Project", "extra")}
             {head("status")}
             {head("priority")}
             {head("due")}
-            <th>Assignee</th>
+            {column("Assignee", "extra")}
           </tr>
         </thead>
         <tbody>
@@ -88,17 +98,17 @@ export function TaskTable({ tasks, route, projectId, emptyText }: TaskTableProps
                   <a href={hrefOf({ ...route, taskId: task.id })}>{task.title}</a>
                   {task.tags.length > 0 && <Tags tags={task.tags} />}
                 </td>
-                {projectId === undefined && <td>{project?.name}</td>}
-                <td>
+                {projectId === undefined && <td class="extra">{project?.name}</td>}
+                <td class="status">
                   <span class={`chip status ${task.status}`}>{STATUS_NAMES[task.status]}</span>
                 </td>
-                <td>
+                <td class="priority">
                   <Priority task={task} />
                 </td>
                 <td>
                   <Due task={task} />
                 </td>
-                <td>
+                <td class="extra">
                   {assignee && (
                     <span class="person">
                       <Avatar person={assignee} named />

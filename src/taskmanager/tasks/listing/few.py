@@ -19,8 +19,7 @@ _TASKS: Final = f"""
     FROM tasks t WHERE t.project_id = m.project_id ORDER BY t.created_at DESC, t.id DESC LIMIT {FEW + 1}
 """
 # The steps `size` (is_small), whether the caller has `FEW` tasks there at most, and `few`, those that meet the filters.
-FEW_TASKS: Final = f"""
-    size AS MATERIALIZED (
+FEW_TASKS: Final = f"""size AS MATERIALIZED (
         SELECT count(*) <= {FEW} AS is_small FROM (
             SELECT FROM project_members m CROSS JOIN LATERAL (SELECT {_TASKS}) AS t WHERE {_MEMBER}
             LIMIT {FEW + 1}
