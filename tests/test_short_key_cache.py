@@ -2,8 +2,8 @@
 
 from taskmanager.http.cors import Cors
 from taskmanager.short_key_cache import LONGEST_KEY, cache_short_keys
+from taskmanager.tasks.listing.schemas import SortKey, TaskSort
 from taskmanager.tasks.listing.statements import SHARED_PAGES, Shape, page_alone
-from taskmanager.tasks.schemas import SortKey, TaskSort
 
 
 def test_short_keys_are_kept_and_long_ones_are_not() -> None:

@@ -20,7 +20,8 @@ from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.statements import Arguments, Statement
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.tasks.listing.repository import TaskListReader
-from taskmanager.tasks.schemas import ProjectTaskQuery, TaskList
+from taskmanager.tasks.listing.schemas import ProjectTaskQuery
+from taskmanager.tasks.schemas import TaskList
 from tests.conftest import make_settings
 from tests.support.databases import temporary_database
 from tests.support.server import connect

@@ -7,7 +7,7 @@ import pytest
 
 from taskmanager.database.database import Database
 from taskmanager.tasks.due import IS_OVERDUE, is_due
-from taskmanager.tasks.schemas import Due
+from taskmanager.tasks.listing.schemas import Due
 from tests.conftest import Person
 from tests.support.rows import execute, fetch_all, fetch_one
 from tests.support.task_lists import listed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskmanager.database.database import Database
-from taskmanager.tasks.schemas import TaskSort
+from taskmanager.tasks.listing.schemas import TaskSort
 from tests.conftest import Person
 from tests.support.pages import assert_refused, walk
 from tests.support.rows import execute

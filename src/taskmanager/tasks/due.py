@@ -9,7 +9,7 @@ from collections.abc import Collection
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from taskmanager.tasks.schemas import Due
+from taskmanager.tasks.listing.schemas import Due
 
 # Of a task `t`, as an index has it: the moment by which the task is sorted. A day counts as its end in UTC.
 DUE_AT: Final = "COALESCE(t.due_at, CAST(t.due_on + 1 AS timestamp) AT TIME ZONE 'UTC')"

@@ -17,18 +17,9 @@ from taskmanager.projects.repository import ProjectReader
 from taskmanager.projects.routes import ProjectId
 from taskmanager.roles import Role
 from taskmanager.tasks.listing.repository import TaskListReader
+from taskmanager.tasks.listing.schemas import ProjectTaskQuery, TaskIncludeQuery, TaskQuery
 from taskmanager.tasks.repository import TaskReader, TaskWriter
-from taskmanager.tasks.schemas import (
-    ProjectTaskQuery,
-    TaskAnswer,
-    TaskCreate,
-    TaskCreateAnywhere,
-    TaskIncludeQuery,
-    TaskList,
-    TaskQuery,
-    TaskRead,
-    TaskUpdate,
-)
+from taskmanager.tasks.schemas import TaskAnswer, TaskCreate, TaskCreateAnywhere, TaskList, TaskRead, TaskUpdate
 
 TaskId = Annotated[WrittenId, Path()]
 

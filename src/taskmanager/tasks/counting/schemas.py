@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from taskmanager.field_types import ResponseModel, WrittenId
-from taskmanager.tasks.schemas import TaskFilters
+from taskmanager.tasks.listing.schemas import TaskFilters
 
 
 class CountBy(StrEnum):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from taskmanager.tasks.due import DUE_AT, IS_DUE, IS_OVERDUE, is_due
 from taskmanager.tasks.folding import folded
-from taskmanager.tasks.schemas import Due, TaskFilters
+from taskmanager.tasks.listing.schemas import Due, TaskFilters
 from taskmanager.tasks.statements import INCLUDED_TYPES
 
 _TIME: Final = "timestamptz"

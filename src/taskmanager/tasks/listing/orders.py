@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from taskmanager.ordering.positions import position
 from taskmanager.tasks.due import DUE_AT
 from taskmanager.tasks.folding import folded_title
-from taskmanager.tasks.schemas import SortKey, TaskSort
+from taskmanager.tasks.listing.schemas import SortKey, TaskSort
 
 _SORT_KEYS: Final = {
     TaskSort.CREATED_AT: "t.created_at",

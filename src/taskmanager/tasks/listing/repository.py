@@ -12,6 +12,7 @@ from taskmanager.tasks.listing.chosen import CHOSEN_TASKS
 from taskmanager.tasks.listing.few import FEW, PAGES_OF_FEW
 from taskmanager.tasks.listing.filters import chosen_projects, given_filters, values_for_few, with_single_values
 from taskmanager.tasks.listing.orders import Order
+from taskmanager.tasks.listing.schemas import Counting, ProjectTaskQuery
 from taskmanager.tasks.listing.statements import (
     MOST_COUNTED,
     SHARED_COUNTS,
@@ -20,7 +21,7 @@ from taskmanager.tasks.listing.statements import (
     count_alone,
     page_alone,
 )
-from taskmanager.tasks.schemas import Counting, Included, ProjectTaskQuery
+from taskmanager.tasks.schemas import Included
 
 # A page further back reads so much that it runs alone.
 _MOST_SKIPPED = 500

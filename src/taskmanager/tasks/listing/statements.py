@@ -12,7 +12,7 @@ from taskmanager.tasks.due import DUE_AT, HAS_NO_DUE
 from taskmanager.tasks.listing.filters import CONDITIONS, TYPES, WITH_A_DUE, WITHOUT_A_DUE
 from taskmanager.tasks.listing.orders import Order
 from taskmanager.tasks.listing.page_json import tasks_as_json
-from taskmanager.tasks.schemas import SortKey, TaskSort
+from taskmanager.tasks.listing.schemas import SortKey, TaskSort
 
 # A shared statement counts no further, so that a long list does not hold up the others.
 MOST_COUNTED = 1_000
