@@ -4,7 +4,8 @@ from collections import defaultdict
 from typing import Any, Final
 
 from taskmanager.documentation.schemas import reference
-from taskmanager.http.problem_kinds import PROBLEM_KINDS, PROBLEMS_PAGE, STATUS_NAMES, ProblemKind, schema_name
+from taskmanager.http.problem_kinds import PROBLEM_KINDS, PROBLEMS_PAGE, ProblemKind
+from taskmanager.http.problem_statuses import STATUS_NAMES, schema_name
 
 _MAY_GROW: Final = "There may be others later: treat an unknown one by its status."
 _PROPERTIES: Final[dict[str, Any]] = {

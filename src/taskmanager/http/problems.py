@@ -14,7 +14,8 @@ from starlette.types import Scope
 
 from taskmanager import errors
 from taskmanager.database.driver_errors import is_transient, sqlstate_of
-from taskmanager.http.problem_kinds import PROBLEM_KINDS, PROBLEMS_PAGE, schema_name
+from taskmanager.http.problem_kinds import PROBLEM_KINDS, PROBLEMS_PAGE
+from taskmanager.http.problem_statuses import schema_name
 from taskmanager.http.validation_messages import limits_of, message_of
 
 MEDIA_TYPE = "application/problem+json"
