@@ -26,7 +26,7 @@ Values = dict[str, Any]
 # Of routes without a compiled handler, or what looks callers and their passwords up itself.
 NOT_OF_HANDLERS = {"find caller", "find login", "find login of user", "list users", "open stream"}
 SORTS = ("created_at", "updated_at", "due_at", "priority", "title")
-COUNTED_BY = ("status", "project", "assignee", "priority", "section", "tag")
+COUNTED_BY = ("status", "project", "assignee", "priority", "section", "due", "tag")
 FILTERS = ("status=pending", "status=pending&status=completed", "priority=1&priority=3", "tag=a", "assignee=me")
 # However few tasks there are, so far behind nothing is shared.
 ALONE = (

@@ -1,7 +1,9 @@
 """How many tasks there are of each kind, whatever the filters, of few and of many."""
 
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -40,6 +42,27 @@ async def garden(request: pytest.FixtureRequest, alice: Person, bob: Person, dat
         n=request.param,
     )
     return project_id
+
+
+async def test_by_section_and_by_when_they_are_due(alice: Person, garden: int) -> None:
+    section = (await alice.post(f"/projects/{garden}/sections", {"name": "Doing"})).json()["id"]
+    today = datetime.now(ZoneInfo("Pacific/Kiritimati")).date()
+    await alice.patch("/users/me", {"time_zone": "Pacific/Kiritimati"})
+    sunday = today + timedelta(days=6 - today.weekday())
+    long_ago = today - timedelta(days=30)
+    for day, more in (
+        (today - timedelta(days=1), {}),
+        (long_ago, {"status": "completed"}),
+        (today, {"section_id": section}),
+        (sunday, {"section_id": section}),
+        (sunday + timedelta(days=1), {}),
+    ):
+        await alice.new_task(garden, title="Dig soon", due_on=day.isoformat(), **more)
+    path = f"/projects/{garden}/tasks"
+    assert await counts(alice, "section", path, search="dig") == ({None: 7, section: 2}, 9)
+    of_week: dict[str | None, int] = {"today": 2} if sunday == today else {"today": 1, "week": 1}
+    expected: dict[str | None, int] = {"none": 4, "overdue": 1, **of_week, "later": 1, None: 1}
+    assert await counts(alice, "due", path, search="dig") == (expected, 9)
 
 
 async def test_by_everything(alice: Person, bob: Person, garden: int) -> None:

@@ -571,7 +571,7 @@ export interface paths {
         };
         /**
          * Count Project Tasks
-         * @description Return how many tasks of a project there are by status, assignee, priority or tag.
+         * @description Return how many tasks of a project there are of each kind, as `by` says.
          *
          *     An API key needs the scope `tasks:read`.
          */
@@ -889,7 +889,9 @@ export interface paths {
         };
         /**
          * Count Tasks
-         * @description Return how many tasks of all the caller's projects there are by status, project, assignee, priority or tag.
+         * @description Return how many tasks of all the caller's projects there are of each kind.
+         *
+         *     `by` says what makes a kind: the status, project, assignee, priority, section, time that it is due, or tag.
          *
          *     An API key needs the scope `tasks:read`.
          */
@@ -1836,7 +1838,7 @@ export interface components {
          * @description What tasks are counted by.
          * @enum {string}
          */
-        CountBy: "status" | "project" | "assignee" | "priority" | "section" | "tag";
+        CountBy: "status" | "project" | "assignee" | "priority" | "section" | "due" | "tag";
         /**
          * CountedTask
          * @description A task, with how much belongs to it where the request asks for that.

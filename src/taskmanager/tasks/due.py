@@ -59,6 +59,12 @@ def is_due(when: Collection[Due]) -> str:
     return f"({' OR '.join(found)})"
 
 
+# When a task is due, each time without those before it; NULL for one that ended and was due before this week.
+DUE_GROUP: Final = f"""CASE
+    WHEN {HAS_NO_DUE} THEN 'none' WHEN {_WINDOWS[Due.OVERDUE].condition} THEN 'overdue'
+    WHEN {_WINDOWS[Due.TODAY].condition} THEN 'today' WHEN {_WINDOWS[Due.WEEK].condition} THEN 'week'
+    WHEN {_DUE_DAY} > {_TODAY} THEN 'later'
+END"""
 IS_OVERDUE: Final = is_due([Due.OVERDUE])  # NULL of a task that is not due
 # Every choice, by its name as a filter.
 IS_DUE: Final = {

@@ -16,6 +16,7 @@ class CountBy(StrEnum):
     ASSIGNEE = "assignee"
     PRIORITY = "priority"
     SECTION = "section"
+    DUE = "due"
     TAG = "tag"
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.statements import Statement
 from taskmanager.tasks.counting.schemas import CountBy, TaskCount
+from taskmanager.tasks.due import DUE_GROUP
 from taskmanager.tasks.listing.few import FEW_TASKS
 from taskmanager.tasks.listing.filters import TYPES
 from taskmanager.tasks.listing.statements import matching_tasks
@@ -30,6 +31,7 @@ _GROUPS: Final = {
     CountBy.ASSIGNEE: Group("t.assignee_id"),
     CountBy.PRIORITY: Group("t.priority"),
     CountBy.SECTION: Group("t.section_id"),
+    CountBy.DUE: Group(DUE_GROUP),
     CountBy.TAG: Group(
         'tag.name COLLATE "C"',
         "LEFT JOIN LATERAL unnest(t.tags) WITH ORDINALITY AS tag (name, place) ON true",
