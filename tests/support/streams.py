@@ -94,6 +94,16 @@ class Listener:
         """Return the titles that the next events give to tasks."""
         return [(await self.next_event())["changes"]["title"]["new"] for _ in range(count)]
 
+    async def all_titles(self, count: int) -> list[str]:
+        """Return the titles that all events give to tasks, before and behind `ready`, once there are so many.
+
+        What was committed just before may come behind it, where the server has an older transaction.
+        """
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.events) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return [event["changes"]["title"]["new"] for event in self.events]
+
     @property
     def events(self) -> list[dict[str, Any]]:
         """All events so far."""
