@@ -227,6 +227,11 @@ export class Store {
 
   /** Apply the frames of one arrival. Returns whether to go on reading. */
   async #takeFrames(frames: Frame[], signal: AbortSignal): Promise<boolean> {
+    if (frames.some(({ event }) => event === "reset")) {
+      // The place behind it is one of another log, or leaves out what was missed.
+      this.#copy.expire();
+      return false;
+    }
     const events = frames.filter(({ id, data }) => id && data);
     const cursor = frames.findLast(({ id }) => id)?.id;
     if (events.some(({ event }) => !PLAIN.test(event))) {
@@ -240,7 +245,7 @@ export class Store {
       this.#faults = 0;
       this.#setStatus("live");
     }
-    return !frames.some(({ event }) => event === "reset" || event === "bye");
+    return !frames.some(({ event }) => event === "bye");
   }
 
   /** Try at once when the page is shown or the network comes back; give the stream up in a tab that stays hidden. */
