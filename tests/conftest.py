@@ -1,4 +1,7 @@
-"""A real server, a migrated template database, a clone of it for each worker, and people to act."""
+"""A real server for each worker, a migrated template database and a clone of it, and people to act.
+
+Servers are not shared: a transaction that one worker leaves open holds up the event log of all databases of a server.
+"""
 
 import gc
 import os
@@ -28,7 +31,7 @@ from taskmanager.settings import Settings
 from taskmanager.tasks import search_index
 from tests.support.documented_statuses import DocumentedStatuses
 from tests.support.live_server import RATE_LIMITS, SHORT_STREAMS, LiveServer
-from tests.support.pgbouncer import pooled_run, through_pooler, wanted_mode
+from tests.support.pgbouncer import end_without_pooler, pooled_run, through_pooler, wanted_mode
 from tests.support.server import database_on, execute_on, find_server
 from tests.support.sessions import engine_of
 
@@ -70,7 +73,7 @@ def keep_bytecode() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server in the process that distributes the tests."""
+    """Start a server in each process that runs tests."""
     drop_log_lines()
     keep_bytecode()
     # As the service has it: requests leave few cycles behind.
@@ -80,21 +83,28 @@ def pytest_configure(config: pytest.Config) -> None:
         patch.setattr(name, value)
     # httpx looks for it with every request, which takes longer than not to find it.
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
-    if hasattr(config, "workerinput") or config.option.collectonly:
+    if config.option.collectonly:
         return
-    server = _resources.enter_context(find_server())
-    execute_on(server.url, f"CREATE DATABASE {TEMPLATE}")
-    _resources.callback(execute_on, server.url, f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
-    command.upgrade(alembic_config(database_on(server.url, TEMPLATE)), "head")
-    config.stash[_SERVER] = (server.url, TEMPLATE)
-    config.stash[_ORIGIN] = server.origin
-    _resources.enter_context(pooled_run(server.url))
+    end_without_pooler()
+    if distributes(config):
+        return
+    server_url = _resources.enter_context(find_server().start())
+    execute_on(server_url, f"CREATE DATABASE {TEMPLATE}")
+    _resources.callback(execute_on, server_url, f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
+    command.upgrade(alembic_config(database_on(server_url, TEMPLATE)), "head")
+    config.stash[_SERVER_URL] = server_url
+    _resources.enter_context(pooled_run(server_url))
+
+
+def distributes(config: pytest.Config) -> bool:
+    """Return whether other processes, the workers of xdist, run the tests of this one."""
+    return not hasattr(config, "workerinput") and config.getoption("dist", "no") != "no"
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say which server the tests run on."""
     pooler = f", through PgBouncer in {wanted_mode()} mode" if wanted_mode() else ""
-    return f"PostgreSQL: {config.stash.get(_ORIGIN, 'chosen by the main process')}{pooler}"
+    return f"PostgreSQL: {find_server().origin}{pooler}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -118,31 +128,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _resources.close()
 
 
-class DistributeServer:
-    """Tells each worker of xdist where the server is."""
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Hand the server's address to a worker."""
-        node.workerinput["server"] = node.config.stash[_SERVER]
-
-
-_SERVER = pytest.StashKey[tuple[str, str]]()
-_ORIGIN = pytest.StashKey[str]()
-
-
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the hook for xdist, whether or not it is in use."""
-    pluginmanager.register(DistributeServer())
+_SERVER_URL = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
 def database_url(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
     """URL of this worker's own database, with the current schema and no rows."""
-    workerinput = getattr(request.config, "workerinput", None)
-    server_url, template = workerinput["server"] if workerinput else request.config.stash[_SERVER]
-    name = f"{template}_{worker_id}"
-    execute_on(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    server_url = request.config.stash[_SERVER_URL]
+    name = f"{TEMPLATE}_{worker_id}"
+    execute_on(server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield database_on(server_url, name)
     execute_on(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -126,6 +126,12 @@ def wanted_mode() -> str | None:
     return os.environ.get(_MODE) or None
 
 
+def end_without_pooler() -> None:
+    """End the run where PgBouncer is wanted and not installed."""
+    if wanted_mode() is not None and find_pgbouncer() is None:
+        pytest.exit("PgBouncer is not installed, nothing is tested: apt-get install pgbouncer", returncode=0)
+
+
 @contextmanager
 def pooled_run(server_url: str) -> Iterator[None]:
     """Lead the service of all tests through PgBouncer while the block runs, if TEST_POOLER names its mode."""
@@ -133,11 +139,9 @@ def pooled_run(server_url: str) -> Iterator[None]:
     if mode is None:
         yield
         return
-    if find_pgbouncer() is None:
-        pytest.exit("PgBouncer is not installed, nothing is tested: apt-get install pgbouncer", returncode=0)
     set_up_role(server_url)
     with pgbouncer(server_url, mode) as pooler, pytest.MonkeyPatch.context() as patch:
-        # In the environment, which the workers of xdist inherit.
+        # In the environment, which the processes that tests start inherit.
         patch.setenv(_SERVER, server_url)
         patch.setenv(_PORT, str(pooler.port))
         yield

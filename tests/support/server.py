@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,13 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: a URL with the right to create databases, and where it came from."""
+    """A server that can be started for the tests, and where it comes from.
 
-    url: str
+    `start` yields a URL with the right to create databases.
+    """
+
     origin: str
+    start: Callable[[], AbstractContextManager[str]]
 
 
 def _docker_answers() -> bool:
@@ -34,18 +37,24 @@ def _docker_answers() -> bool:
 
 
 @contextmanager
-def _container() -> Iterator[Server]:
+def _given() -> Iterator[str]:
+    url = make_url(os.environ["TEST_DATABASE_URL"])
+    yield url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+@contextmanager
+def _container() -> Iterator[str]:
     with warnings.catch_warnings():
         # Of the library's own making, at import.
         warnings.simplefilter("ignore", DeprecationWarning)
         from testcontainers.community.postgres import PostgresContainer
     options = " ".join(f"-c {name}={value}" for name, value in FAST.items())
     with PostgresContainer("postgres:18", driver="asyncpg").with_command(f"postgres {options}") as container:
-        yield Server(container.get_connection_url(), "testcontainers, image postgres:18")
+        yield container.get_connection_url()
 
 
 @contextmanager
-def _embedded() -> Iterator[Server]:
+def _embedded() -> Iterator[str]:
     from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 
     with tempfile.TemporaryDirectory(prefix="taskmanager-test-") as folder:
@@ -53,28 +62,23 @@ def _embedded() -> Iterator[Server]:
         Path(folder).chmod(0o711)
         postgres = EmbeddedPostgres(Path(folder), options=FAST)
         try:
-            yield Server(postgres.start(), "the embedded wheel")
+            yield postgres.start()
         finally:
             postgres.stop()
             postgres.remove()
 
 
-@contextmanager
-def find_server() -> Iterator[Server]:
-    """Yield a server: `TEST_DATABASE_URL`, else a container, else the embedded one.
+def find_server() -> Server:
+    """Return the server to start: `TEST_DATABASE_URL`, else a container, else the embedded one.
 
     `TEST_POSTGRES` set to `container` or `embedded` asks for that one, whatever else is there.
     """
     wanted = os.environ.get("TEST_POSTGRES", "")
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given and not wanted:
-        yield Server(make_url(given).set(drivername="postgresql+asyncpg").render_as_string(False), "TEST_DATABASE_URL")
-    elif wanted == "container" or (not wanted and _docker_answers()):
-        with _container() as server:
-            yield server
-    else:
-        with _embedded() as server:
-            yield server
+    if os.environ.get("TEST_DATABASE_URL") and not wanted:
+        return Server("TEST_DATABASE_URL", _given)
+    if wanted == "container" or (not wanted and _docker_answers()):
+        return Server("testcontainers, image postgres:18", _container)
+    return Server("the embedded wheel", _embedded)
 
 
 def database_on(server_url: str, name: str) -> str:
