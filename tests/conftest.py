@@ -6,16 +6,14 @@ Servers are not shared: a transaction that one worker leaves open holds up the e
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
-import asyncpg
 import httpx
 import pytest
-import structlog
 from alembic import command
 from argon2 import PasswordHasher as Argon2
 from fastapi import FastAPI
@@ -23,17 +21,18 @@ from fastapi import FastAPI
 from taskmanager.accounts.password import hashing
 from taskmanager.accounts.repository import AccountWriter, StoredLogin
 from taskmanager.database.checks import table_modules
-from taskmanager.database.database import Base, Database, SharedConnection
+from taskmanager.database.database import Base, Database
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.database.statements import Statement
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
-from taskmanager.tasks import search_index
 from tests.support.documented_statuses import DocumentedStatuses
 from tests.support.live_server import RATE_LIMITS, SHORT_STREAMS, LiveServer
 from tests.support.pgbouncer import end_without_pooler, pooled_run, through_pooler, wanted_mode
+from tests.support.recorded_statements import recorded_statements
 from tests.support.server import database_on, execute_on, find_server
 from tests.support.sessions import engine_of
+from tests.support.this_process import drop_log_lines, keep_bytecode
 
 TEMPLATE = f"taskmanager_template_{os.getpid()}"
 PASSWORD = "correct horse battery"
@@ -52,24 +51,8 @@ _TABLES = [table.name for table in reversed(Base.metadata.sorted_tables) if tabl
 _DELETE_ALL = ";".join(f"DELETE FROM {table}" for table in _TABLES)
 
 _FIND_INBOX = Statement("find inbox", "SELECT id FROM projects WHERE inbox_of = :user_id")
-_OF_THE_BACKGROUND = {search_index._FULL_LIST.lone, search_index._MERGE.lone}
 
 _resources = ExitStack()
-
-
-def drop_log_lines() -> None:
-    """Keep the log silent: unconfigured, structlog would print every traceback with its local variables."""
-
-    def drop(*_: Any) -> NoReturn:
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
-
-
-def keep_bytecode() -> None:
-    """Let the many processes that tests start find their modules compiled, where the environment forbids it too."""
-    sys.dont_write_bytecode = False
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -304,22 +287,6 @@ def patient_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskmanager.rate_limits.asking._PATIENCE_SECONDS", 20.0)
     monkeypatch.setattr("taskmanager.rate_limits.asking._STATEMENT_MS", 20_000)
     monkeypatch.setattr("taskmanager.rate_limits.asking._ANSWER_SECONDS", 20.0)
-
-
-@contextmanager
-def recorded_statements(database: Database) -> Iterator[list[str]]:
-    """Yield the statements that are sent meanwhile, in their order."""
-    statements: list[str] = []
-    fetch = SharedConnection.fetch
-
-    async def record_and_fetch(connection: SharedConnection, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        if connection._meter is database.meter and sql not in _OF_THE_BACKGROUND:
-            statements.append(sql)
-        return await fetch(connection, sql, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedConnection, "fetch", record_and_fetch)
-        yield statements
 
 
 @pytest.fixture

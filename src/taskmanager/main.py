@@ -5,26 +5,18 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
-from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from taskmanager.accounts.authentication import CallerAuthentication
-from taskmanager.accounts.callers import Callers, RequestReads
-from taskmanager.accounts.dependencies import (
-    authenticate,
-    authenticate_account,
-    get_unkept_writes,
-    get_writes,
-)
+from taskmanager.accounts.callers import Callers
 from taskmanager.accounts.feature import FEATURE as ACCOUNTS
 from taskmanager.accounts.password.hashing import PasswordHasher
-from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.activity.feature import FEATURE as ACTIVITY
 from taskmanager.administration.feature import FEATURE as ADMINISTRATION
+from taskmanager.bound_handlers import bind_all
 from taskmanager.changes.feature import FEATURE as CHANGES
 from taskmanager.comments.feature import FEATURE as COMMENTS
 from taskmanager.database.database import REQUEST_CONNECT_SECONDS, Database
@@ -38,25 +30,14 @@ from taskmanager.features import Feature, jobs_of
 from taskmanager.following.feature import FEATURE as FOLLOWING
 from taskmanager.health.feature import FEATURE as HEALTH
 from taskmanager.health.readiness import Readiness
-from taskmanager.http.binding import Authentication, BoundRoute, PlainRequest, Provider, bind
+from taskmanager.http.binding import BoundRoute
 from taskmanager.http.client_addresses import ClientAddresses
 from taskmanager.http.cors import Cors
-from taskmanager.http.dependencies import (
-    KnownVersions,
-    Pager,
-    get_if_match,
-    get_known_versions,
-    get_pager,
-    get_reads,
-    get_settings,
-)
 from taskmanager.http.dispatch import Endpoint, RouteTable
 from taskmanager.http.draining import Drain
 from taskmanager.http.front import Front, Surroundings
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.http.path_prefixes import PathPrefixes
-from taskmanager.http.preconditions import IfMatch, read_if_match
-from taskmanager.idempotency.header import identify_request, read_idempotency_key
 from taskmanager.lifespan import run_lifespan
 from taskmanager.maintenance.maintenance import Maintenance
 from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS
@@ -250,7 +231,7 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
     table = RouteTable(app)
     bound: dict[Endpoint, BoundRoute] = {}
     if settings.share_statements:
-        bound = _bind_all(app, table)
+        bound = bind_all(app, table)
     around = Surroundings(
         cors=Cors(
             settings.allowed_origins,
@@ -267,61 +248,3 @@ def _front(app: FastAPI, settings: Settings, inner: ASGIApp) -> ASGIApp:
         admissions=[feature.admit for feature in state.features if feature.admit is not None],
     )
     return Front(inner, inner=table.dispatch, table=table, around=around, bound=bound)
-
-
-def _bind_all(app: FastAPI, table: RouteTable) -> dict[Endpoint, BoundRoute]:
-    """Return the compiled handler of each endpoint that has one."""
-    state = app.state
-    authenticate_plainly = partial(CallerAuthentication, state.callers, state.token_signer, state.rate_limiter)
-    authentications: dict[Callable[..., Any], Authentication] = {
-        authenticate: authenticate_plainly(),
-        authenticate_account: authenticate_plainly(needs_account=True),
-    }
-    providers: dict[Callable[..., Any], Provider] = {
-        get_reads: Provider(partial(_request_reads, state.reads)),
-        get_settings: Provider(lambda _: state.settings),
-        get_pager: Provider(lambda request: Pager(state.cursor_signer, request.scope)),
-        get_known_versions: Provider(_known_versions, frozenset({b"if-none-match"})),
-        get_if_match: Provider(partial(_if_match, required=state.settings.require_if_match), frozenset({b"if-match"})),
-        get_writes: Provider(partial(_request_writes, state.writes, state.reads), frozenset({b"idempotency-key"})),
-        get_unkept_writes: Provider(partial(_unkept_writes, state.writes, state.reads)),
-    }
-    for feature in state.features:
-        for dependency, name in feature.provides.items():
-            providers[dependency] = Provider(partial(_attribute, state, name))
-    found = ((endpoint, bind(endpoint, providers, authentications)) for _, endpoint in table)
-    return {endpoint: bound for endpoint, bound in found if isinstance(bound, BoundRoute)}
-
-
-def _attribute(state: State, name: str, _: PlainRequest) -> Any:
-    return getattr(state, name)
-
-
-def _request_reads(reads: Reads, request: PlainRequest) -> RequestReads:
-    if request.reads is None:
-        request.reads = RequestReads(reads)
-    found: RequestReads = request.reads
-    return found
-
-
-def _request_writes(writes: Writes, reads: Reads, request: PlainRequest) -> RequestWrites:
-    key = read_idempotency_key(_header(request, b"idempotency-key"))
-    identify = None if key is None else partial(identify_request, request.scope, key, request.body)
-    return RequestWrites(writes, _request_reads(reads, request), identify)
-
-
-def _unkept_writes(writes: Writes, reads: Reads, request: PlainRequest) -> RequestWrites:
-    return RequestWrites(writes, _request_reads(reads, request), None)
-
-
-def _if_match(request: PlainRequest, *, required: bool) -> IfMatch:
-    return read_if_match(_header(request, b"if-match"), required=required)
-
-
-def _known_versions(request: PlainRequest) -> KnownVersions:
-    return KnownVersions(_header(request, b"if-none-match"))
-
-
-def _header(request: PlainRequest, name: bytes) -> str | None:
-    value = request.headers.get(name)
-    return None if value is None else value.decode("latin-1")

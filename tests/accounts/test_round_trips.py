@@ -8,9 +8,10 @@ import pytest
 from fastapi import FastAPI
 
 from taskmanager.database.database import Database
-from tests.conftest import PASSWORD, Person, SignUp, recorded_statements
+from tests.conftest import PASSWORD, Person, SignUp
 from tests.support.credentials import API, Key, log_in, new_key
 from tests.support.event_log import count_rows
+from tests.support.recorded_statements import recorded_statements
 from tests.support.rows import fetch_one
 
 

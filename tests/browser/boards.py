@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.browser.tabs import Tab, open_tab
 from tests.conftest import PASSWORD, Person
 
 AXE = Path(__file__).parents[2] / "clients" / "board" / "node_modules" / "axe-core" / "axe.min.js"
@@ -18,6 +19,15 @@ async def log_in(page: Page, url: str, username: str, fragment: str = "") -> Non
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.locator("main#page")).to_be_visible()
+
+
+async def open_board(browser: Browser, url: str, person: Person, project_id: int) -> Tab:
+    """Open a board as somebody."""
+    tab = await open_tab(browser, viewport={"width": 1440, "height": 900})
+    async with tab.page.expect_response(lambda response: "/api/v1/events" in response.url):
+        await log_in(tab.page, url, person.username, f"#/p/{project_id}")
+    await expect(tab.page.locator(".board .column").first).to_be_visible()
+    return tab
 
 
 async def make_project(owner: Person, *titles: str, **fields: Any) -> int:

@@ -18,7 +18,6 @@ from tests.support.nginx import BELOW_PREFIX, nginx
 from tests.support.sessions import open_session
 
 # Redoc takes seconds to draw its page, many on a busy machine.
-expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(params=["", "/tasks"], ids=["at the root", "below a prefix"])

@@ -14,7 +14,8 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import event
 
 from taskmanager.database.database import Database, Pool
-from tests.conftest import Person, client_for, recorded_statements
+from tests.conftest import Person, client_for
+from tests.support.recorded_statements import recorded_statements
 
 
 @dataclass

@@ -10,7 +10,8 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from taskmanager.database.database import Database
-from taskmanager.settings import DatabaseSettings, Settings
+from taskmanager.database_settings import DatabaseSettings
+from taskmanager.settings import Settings
 from tests.conftest import SECRET
 from tests.support.live_server import RATE_LIMITS, LiveServer
 

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from taskmanager.database.database import Database
 from taskmanager.tasks.listing.statements import MOST_COUNTED, SHARED_COUNTS
-from tests.conftest import Person, recorded_statements
+from tests.conftest import Person
+from tests.support.recorded_statements import recorded_statements
 from tests.support.rows import execute
 from tests.support.shared_statements import become_quiet, shared_statements
 

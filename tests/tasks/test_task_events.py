@@ -10,10 +10,11 @@ from sqlalchemy import text
 from taskmanager.database.database import Database
 from taskmanager.database.sharing import Coalescer
 from taskmanager.main import create_app
-from tests.conftest import Person, make_settings, recorded_statements
+from tests.conftest import Person, make_settings
 from tests.support.applications import started
 from tests.support.event_log import events_of
 from tests.support.locks import until_blocked
+from tests.support.recorded_statements import recorded_statements
 from tests.support.sessions import open_session, open_transaction
 
 OPERATIONS: list[tuple[str, str, Any]] = [

@@ -2,8 +2,10 @@ import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from "vitest";
 import { type Client, type CopyStorage, type Store, type Task } from "../src/index.js";
 import { Gateway, refuse } from "./support/gateway.js";
+import { keptCopy } from "./support/kept-copy.js";
 import { newPerson } from "./support/people.js";
 import { run, Service, until } from "./support/service.js";
+import { Told } from "./support/told-stream.js";
 
 let gateway: Gateway;
 let mine: Client;
@@ -41,25 +43,6 @@ async function follow(client = mine, storage?: CopyStorage): Promise<Store> {
   return store;
 }
 
-/** A storage in memory that several stores can have one after the other. */
-function keptCopy(): CopyStorage & { cursor: string | undefined } {
-  const rows = new Map<string, never>();
-  return {
-    cursor: undefined,
-    load() {
-      return Promise.resolve({ cursor: this.cursor, rows: [...rows.values()] });
-    },
-    save({ clear, puts, removes, before, cursor }) {
-      if (before !== this.cursor) return Promise.reject(new Error("another has written"));
-      if (clear) rows.clear();
-      for (const key of removes) rows.delete(key);
-      for (const row of puts) rows.set(row.key, row as never);
-      this.cursor = cursor;
-      return Promise.resolve();
-    },
-  };
-}
-
 /** All that the server shows to a client, by kind and id. */
 async function everything(client: Client): Promise<Map<string, unknown>> {
   const found = new Map<string, unknown>();
@@ -79,29 +62,6 @@ async function everything(client: Client): Promise<Map<string, unknown>> {
 function copied(store: Store): Map<string, unknown> {
   const kinds = ["project", "task", "comment"] as const;
   return new Map(kinds.flatMap((kind) => store.all(kind).map((row) => [`${kind} ${row.id}`, row] as const)));
-}
-
-/** A stream as docs have it, told by a test. */
-class Told {
-  readonly #open = new Set<ServerResponse>();
-  readonly positions: string[] = [];
-
-  accept(lastEventId: unknown, response: ServerResponse): true {
-    this.positions.push(String(lastEventId));
-    response.writeHead(200, { "Content-Type": "text/event-stream" });
-    response.write(`retry: 1000\n\nevent: ready\ndata: {}\n\n`);
-    this.#open.add(response);
-    response.once("close", () => this.#open.delete(response));
-    return true;
-  }
-
-  say(...blocks: string[]): void {
-    for (const response of this.#open) response.write(blocks.join(""));
-  }
-
-  get listeners(): number {
-    return this.#open.size;
-  }
 }
 
 const ways: [string, (response: ServerResponse) => true | undefined][] = [

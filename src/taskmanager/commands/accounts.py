@@ -22,8 +22,8 @@ from taskmanager.commands.refusals import describe_errors, read_database_setting
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.writes import Writes, open_writes
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.errors import AdministratorOnlyError, AlreadyTakenError, InvalidValueError, NotFoundError
-from taskmanager.settings import DatabaseSettings
 
 _MIN_CHARACTERS = 8
 _LISTED = 1_000

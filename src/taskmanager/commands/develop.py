@@ -14,6 +14,7 @@ from taskmanager.accounts.tokens import LONGEST_LIFETIME_SECONDS
 from taskmanager.commands.ephemeral import Wishes, serve_ephemerally
 from taskmanager.commands.migrate import migrate_or_refuse
 from taskmanager.commands.refusals import read_settings, refuse, require_free_port, require_metrics_folder
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.embedded import demo
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.embedded.errors import EmbeddedPostgresError
@@ -21,7 +22,7 @@ from taskmanager.libpq.parameters import VARIABLES
 from taskmanager.server.addresses import lines_of_pages, local_url
 from taskmanager.server.supervisor import run_with_database
 from taskmanager.server.workers import run_server
-from taskmanager.settings import DatabaseSettings, Settings
+from taskmanager.settings import Settings
 
 _ONLY = "; with --ephemeral"
 _PORT_HELP = "TCP port to listen on, instead of PORT; 0 is any that is free, with --ephemeral."

@@ -9,8 +9,8 @@ from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.writes import open_writes
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.following.epochs import start_epoch
-from taskmanager.settings import DatabaseSettings
 from taskmanager.webhooks.resuming import pause_all
 
 

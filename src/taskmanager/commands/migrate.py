@@ -5,7 +5,7 @@ import typer
 from taskmanager.commands.interrupts import ended_by_interrupts
 from taskmanager.commands.refusals import read_settings, refuse, require_database
 from taskmanager.database.database import SchemaError
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 
 
 def migrate() -> None:

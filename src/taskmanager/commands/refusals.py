@@ -11,11 +11,12 @@ import typer
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.embedded.embedded_postgres import EmbeddedPostgres
 from taskmanager.environment import EnvFileError
 from taskmanager.libpq.errors import AddressError
 from taskmanager.server.workers import CANNOT_START
-from taskmanager.settings import METRICS_FOLDER_VARIABLE, DatabaseSettings, Settings
+from taskmanager.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _S = TypeVar("_S", bound=DatabaseSettings)
 

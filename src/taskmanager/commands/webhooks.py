@@ -9,7 +9,7 @@ from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.writes import open_writes
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.webhooks.resuming import resume_all
 
 

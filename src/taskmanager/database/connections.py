@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from taskmanager.database.connection_opener import ConnectionOpener
 from taskmanager.database.poolers import HELD_STATEMENTS, Connector, DriverConnection, PoolerMode
 from taskmanager.database.server_settings import RoleSettings, connection_settings
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.libpq.address import Address, read_address
-from taskmanager.settings import DatabaseSettings
 
 # Where a server is and how it is reached is all in the arguments of the driver.
 DRIVER_URL = "postgresql+asyncpg://"

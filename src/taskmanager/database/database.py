@@ -20,7 +20,7 @@ from taskmanager.database.opening import open_completely
 from taskmanager.database.poolers import PoolerMode
 from taskmanager.database.schema_version import newest_revision, read_schema_version
 from taskmanager.database.server_settings import IN_FORCE, RoleSettings
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 
 SCHEMA_REVISION = newest_revision()
 # How long a request waits for a new connection. Opening may take longer: the next request then finds it open.

@@ -15,7 +15,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from taskmanager.database.checks import Fault
 from taskmanager.database.server_settings import IN_FORCE, PASSED_ON_BY_POOLERS, RoleSettings, UnfitConnectionError
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 
 _CLOSE_TIMEOUT_SECONDS = 0.3
 # Per connection: every declared statement in both of its forms, and the most recent lists.

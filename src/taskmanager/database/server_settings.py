@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskmanager.database.checks import Fault
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 
 # PgBouncer refuses a connection that names any other; it sets these for each client that uses a server connection.
 PASSED_ON_BY_POOLERS: Final = ("application_name", "timezone")

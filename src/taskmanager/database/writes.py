@@ -16,7 +16,7 @@ from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.database.statements import Arguments, SharedWrite, Statement
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.telemetry.request_context import current_timings
 
 

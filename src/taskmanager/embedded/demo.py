@@ -7,11 +7,11 @@ from taskmanager.accounts.repository import AccountWriter
 from taskmanager.comments.repository import CommentWriter
 from taskmanager.database.statements import Statement
 from taskmanager.database.writes import WriteRunner, Writes, Written, open_writes
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.projects.repository import ProjectWriter
 from taskmanager.projects.schemas import ProjectCreate
 from taskmanager.sections.repository import SectionWriter
 from taskmanager.sections.schemas import SectionCreate
-from taskmanager.settings import DatabaseSettings
 from taskmanager.tasks.repository import TaskWriter
 from taskmanager.tasks.schemas import TaskCreate, TaskStatus
 

@@ -139,16 +139,14 @@ class _Exchange:
         try:
             response = await self._answer()
             if response is not None:
-                await self.send(
-                    {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-                )
+                status, headers = response.status_code, response.raw_headers
+                await self.send({"type": "http.response.start", "status": status, "headers": headers})
                 await self.send({"type": "http.response.body", "body": response.body})
         finally:
             seconds = time.perf_counter() - self._started
             if not self._has_left:
                 metrics.in_flight -= 1
-            scope = self._scope
-            duration = None if self._has_left else seconds
+            scope, duration = self._scope, None if self._has_left else seconds
             metrics.record_request(scope["method"], self._template, self._status, duration)
             log_request(
                 self._request,

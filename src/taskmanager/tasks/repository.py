@@ -1,33 +1,26 @@
 """Every statement on tasks; membership is part of each WHERE clause."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import asyncpg
-
-from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.reads import Document, Reads
 from taskmanager.database.statements import Statement, Write
-from taskmanager.database.writes import Runner, WriteRunner, Written
+from taskmanager.database.writes import WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError
-from taskmanager.events.repository import check_version
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.people.statements import with_people
 from taskmanager.projects.access import require_writer
 from taskmanager.roles import may_write
 from taskmanager.tasks.moving import move_task
+from taskmanager.tasks.outcomes import named_violations, no_member, require_written
 from taskmanager.tasks.schemas import NOTHING_INCLUDED, Included, TaskCreate, TaskUpdate
 from taskmanager.tasks.shared_writes import CREATE, UPDATE
 from taskmanager.tasks.statements import (
     INCLUDED_TYPES,
     LOG_DELETED,
-    NO_ASSIGNEE,
     NO_SECTION,
     REFUSED_DUE,
     TASK_ACCESS,
-    TWICE_DUE,
     create_steps,
     people_of,
     task_as_bytes,
@@ -259,7 +252,7 @@ class TaskWriter:
             raise NotFoundError("project")
         if not row["done"]:
             require_writer(row["role"], archived=row["archived"])
-            raise InvalidValueError(("body", "section_id"), NO_SECTION) if row["is_misplaced"] else _no_member()
+            raise InvalidValueError(("body", "section_id"), NO_SECTION) if row["is_misplaced"] else no_member()
         return Written(row["id"], row["version"], row["body"])
 
     async def _update_alone(self, write: Write, values: dict[str, Any], condition: IfMatch) -> Written:
@@ -276,51 +269,3 @@ class TaskWriter:
                 row = await run.last(_UPDATE_AND_NOTIFY, **{**values, "project_id": target_id}, versions=None)
             row = await require_written(run, row, NO_CONDITION, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
-
-
-async def require_written(run: Runner, row: asyncpg.Record | None, condition: IfMatch, user_id: int) -> asyncpg.Record:
-    """Return the row of a write of a task, if that had its effect.
-
-    Raises:
-        NotFoundError: There is no such task that the caller may see.
-        RoleTooLowError: The caller may only read it.
-        ProjectArchivedError: Its project is archived.
-        PreconditionRequiredError: A condition is demanded and none was given.
-        StaleVersionError: It is at another version than the condition names.
-        InvalidValueError: A new assignee cannot log in.
-    """
-    if row is None:
-        raise NotFoundError("task")
-    if not row["done"]:
-        require_writer(row["role"], archived=row["archived"])
-        if row["found_version"] is not None:
-            await check_version(
-                run, condition, row["found_version"], user_id=user_id, entity="task", entity_id=row["id"]
-            )
-            if row.get("is_refused"):
-                raise _no_member()
-            if row.get("refused_due"):
-                raise InvalidValueError(("body", row["refused_due"]), TWICE_DUE)
-        # Deleted by somebody else between the look-up and the lock.
-        raise NotFoundError("task")
-    return row
-
-
-def _no_member() -> InvalidValueError:
-    return InvalidValueError(("body", "assignee_id"), NO_ASSIGNEE)
-
-
-@contextmanager
-def named_violations() -> Iterator[None]:
-    """Raise the errors that the violated foreign keys of one task stand for."""
-    try:
-        yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        match violated_constraint(error):
-            case "tasks_assignee_fkey":
-                raise _no_member() from None
-            case "tasks_section_fkey":
-                raise InvalidValueError(("body", "section_id"), NO_SECTION) from None
-            case "tasks_project_id_fkey":  # deleted between the look-up and the insert
-                raise NotFoundError("project") from None
-        raise

@@ -11,8 +11,9 @@ from taskmanager.commands.doctor.configuration import examine_installation, exam
 from taskmanager.commands.doctor.database import examine_database
 from taskmanager.commands.doctor.findings import Level, problem
 from taskmanager.commands.refusals import describe_errors
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.environment import EnvFileError
-from taskmanager.settings import DatabaseSettings, Settings
+from taskmanager.settings import Settings
 
 
 def examine(workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that will serve.")] = 1) -> None:

@@ -24,8 +24,9 @@ from taskmanager.database.database import (
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.poolers import PoolerMode
+from taskmanager.database_settings import DatabaseSettings
 from taskmanager.libpq.address import read_address
-from taskmanager.settings import DatabaseSettings, Settings
+from taskmanager.settings import Settings
 
 # Besides its pool: one connection each for /readyz, for long deletions and for the rate limits.
 _BESIDE_POOL = 3

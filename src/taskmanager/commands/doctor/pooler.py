@@ -7,7 +7,7 @@ from taskmanager.commands.doctor.findings import Finding, ok, problem, warning
 from taskmanager.database.database import Database
 from taskmanager.database.poolers import PoolerMode
 from taskmanager.database.server_settings import IN_FORCE
-from taskmanager.settings import DatabaseSettings
+from taskmanager.database_settings import DatabaseSettings
 
 
 async def examine_pooler(session: AsyncSession, database: Database, settings: DatabaseSettings) -> list[Finding]:

@@ -18,7 +18,7 @@ from taskmanager.tasks.ordering.statements import (
     LOCK,
     PLACE,
 )
-from taskmanager.tasks.repository import named_violations, require_written
+from taskmanager.tasks.outcomes import named_violations, require_written
 
 
 class TaskOrderWriter:
