@@ -105,7 +105,7 @@ client-types: $(CLIENT)/node_modules/.package-lock.json ## Write the types of th
 	npm run --silent --prefix $(CLIENT) generate
 
 client-check:
-	@if $(HAS_NODE); then $(MAKE) --no-print-directory typescript-test CHROMIUM=none; \
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory typescript-test; \
 		else echo "Left out: the tests of the TypeScript client, which need Node 20 and npm"; fi
 
 app: $(BOARD)/node_modules/.package-lock.json ## Build the page at /app from clients/board

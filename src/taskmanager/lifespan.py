@@ -1,4 +1,4 @@
-"""What an application does between its start and its end, whatever its database is like meanwhile."""
+"""What an application does between its start and its end, in any state of its database."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -31,7 +31,7 @@ class WebhookSettings(EnvironmentSettings):
     webhook_allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Networks and addresses, a comma list, that webhooks may be sent to although they are not on the "
-        "public internet, such as 10.0.0.0/8; whoever owns a project can then reach what is there.",
+        "public internet, such as 10.0.0.0/8; every owner of a project can then reach what is there.",
     )
 
     @field_validator("webhook_allowed_hosts", mode="before")

@@ -24,6 +24,7 @@ from taskmanager.commands import cli
 from taskmanager.database.database import Database
 from tests.conftest import SECRET
 from tests.support.command_line import run
+from tests.support.ephemeral_instances import wait_until
 from tests.support.ports import free_port
 from tests.support.server import execute_on
 from tests.support.sessions import open_session
@@ -262,9 +263,8 @@ def test_dev_starts_from_nothing_and_keeps_its_data(dev_server: DevServer) -> No
     assert dev_server.call("POST", "/api/v1/token", body=login)["token_type"] == "bearer"
     for origin, is_allowed in LOCAL_ORIGINS.items():
         assert dev_server.may_read(origin) is is_allowed, origin
-    log = dev_server.log.read_text()
-    assert "origin refused" in log
-    assert "it is not in ALLOWED_ORIGINS" in log
+    wait_until(lambda: "origin refused" in dev_server.log.read_text(), dev_server.log.read_text)
+    assert "it is not in ALLOWED_ORIGINS" in dev_server.log.read_text()
     assert dev_server.stop(signal.SIGINT) == 0
     refused = run("user", "list", environment={"DATA_DIR": "data"}, cwd=dev_server.folder)
     assert (refused.returncode, "DATABASE_URL is not set" in refused.stderr) == (2, True)

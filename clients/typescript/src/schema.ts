@@ -1317,7 +1317,7 @@ export interface paths {
         };
         /**
          * Read Person
-         * @description Return a member of one of the caller's projects, or whoever has created tasks or written comments there.
+         * @description Return a member of one of the caller's projects, or a person who has created tasks or written comments there.
          *
          *     An API key needs the scope `tasks:read`.
          */

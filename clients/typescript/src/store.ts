@@ -248,7 +248,10 @@ export class Store {
     return !frames.some(({ event }) => event === "bye");
   }
 
-  /** Try at once when the page is shown or the network comes back; give the stream up in a tab that stays hidden. */
+  /**
+   * Try at once when the page is shown, and when the network goes, which an open stream may outlive, or comes back; give
+   * the stream up in a tab that stays hidden.
+   */
   #watchPage(): () => void {
     if (typeof document === "undefined") return () => undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -268,13 +271,16 @@ export class Store {
         this.#nudge?.abort();
       }
     };
+    const tryAgain = () => this.#nudge?.abort();
     document.addEventListener("visibilitychange", wake);
     addEventListener("online", wake);
+    addEventListener("offline", tryAgain);
     wake();
     return () => {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", wake);
       removeEventListener("online", wake);
+      removeEventListener("offline", tryAgain);
     };
   }
 

@@ -154,9 +154,12 @@ def _listen(settings: Settings, wishes: Wishes) -> socket.socket:
 
 def _forget(url_file: Path, database: TemporaryPostgres) -> None:
     try:
-        for path in (url_file, unfinished(url_file)):
+        new = unfinished(url_file)
+        for path in (url_file, new):
             database.delete_at_end(path)
-            path.touch()
-            path.unlink()
+            path.unlink(missing_ok=True)
+        # Only this one: a program that waits for the file itself must not find it empty.
+        new.touch()
+        new.unlink()
     except OSError as error:
         refuse(f"--url-file: cannot write {url_file}: {error.strerror}")

@@ -10,7 +10,7 @@ _OTHERS: Final = "There may be other kinds later, which a client ignores."
 
 
 def type_followed_things(document: Schema, entities: Sequence[FollowedEntity]) -> None:
-    """Replace the schemas of changes and events by one for each kind of thing, told apart by `entity`."""
+    """Replace the schemas of changes and events by one for each kind of thing, with `entity` as the discriminator."""
     schemas = document["components"]["schemas"]
     if "ChangeItem" in schemas:
         _split(schemas, "ChangeItem", {entity.name: _change(schemas["ChangeItem"], entity) for entity in entities})

@@ -1,4 +1,4 @@
-"""Ends what belongs to a temporary cluster and deletes it, whichever of its processes have been killed."""
+"""Ends what belongs to a temporary cluster and deletes it, even if some of its processes have been killed."""
 
 import os
 import shutil

@@ -20,7 +20,7 @@ def _has_row(table: str, column: str) -> str:
     )"""
 
 
-# Assignees are members. Whoever has left, or wrote before a task was moved here, is known by their rows alone.
+# Assignees are members. A person who has left, or who wrote before a task was moved here, is known by their rows alone.
 _IS_SEEN = f"""(
     EXISTS (
         SELECT FROM project_members mine

@@ -28,5 +28,5 @@ async def list_people(caller: TasksReader, query: Annotated[PeopleQuery, Query()
 
 @router.get("/{user_id}", response_model=Person, responses=problems(400, 401, 403, 404, 422, 429, 503))
 async def read_person(caller: TasksReader, user_id: PersonId, reads: AppReads) -> JsonAnswer:
-    """Return a member of one of the caller's projects, or whoever has created tasks or written comments there."""
+    """Return a member of one of the caller's projects, or a person who has created tasks or written comments there."""
     return JsonAnswer(await PersonReader(reads).find(user_id, user_id=caller.user_id))

@@ -16,7 +16,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.005
-# The instance is on this machine, whatever proxy the environment names.
+# The instance is on this machine, so a proxy that the environment names is not used.
 _opener = build_opener(ProxyHandler({}))
 
 

@@ -1,7 +1,7 @@
 """The statements by which processes share the sending: claim a webhook, see what is next, freeze, record, release.
 
 A claim is committed before anything is sent. It raises the webhook's token, which every later statement of the claim
-checks, and holds the webhook for LEASE_SECONDS: whoever has lost it records nothing.
+checks, and holds the webhook for LEASE_SECONDS: a process that has lost it records nothing.
 """
 
 from collections.abc import Mapping, Sequence
