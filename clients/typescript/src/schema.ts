@@ -1069,6 +1069,8 @@ export interface paths {
          * Create Token
          * @description Log in with user name and password, or go on with a refresh token (RFC 6749, sections 4.3 and 6).
          *
+         *     The same fields may come as a form: `application/x-www-form-urlencoded` or `multipart/form-data`.
+         *
          *     The access token goes into `Authorization`.
          */
         post: operations["createToken"];
@@ -13370,8 +13372,6 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["TokenRequest"];
-                "application/x-www-form-urlencoded": components["schemas"]["TokenRequest"];
-                "multipart/form-data": components["schemas"]["TokenRequest"];
             };
         };
         responses: {

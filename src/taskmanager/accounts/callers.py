@@ -82,12 +82,14 @@ class AccountCaller(Caller):
 def read_credential(token: str | None, key: str | None, signer: TokenSigner) -> Credential:
     """Return the credential in a Bearer token, which may be an API key, and an X-API-Key, which goes first.
 
+    One text in both is one credential: clients of some generators send it in every place that the description names.
+
     Raises:
         UnauthenticatedError: There is none.
         InvalidTokenError: It is neither a good token nor a written key.
     """
-    if key is None and token is not None and token.startswith(PREFIX):
-        key = token
+    if token is not None and key in {None, token}:
+        key = token if token.startswith(PREFIX) else None
     if key is not None:
         if (parts := read_key(key)) is None:
             raise InvalidTokenError

@@ -59,6 +59,8 @@ async def create_token(
 ) -> Token:
     """Log in with user name and password, or go on with a refresh token (RFC 6749, sections 4.3 and 6).
 
+    The same fields may come as a form: `application/x-www-form-urlencoded` or `multipart/form-data`.
+
     The access token goes into `Authorization`.
     """
     if isinstance(grant, RefreshGrant):
