@@ -47,8 +47,11 @@ for _module in table_modules():
     import_module(_module)
 # What positions in the event log belong to comes with the schema.
 _TABLES = [table.name for table in reversed(Base.metadata.sorted_tables) if table.name != "event_log"]
-# In one round trip, which is a transaction.
-_DELETE_ALL = ";".join(f"DELETE FROM {table}" for table in _TABLES)
+# In one round trip, which is a transaction. A log without events is whole from its start on.
+_WHOLE_LOG = (
+    "UPDATE event_log SET floor_era = 0, floor_xid = '0', floor_id = 0 WHERE (floor_era, floor_xid) <> (0, '0')"
+)
+_DELETE_ALL = ";".join([*(f"DELETE FROM {table}" for table in _TABLES), _WHOLE_LOG])
 
 _FIND_INBOX = Statement("find inbox", "SELECT id FROM projects WHERE inbox_of = :user_id")
 

@@ -197,7 +197,7 @@ class TestKey:
 
     async def test_a_bad_key_beside_a_good_login_is_refused(self, client: httpx.AsyncClient, ring: Ring) -> None:
         await ring.person.delete(f"/users/me/api-keys/{ring.key.id}")
-        for key in (ring.key.text, "x", ring.this.access):
+        for key in (ring.key.text, "x", ring.other.access):
             assert await status_of(client, "/users/me", {**ring.this.headers, "X-API-Key": key}) == 401, key
 
 

@@ -7,10 +7,10 @@ import httpx
 from fastapi import FastAPI
 
 from taskmanager.database.database import Database
-from taskmanager.following.positions import Position
+from taskmanager.following.positions import START
 from tests.conftest import PASSWORD, Person, client_for
 from tests.support.credentials import ALL_BUT_ADMIN, API, Key, Tokens, log_in, new_key
-from tests.support.rows import Snapshot, execute, fetch_one, wipe
+from tests.support.rows import Snapshot, execute, wipe
 
 # In the text of everything that only the members of the project may see.
 MARKER = "classified"
@@ -185,9 +185,7 @@ async def _notify_everybody(world: World, people: dict[str, Person]) -> None:
 
 async def _make_webhook(app: FastAPI, world: World, owner: Person) -> None:
     webhook_id, delivery_id = await make_webhook(owner, world.ids["project_id"], app.state.database)
-    floor = await fetch_one(app.state.database, "SELECT floor_era, floor_xid, floor_id FROM event_log")
-    start = Position(floor["floor_era"], int(floor["floor_xid"]), floor["floor_id"])
-    cursor = (await app.state.epochs.look()).write(start)
+    cursor = (await app.state.epochs.look()).write(START)
     world.ids |= {"webhook_id": webhook_id, "delivery_id": delivery_id, "cursor": cursor}
 
 
