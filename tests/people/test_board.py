@@ -1,4 +1,4 @@
-"""A board of 200 cards comes with names and counts in as many requests as it has pages."""
+"""A board of 200 cards comes with names, counts, order and columns in three requests."""
 
 from typing import Any
 
@@ -10,17 +10,20 @@ CARDS = 200
 PAGE = 100
 
 
-async def fill(database: Database, project_id: int, people: list[int]) -> None:
-    """Store the cards, made by and for these people in turn; card n has n % 4 comments."""
+async def fill(database: Database, project_id: int, people: list[int], sections: list[int]) -> None:
+    """Store the cards, made by and for these people and in these sections in turn; card n has n % 4 comments."""
     await execute(
         database,
         """
-        INSERT INTO tasks (project_id, title, created_by, assignee_id, created_at)
-        SELECT :project_id, 'Card ' || n, people[1 + n % 3], people[1 + n % 2], now() - make_interval(secs => n)
-        FROM generate_series(1, :cards) AS n, CAST(:people AS bigint[]) AS people
+        INSERT INTO tasks (project_id, title, created_by, assignee_id, section_id, created_at)
+        SELECT :project_id, 'Card ' || n, people[1 + n % 3], people[1 + n % 2], sections[1 + n % 3],
+               now() - make_interval(secs => n)
+        FROM generate_series(1, :cards) AS n,
+             CAST(:people AS bigint[]) AS people, CAST(:sections AS bigint[]) AS sections
         """,
         project_id=project_id,
         people=people,
+        sections=sections,
         cards=CARDS,
     )
     await execute(
@@ -34,7 +37,7 @@ async def fill(database: Database, project_id: int, people: list[int]) -> None:
     )
 
 
-async def test_names_and_counts_come_with_the_cards(
+async def test_a_board_is_three_requests(
     alice: Person, bob: Person, garden: int, sign_up: SignUp, database: Database, query_recorder: list[str]
 ) -> None:
     carol = await sign_up("carol")
@@ -42,13 +45,21 @@ async def test_names_and_counts_come_with_the_cards(
     people = {
         str(one.id): {"id": one.id, "username": one.username, "display_name": None} for one in (alice, bob, carol)
     }
-    await fill(database, garden, [alice.id, bob.id, carol.id])
+    columns = [
+        (await alice.post(f"/projects/{garden}/sections", {"name": name})).json() for name in ("Next", "Now", "Later")
+    ]
+    await alice.post(f"/projects/{garden}/sections/{columns[2]['id']}/move", {"at": "top"}, 200)
+    await fill(database, garden, [alice.id, bob.id, carol.id], [column["id"] for column in columns])
+    moved = (await alice.get(f"/projects/{garden}/tasks", params={"sort_by": "position"})).json()["tasks"][7]
+    await alice.post(f"/tasks/{moved['id']}/move", {"at": "top"}, 200)
 
-    query: dict[str, Any] = {"limit": PAGE, "count": "none", "include": ["people", "counts"]}
+    query: dict[str, Any] = {"limit": PAGE, "count": "none", "sort_by": "position", "include": ["people", "counts"]}
     cards: list[dict[str, Any]] = []
-    requests, cursor = 0, None
+    cursor = None
     query_recorder.clear()
-    while requests == 0 or cursor:
+    sections = (await alice.get(f"/projects/{garden}/sections")).json()["sections"]
+    requests = 1
+    while requests == 1 or cursor:
         page = (
             await alice.get(f"/projects/{garden}/tasks", params={**query, "cursor": cursor or ""} if cursor else query)
         ).json()
@@ -57,8 +68,14 @@ async def test_names_and_counts_come_with_the_cards(
         cards += page["tasks"]
         cursor = page["next_cursor"]
     # The login is checked in the statement of the page.
-    assert (requests, len(query_recorder)) == (CARDS // PAGE, CARDS // PAGE)
+    assert (requests, len(query_recorder)) == (3, 3)
 
+    assert [section["name"] for section in sections] == ["Later", "Next", "Now"]
+    assert {card["section_id"] for card in cards} == {section["id"] for section in sections}
+    assert cards[0]["id"] == moved["id"]
+    in_order = "SELECT id FROM tasks WHERE project_id = :id ORDER BY COALESCE(position, position_of(id)), id"
+    stored = await fetch_all(database, in_order, id=garden)
+    assert [card["id"] for card in cards] == [row["id"] for row in stored]
     assert len(cards) == CARDS
     stored = await fetch_all(
         database, "SELECT task_id AS id, count(*) AS n FROM comments WHERE project_id = :id GROUP BY 1", id=garden

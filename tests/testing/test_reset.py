@@ -5,11 +5,13 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
 from tests.support.sessions import open_session
+from tests.support.streams import InProcess, address
 
 _SOON_SECONDS = 5.0
 
@@ -119,6 +121,29 @@ async def test_followers_learn_of_it(testing: httpx.AsyncClient, ephemeral_app: 
     later = await other.get("/api/v1/changes", params={"since": page["cursor"]})
     assert (later.status_code, later.json()["reason"]) == (410, "epoch")
     assert (await other.get("/api/v1/changes")).status_code == 200
+
+
+async def test_open_streams_are_told_of_it(
+    testing: httpx.AsyncClient, ephemeral_app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ephemeral_app.state.stream_feed, "longest_seconds", 3_600.0)
+    _, user = await new_user(testing)
+    stream = InProcess(ephemeral_app, address(), {"Authorization": user.headers["Authorization"]})
+    await stream.named("ready")
+    await fill(user)
+    await stream.named("task.created")
+    await testing.post("/testing/reset")
+    # Who listened is no user any more, and the log is another one; which is found first is a matter of time.
+    told = await stream.until(lambda frame: frame.event in {"reset", "bye"})
+    assert told.data["reason"] in {"epoch", "revoked"}
+    await stream.close()
+    _, other = await new_user(testing)
+    async with asyncio.timeout(_SOON_SECONDS):
+        later = InProcess(ephemeral_app, address(), {"Authorization": other.headers["Authorization"]})
+        await later.named("ready")
+        task = await fill(other)
+        assert (await later.named("task.created")).data["id"] == task["id"]
+        await later.close()
 
 
 async def test_what_is_under_way_is_in_no_one_s_way(testing: httpx.AsyncClient, database: Database) -> None:

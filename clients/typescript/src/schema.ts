@@ -2581,23 +2581,37 @@ export interface components {
         /**
          * Place
          * @description A place in an order: before or after another thing, or at an end.
-         * @example {
-         *       "at": "top"
-         *     }
          */
-        Place: {
+        Place: components["schemas"]["PlaceBefore"] | components["schemas"]["PlaceAfter"] | components["schemas"]["PlaceAtEnd"];
+        /**
+         * PlaceAfter
+         * @description A place in an order: before or after another thing, or at an end.
+         */
+        PlaceAfter: {
             /**
              * Format: int64
              * @description Id of the one that it is put after.
              */
-            after?: number;
+            after: number;
+        };
+        /**
+         * PlaceAtEnd
+         * @description A place in an order: before or after another thing, or at an end.
+         */
+        PlaceAtEnd: {
             /** @description The end that it is put at. */
-            at?: components["schemas"]["OrderEnd"];
+            at: components["schemas"]["OrderEnd"];
+        };
+        /**
+         * PlaceBefore
+         * @description A place in an order: before or after another thing, or at an end.
+         */
+        PlaceBefore: {
             /**
              * Format: int64
              * @description Id of the one that it is put before.
              */
-            before?: number;
+            before: number;
         };
         /**
          * @description A problem of the status 412:
@@ -3274,23 +3288,45 @@ export interface components {
         /**
          * TaskMove
          * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
-         * @example {
-         *       "at": "top"
-         *     }
          */
-        TaskMove: {
+        TaskMove: components["schemas"]["TaskMoveBefore"] | components["schemas"]["TaskMoveAfter"] | components["schemas"]["TaskMoveToEnd"];
+        /**
+         * TaskMoveAfter
+         * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
+         */
+        TaskMoveAfter: {
             /**
              * Format: int64
              * @description Id of the one that it is put after.
              */
-            after?: number;
-            /** @description The end that it is put at. */
-            at?: components["schemas"]["OrderEnd"];
+            after: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description How far it is. */
+            status?: components["schemas"]["TaskStatus"];
+        };
+        /**
+         * TaskMoveBefore
+         * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
+         */
+        TaskMoveBefore: {
             /**
              * Format: int64
              * @description Id of the one that it is put before.
              */
-            before?: number;
+            before: number;
+            /** @description Id of the section of the project; null for none. */
+            section_id?: number | null;
+            /** @description How far it is. */
+            status?: components["schemas"]["TaskStatus"];
+        };
+        /**
+         * TaskMoveToEnd
+         * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
+         */
+        TaskMoveToEnd: {
+            /** @description The end that it is put at. */
+            at: components["schemas"]["OrderEnd"];
             /** @description Id of the section of the project; null for none. */
             section_id?: number | null;
             /** @description How far it is. */

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from taskmanager.field_types import UNCHANGED, Id, RequestModel
+from taskmanager.field_types import UNCHANGED, Id, RequestModel, exactly_one_of
 
 
 class OrderEnd(StrEnum):
@@ -18,7 +18,9 @@ class OrderEnd(StrEnum):
 class Place(RequestModel):
     """A place in an order: before or after another thing, or at an end."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"at": "top"}]})
+    model_config = ConfigDict(
+        json_schema_extra=exactly_one_of(before="PlaceBefore", after="PlaceAfter", at="PlaceAtEnd")
+    )
 
     before: Annotated[Id, Field(description="Id of the one that it is put before.")] = UNCHANGED
     after: Annotated[Id, Field(description="Id of the one that it is put after.")] = UNCHANGED

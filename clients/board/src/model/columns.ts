@@ -11,12 +11,7 @@ export interface Column {
 }
 
 /** Where a card is put: into a column, next to another card or at an end. */
-export interface Place {
-  column: Column;
-  before?: number;
-  after?: number;
-  at?: "top" | "bottom";
-}
+export type Place = { column: Column } & ({ before: number } | { after: number } | { at: "top" | "bottom" });
 
 /** The columns of a project, from its sections in order. */
 export function columnsOf(sections: Section[]): Column[] {

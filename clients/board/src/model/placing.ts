@@ -25,10 +25,8 @@ export function fill(columns: Column[], tasks: Task[], pending: Pending): Map<st
 }
 
 function indexOf(place: Place, cards: Task[]): number {
-  const find = (id: number | undefined) => (id === undefined ? -1 : cards.findIndex((card) => card.id === id));
-  const after = find(place.after);
-  if (after >= 0) return after + 1;
-  const before = find(place.before);
-  if (before >= 0) return before;
+  const find = (id: number) => cards.findIndex((card) => card.id === id);
+  if ("after" in place) return find(place.after) + 1 || cards.length;
+  if ("before" in place) return Math.max(find(place.before), 0);
   return place.at === "top" ? 0 : cards.length;
 }

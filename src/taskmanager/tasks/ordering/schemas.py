@@ -1,12 +1,18 @@
 """What a move within a project takes."""
 
-from taskmanager.field_types import UNCHANGED, Id
+from pydantic import ConfigDict
+
+from taskmanager.field_types import UNCHANGED, Id, exactly_one_of
 from taskmanager.ordering.schemas import Place
 from taskmanager.tasks.schemas import TaskStatus
 
 
 class TaskMove(Place):
     """Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section."""
+
+    model_config = ConfigDict(
+        json_schema_extra=exactly_one_of(before="TaskMoveBefore", after="TaskMoveAfter", at="TaskMoveToEnd")
+    )
 
     section_id: Id | None = None
     status: TaskStatus = UNCHANGED
