@@ -137,20 +137,20 @@ async def test_who_has_missed_too_much_loads_everything_anew(
 
 
 async def test_quiet_streams_are_moved_on(app: FastAPI, alice: Person, bob: Person) -> None:
-    upkeep = app.state.stream_upkeep
+    broker = broker_of(app)
     async with listening(app, alice) as quiet, listening(app, bob) as busy:
         await bob.new_task(title="Loud")
         await busy.titles(1)
-        streams = list(broker_of(app).streams)
+        streams = list(broker.streams)
         before = quiet.last_id
-        await upkeep.move_on(streams)
+        await broker.move_on(streams)
         place = await quiet.until(lambda frame: bool(frame.id))
         assert (place.event, place.data) == ("", {})
         assert place.id != before
         # It is the position of what others did, and nothing is missed behind it.
         assert place.id == busy.last_id
         assert len([frame for frame in busy.frames if not frame.event and frame.id]) == 1  # that of `ready`
-        await upkeep.move_on(streams)
+        await broker.move_on(streams)
         await busy.until(lambda frame: bool(frame.id) and not frame.event)
     await alice.new_task(title="Missed")
     async with listening(app, alice, last_event_id=place.id) as resumed:

@@ -9,7 +9,6 @@ import structlog
 from taskmanager.accounts.callers import Caller
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.stream.broker import Broker
-from taskmanager.stream.frames import place_frame
 from taskmanager.stream.repository import EventReader
 from taskmanager.stream.streams import MAX_AGE, REVOKED, Stream
 
@@ -47,7 +46,7 @@ class Upkeep:
             stream.give_up_writing(now - _MOST_WRITE_SECONDS)
         # A part of them each time, since to write to thousands takes tenths of a second.
         phase = self._ticks % _TICKS_BETWEEN_MOVES
-        await self.move_on([stream for stream in streams if stream.phase % _TICKS_BETWEEN_MOVES == phase])
+        await self._broker.move_on([stream for stream in streams if stream.phase % _TICKS_BETWEEN_MOVES == phase])
         if self._ticks % _TICKS_BETWEEN_CHECKS == 0:
             try:
                 await self.check_credentials(streams)
@@ -55,15 +54,6 @@ class Upkeep:
                 structlog.stdlib.get_logger("taskmanager.stream").warning(
                     "credentials of streams cannot be checked", cause=f"{type(error).__name__}: {error}"[:300]
                 )
-
-    async def move_on(self, streams: list[Stream]) -> None:
-        """Give those streams the present position that have got nothing for a while."""
-        if not streams:
-            return
-        async with self._broker.turn:  # everything before the position has been given out
-            if self._broker.epoch is not None:
-                frame = place_frame(self._broker.epoch.write(self._broker.position))
-                self._broker.move_on(streams, frame)
 
     async def check_credentials(self, streams: list[Stream]) -> None:
         """End the streams whose login or API key holds no more, by one statement for all."""
