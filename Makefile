@@ -20,7 +20,7 @@ BUILDKIT = $(shell $(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0)
 COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
 COMPOSED = IMAGE=$(IMAGE) $(COMPOSE) --env-file .compose.env
 
-.PHONY: help run test check lint types imports contract format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-start load client-test typescript-test client-types client-check app app-check generator-test proxy-test pooler-test browser-test image image-test up down clean
+.PHONY: help run test check lint types imports contract format migrate migration openapi fuzz ledger stream-ledger memory soak bench bench-reads bench-growth bench-indexes bench-start load client-test typescript-test client-types client-check app app-check generator-test proxy-test pooler-test browser-test image image-test up down clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench-reads: .venv/.synced-bench benchmarks/peers/fastify/node_modules ## Measur
 
 bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 16 minutes)
 	$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
+
+bench-indexes: .venv/.synced-bench ## Measure what each index costs those who write (about 10 minutes)
+	$(BIN)/python -m benchmarks.indexes $(BENCH_OPTIONS)
 
 bench-start: .venv/.synced-bench ## Measure how long the service takes to start, and its memory (about 3 minutes)
 	$(BIN)/python -m benchmarks.start $(BENCH_OPTIONS)
