@@ -63,6 +63,7 @@ async def long_log(alice: Person, bob: Person, database: Database, database_url:
     return ids
 
 
+@pytest.mark.server_itself("plans of statements that the driver prepares")
 async def test_a_page_of_the_log_reads_no_more_than_it_may(
     alice: Person, bob: Person, app: FastAPI, long_log: list[int]
 ) -> None:
@@ -76,6 +77,7 @@ async def test_a_page_of_the_log_reads_no_more_than_it_may(
     assert buffers(end) < 100, buffers(end)
 
 
+@pytest.mark.server_itself("plans of statements that the driver prepares")
 async def test_a_page_of_all_reads_its_rows_alone(alice: Person, app: FastAPI, long_log: list[int]) -> None:
     reader = app.state.changes_feed._reader
     place = {"rank": 0, "after_id": 0, "last_project_id": 2**53 - 1, "limit": 200}

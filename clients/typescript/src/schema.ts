@@ -2582,7 +2582,7 @@ export interface components {
          * Place
          * @description A place in an order: before or after another thing, or at an end.
          */
-        Place: components["schemas"]["PlaceBefore"] | components["schemas"]["PlaceAfter"] | components["schemas"]["PlaceAtEnd"];
+        Place: components["schemas"]["PlaceAtEnd"] | components["schemas"]["PlaceBefore"] | components["schemas"]["PlaceAfter"];
         /**
          * PlaceAfter
          * @description A place in an order: before or after another thing, or at an end.
@@ -3289,7 +3289,7 @@ export interface components {
          * TaskMove
          * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.
          */
-        TaskMove: components["schemas"]["TaskMoveBefore"] | components["schemas"]["TaskMoveAfter"] | components["schemas"]["TaskMoveToEnd"];
+        TaskMove: components["schemas"]["TaskMoveToEnd"] | components["schemas"]["TaskMoveBefore"] | components["schemas"]["TaskMoveAfter"];
         /**
          * TaskMoveAfter
          * @description Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section.

@@ -19,7 +19,7 @@ class Place(RequestModel):
     """A place in an order: before or after another thing, or at an end."""
 
     model_config = ConfigDict(
-        json_schema_extra=exactly_one_of(before="PlaceBefore", after="PlaceAfter", at="PlaceAtEnd")
+        json_schema_extra=exactly_one_of(at="PlaceAtEnd", before="PlaceBefore", after="PlaceAfter")
     )
 
     before: Annotated[Id, Field(description="Id of the one that it is put before.")] = UNCHANGED

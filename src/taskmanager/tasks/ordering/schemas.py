@@ -11,7 +11,7 @@ class TaskMove(Place):
     """Where to put a task, and what changes with it; without `section_id` it gets into its neighbour's section."""
 
     model_config = ConfigDict(
-        json_schema_extra=exactly_one_of(before="TaskMoveBefore", after="TaskMoveAfter", at="TaskMoveToEnd")
+        json_schema_extra=exactly_one_of(at="TaskMoveToEnd", before="TaskMoveBefore", after="TaskMoveAfter")
     )
 
     section_id: Id | None = None
