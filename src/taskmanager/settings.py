@@ -86,7 +86,10 @@ class Settings(WebhookSettings, DatabaseSettings):
         default=90, ge=0, le=36_500, description="How long a notification is kept once read, in days; 0 is for ever."
     )
     password_min_characters: int = Field(
-        default=8, ge=8, le=64, description="Shortest accepted password, in characters."
+        default=8,
+        ge=8,
+        le=64,
+        description="Shortest password that the API accepts, in characters; `taskmanager user` accepts 8.",
     )
     password_hash_threads: int = Field(
         default=1,

@@ -100,12 +100,21 @@ def test_it_has_a_demo_unless_told_otherwise_and_short_tokens_if_asked(start: St
         assert json.load(response)["expires_in"] == 7
 
 
+def may_read(instance: EphemeralInstance, origin: str) -> bool:
+    """Return whether a browser lets a page of an origin read an answer."""
+    with urlopen(Request(f"{instance.url}/health", headers={"Origin": origin}), timeout=10) as answer:
+        return bool(answer.headers["Access-Control-Allow-Origin"] == origin)
+
+
 def test_there_are_no_limits_and_no_folder_s_or_environment_s_secrets(start: Start) -> None:
     foreign = {"DATABASE_URL": "mysql://x", "SECRET_KEY": "short", "API_KEY": "x", "PGHOST": "elsewhere.invalid"}
     instance = start(**foreign)
+    assert may_read(instance, "http://localhost:5173")
+    assert not may_read(instance, "http://elsewhere.example")
     for _ in range(80):  # a client address has 60 requests a minute elsewhere
         call(instance, "POST", "/testing/users")
-    limited = start(RATE_LIMIT_ANONYMOUS_PER_MINUTE="1")
+    limited = start(RATE_LIMIT_ANONYMOUS_PER_MINUTE="1", ALLOW_LOCAL_ORIGINS="false")
+    assert not may_read(limited, "http://localhost:5173")
     call(limited, "POST", "/testing/users")
     with pytest.raises(OSError, match="429"):
         call(limited, "POST", "/testing/users")

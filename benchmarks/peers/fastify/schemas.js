@@ -16,6 +16,10 @@ export const task = object({
   priority: integer,
   tags: list(text),
   due_at: maybe(time),
+  due_on: maybe({ type: 'string', format: 'date' }),
+  start_at: maybe(time),
+  section_id: maybe(integer),
+  position: text,
   assignee_id: maybe(integer),
   created_by: maybe(integer),
   created_at: time,
@@ -26,7 +30,7 @@ export const task = object({
 export const taskList = object({ total: maybe(integer), skip: integer, limit: integer, tasks: list(task) })
 export const tasks = object({ tasks: list(task) })
 
-const person = maybe(object({ id: integer, username: text }))
+const person = maybe(object({ id: integer, username: text, display_name: maybe(text) }))
 export const comment = object({
   id: integer,
   task_id: integer,

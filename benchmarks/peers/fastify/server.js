@@ -10,6 +10,7 @@ import * as sql from './statements.js'
 const UNIQUE_VIOLATION = '23505'
 
 // PostgreSQL's text of a time becomes that of JSON; a Date would be made and written again, and lose microseconds.
+pg.types.setTypeParser(pg.types.builtins.DATE, (text) => text)
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => `${text.slice(0, 10)}T${text.slice(11)}:00`)
 
 // A request has a connection of the pool for itself, or sends into one that others use, without waiting for their answers.
@@ -149,7 +150,7 @@ function build () {
 
     // The rows are nobody else's, so the person is put into each instead of into a copy.
     const withPerson = (row, place, id) => {
-      row[place] = row.username === null ? null : { id, username: row.username }
+      row[place] = row.username === null ? null : { id, username: row.username, display_name: row.display_name }
       return row
     }
     const withAuthor = (row) => withPerson(row, 'author', row.author_id)

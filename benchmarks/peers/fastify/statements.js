@@ -1,7 +1,7 @@
 // Every statement, each with a name: pg prepares it once on a connection. $1 is always the caller.
 const NAMES = [
-  'id', 'project_id', 'title', 'description', 'status', 'priority', 'tags', 'due_at', 'assignee_id', 'created_by',
-  'created_at', 'updated_at', 'completed_at', 'version'
+  'id', 'project_id', 'title', 'description', 'status', 'priority', 'tags', 'due_at', 'due_on', 'start_at',
+  'section_id', 'position', 'assignee_id', 'created_by', 'created_at', 'updated_at', 'completed_at', 'version'
 ]
 const TASK = NAMES.map((name) => `t.${name}`).join(', ')
 const READABLE = 'JOIN project_members m ON m.project_id = t.project_id AND m.user_id = $1'
@@ -121,7 +121,7 @@ export function updateTask (fields) {
   return statement
 }
 
-const COMMENT = 'c.id, c.task_id, c.project_id, c.body, c.author_id, u.username, c.created_at, c.updated_at, c.version'
+const COMMENT = 'c.id, c.task_id, c.project_id, c.body, c.author_id, u.username, u.display_name, c.created_at, c.updated_at, c.version'
 
 // The outer join tells a task without comments from one that is not there.
 export const listComments = {
@@ -159,7 +159,7 @@ export const listNotifications = {
     SELECT c.unread, n.* FROM (
       SELECT count(*)::int AS unread FROM ${NOTIFIED} WHERE n.user_id = $1 AND n.read_at IS NULL
     ) c LEFT JOIN (
-      SELECT n.id, n.kind, n.task_id, t.project_id, t.title AS task_title, n.comment_id, n.actor_id, u.username,
+      SELECT n.id, n.kind, n.task_id, t.project_id, t.title AS task_title, n.comment_id, n.actor_id, u.username, u.display_name,
              n.created_at, n.read_at
       FROM ${NOTIFIED} LEFT JOIN users u ON u.id = n.actor_id
       WHERE n.user_id = $1 ORDER BY n.created_at DESC, n.id DESC LIMIT $2

@@ -35,10 +35,8 @@ class ChangesFeed:
             CursorExpiredError: It belongs to another epoch, what followed is not kept, or it has not happened here.
             OverloadedError: As many wait as may.
         """
-        if unknown := set(filters.entities).difference(self._reader.entities):
-            raise InvalidValueError(
-                ("query", "entity"), f"must be of {', '.join(self._reader.entities)}, not {min(unknown)}", "enum"
-            )
+        if not set(filters.entities) <= set(self._reader.entities):
+            raise InvalidValueError(("query", "entity"), f"must be of {', '.join(self._reader.entities)}", "enum")
         found = await self._reader.page(reads, since, limit, filters)
         if found.items or found.has_more or not wait_seconds or self._followers.is_closed:
             return found

@@ -138,7 +138,10 @@ def _settings(wishes: Wishes) -> Settings:
         drain_seconds=0,
         **given,
     )
-    return found.model_copy(update={name: 0 for name in _UNLIMITED if name not in found.model_fields_set})
+    wanted = {**dict.fromkeys(_UNLIMITED, 0), "allow_local_origins": True}
+    return found.model_copy(
+        update={name: value for name, value in wanted.items() if name not in found.model_fields_set}
+    )
 
 
 def _listen(settings: Settings, wishes: Wishes) -> socket.socket:

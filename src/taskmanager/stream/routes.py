@@ -55,10 +55,8 @@ async def follow_events(
     """
     if accept and not any(part.partition(";")[0].strip().lower() in _TAKEN for part in accept.split(",")):
         raise NotAcceptableError(EventStream.media_type)
-    if unknown := set(query.entity).difference(streams.entities):
-        raise InvalidValueError(
-            ("query", "entity"), f"must be of {', '.join(streams.entities)}, not {min(unknown)}", "enum"
-        )
+    if not set(query.entity) <= set(streams.entities):
+        raise InvalidValueError(("query", "entity"), f"must be of {', '.join(streams.entities)}", "enum")
     filters = Filters(caller.user_id, query.project_id, query.entity)
     return EventStream(streams, caller, filters, last_event_id or query.last_event_id or None)
 

@@ -36,9 +36,7 @@ class WebhookRules:
         """
         for event in events or ():
             if event.partition(".")[0] not in self._entities:
-                raise InvalidValueError(
-                    ("body", "events"), f"must name events of {', '.join(sorted(self._entities))}, not {event}"
-                )
+                raise InvalidValueError(("body", "events"), f"must name events of {', '.join(sorted(self._entities))}")
         if url is None:
             return None
         try:
