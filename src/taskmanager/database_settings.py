@@ -79,7 +79,8 @@ class DatabaseSettings(EnvironmentSettings):
         default=60_000,
         ge=1_000,
         le=3_600_000,
-        description="The same for deleting a project, a section, an account or all tasks, which may touch very many rows.",
+        description="The same for deleting a project, a section, an account or all tasks, which may touch very many "
+        "rows.",
     )
     database_lock_timeout_ms: int = Field(
         default=1_500, ge=100, le=60_000, description="PostgreSQL gives up waiting for a lock after this."

@@ -35,9 +35,10 @@ from taskmanager.http.client_addresses import ClientAddresses
 from taskmanager.http.cors import Cors
 from taskmanager.http.dispatch import Endpoint, RouteTable
 from taskmanager.http.draining import Drain
-from taskmanager.http.front import Front, Surroundings
+from taskmanager.http.front import Front
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.http.path_prefixes import PathPrefixes
+from taskmanager.http.surroundings import Surroundings
 from taskmanager.lifespan import run_lifespan
 from taskmanager.maintenance.maintenance import Maintenance
 from taskmanager.notifications.feature import FEATURE as NOTIFICATIONS

@@ -178,7 +178,8 @@ class Settings(WebhookSettings, DatabaseSettings):
         default=8,
         ge=1,
         le=10_000,
-        description="Most streams of events that a worker holds of one user; one more is answered 429.",
+        description="Most streams of events that a worker holds of one user, and as many requests that wait for "
+        "changes; one more is answered 429.",
     )
     web_app: bool = Field(default=True, description="Serve the web page for people at /app.")
     drain_seconds: float = Field(

@@ -48,7 +48,7 @@ async def test_logging_out_leaves_nothing_in_the_browser(browser: Browser, url: 
     page = (await open_board(browser, url, alice, project_id)).page
     await expect(card(page, "Sketch")).to_be_visible()
     names = "indexedDB.databases().then(all => all.map(({name}) => name))"
-    copy = f"task-manager {alice.id}"
+    copy = f"task-manager / {alice.id}"
     assert copy in await page.evaluate(names)
     await page.get_by_role("link", name=alice.username).click()
     await page.get_by_role("button", name="Log out").click()

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,7 +13,8 @@ from fastapi import FastAPI
 
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
-from tests.conftest import Person, client_for
+from tests.conftest import SECRET, Person, client_for
+from tests.support.live_server import LiveServer
 from tests.support.mirrors import Mirror
 
 _SOON_SECONDS = 2.0
@@ -98,7 +100,10 @@ async def test_what_waits_behind_an_open_transaction_comes_when_that_ends(
         await connection.close()
 
 
-async def test_who_waits_holds_no_place_and_no_connection(alice: Person, mirror: Mirror, app: FastAPI) -> None:
+async def test_who_waits_holds_no_place_and_no_connection(
+    alice: Person, mirror: Mirror, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.followers, "limit_per_user", 30)
     asked = [asyncio.create_task(Mirror(alice).turn_page(since=mirror.cursor, wait=20)) for _ in range(30)]
     await until_wait(app, len(asked))
     await asyncio.sleep(0.2)
@@ -123,6 +128,43 @@ async def test_one_more_than_may_wait_is_refused(
     await alice.get("/changes", 200, params={"since": mirror.cursor})
     await alice.new_task()
     await asked
+
+
+async def test_of_one_user_only_so_many_wait(
+    alice: Person, bob: Person, mirror: Mirror, app: FastAPI, settings: Settings
+) -> None:
+    of_bob = Mirror(bob)
+    await of_bob.catch_up()
+    most = settings.max_streams_per_user
+    asked = [asyncio.create_task(Mirror(alice).turn_page(since=mirror.cursor, wait=20)) for _ in range(most)]
+    await until_wait(app, most)
+    refused = await alice.get("/changes", 429, params={"since": mirror.cursor, "wait": 5})
+    assert refused.headers["Retry-After"] == "5"
+    others = asyncio.create_task(of_bob.turn_page(wait=20))
+    await until_wait(app, most + 1)
+    await asyncio.gather(alice.new_task(), bob.new_task())
+    await asyncio.gather(*asked, others)
+    assert not app.state.followers._of_user
+    await alice.get("/changes", 200, params={"since": mirror.cursor, "wait": 5})
+
+
+async def test_who_goes_away_waits_no_longer(alice: Person, mirror: Mirror, database_url: str, tmp_path: Path) -> None:
+    server = LiveServer(
+        {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "MAX_STREAMS_PER_USER": "2"}, tmp_path / "log"
+    )
+    await asyncio.to_thread(server.start)
+    try:
+        headers = {"Authorization": f"Bearer {alice.token}"}
+        query = {"since": mirror.cursor or "", "wait": "30"}
+        async with httpx.AsyncClient(base_url=f"{server.url}/api/v1", headers=headers) as client:
+            for _ in range(6):
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.get("/changes", params=query, timeout=0.3)
+            await asyncio.sleep(0.2)
+            with pytest.raises(httpx.ReadTimeout):  # it waits, and is not refused
+                await client.get("/changes", params=query, timeout=0.3)
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def test_a_stop_ends_the_wait(alice: Person, mirror: Mirror, settings: Settings) -> None:

@@ -105,6 +105,9 @@ class TestReadOnly:
             reason = "the database server is a standby and read-only"
             assert await ask_readiness(client) == (503, reason)
             assert await register(client, "dora") == 503
+            # Reads go on, those of the log too.
+            for query in (follower, {}):
+                assert (await client.get("/api/v1/changes", params=query)).status_code == 200
             line = f"{reason}: DATABASE_URL must lead to the primary server"
             assert await problems_of(standby.server.address) == [line]
             assert await outcome(standby.server.address, tmp_path, "serve") == (2, f"taskmanager: {line}\n")

@@ -1,14 +1,18 @@
 """When cursors of the event log end: another server, another database, another timeline, or an operator's word."""
 
 import asyncio
+import time
 
+import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
 from taskmanager.database.database import Database
-from taskmanager.following.epochs import Epochs, start_epoch
-from tests.conftest import Person
+from taskmanager.following.epochs import EpochPendingError, Epochs, start_epoch
+from taskmanager.main import create_app
+from taskmanager.settings import Settings
+from tests.conftest import Person, client_for
 from tests.support.mirrors import Mirror, read_everything
 from tests.support.sessions import open_transaction
 
@@ -66,6 +70,32 @@ async def test_processes_that_notice_it_together_start_one(app: FastAPI, databas
     assert after == before + 1
     assert len({(await epochs.look()).id for epochs in many}) == 1
     assert len({epoch.id for epoch in found}) == 1
+
+
+async def test_a_long_transaction_that_has_read_the_log_holds_up_no_writer(
+    alice: Person, app: FastAPI, database: Database, settings: Settings
+) -> None:
+    epochs = Epochs(app.state.reads, app.state.writes)
+    async with open_transaction(database) as session:
+        await session.execute(text("SELECT count(*) FROM events"))  # as pg_dump does
+        await execute(database, _CHANGES["another server"])
+        started = time.monotonic()
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await epochs.look()
+        # Nobody tries again immediately.
+        for _ in range(20):
+            with pytest.raises(EpochPendingError):
+                await epochs.look()
+        await alice.new_task()
+        assert time.monotonic() - started < 1
+        # A process that starts now serves nevertheless.
+        other = create_app(settings)
+        async with other.router.lifespan_context(other):
+            client = client_for(other, headers={"Authorization": f"Bearer {alice.token}"})
+            assert (await client.get("/api/v1/changes")).status_code == 503
+            assert (await client.post("/api/v1/tasks", json={"title": "x"})).status_code == 201
+    epochs._failed_at -= 10
+    assert (await epochs.look()).id != (await app.state.epochs.current()).id
 
 
 async def test_what_happens_in_a_younger_server_comes_after_what_is_there(

@@ -62,7 +62,8 @@ async def read(url: str, person: Person, seconds: float) -> list[float]:
 @pytest.fixture
 def server(database_url: str, tmp_path: Path) -> LiveServer:
     """One process, on this worker's database."""
-    return LiveServer({"DATABASE_URL": database_url, "SECRET_KEY": SECRET}, tmp_path / "log")
+    environment = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET, "MAX_STREAMS_PER_USER": "1000"}
+    return LiveServer(environment, tmp_path / "log")
 
 
 async def test_a_thousand_wait(sign_up: SignUp, server: LiveServer) -> None:

@@ -1,12 +1,21 @@
 """Where webhooks may not go: 120 forms of addresses that are not public, and the few that are."""
 
 import asyncio
+import socket
+import threading
+from typing import Any
 
 import pytest
 
 from taskmanager.main import create_app
 from taskmanager.webhooks.addresses import is_allowed
-from taskmanager.webhooks.guard import ForbiddenAddressError, TargetGuard
+from taskmanager.webhooks.guard import (
+    ForbiddenAddressError,
+    Resolver,
+    ResolverBusyError,
+    TargetGuard,
+    UnresolvedTargetError,
+)
 from taskmanager.webhooks.sending import Message, attempt
 from taskmanager.webhooks.targets import UnacceptableTargetError
 from tests.conftest import Person, make_settings
@@ -132,6 +141,39 @@ async def test_the_checked_address_is_connected_to() -> None:
         result = await attempt(TargetGuard(settings, resolve), url, message)
         assert (result.status, result.error) == (204, None)
         assert receiver.received[0].headers["host"] == f"inside.example:{receiver.port}"
+
+
+async def test_look_ups_that_hang_are_no_attempts_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        if host == "hangs.example":
+            is_over.wait(20)
+            raise OSError("no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr("taskmanager.webhooks.guard.RESOLVE_SECONDS", 0.1)
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    guard = TargetGuard(make_settings(), Resolver(2))
+    hanging, good = guard.read("https://hangs.example/"), guard.read("https://good.example/")
+    assert await guard.addresses(good) == ["8.8.8.8"]
+    for _ in range(2):
+        with pytest.raises(UnresolvedTargetError):
+            await guard.addresses(hanging)
+    for _ in range(3):
+        with pytest.raises(ResolverBusyError):
+            await guard.addresses(good)
+        with pytest.raises(ResolverBusyError):
+            await attempt(guard, "https://good.example/", NOTHING)
+    await guard.check("https://good.example/")  # each attempt looks again
+    is_over.set()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                assert await guard.addresses(good) == ["8.8.8.8"]
+                break
+            except ResolverBusyError:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_resolver_that_hangs_costs_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

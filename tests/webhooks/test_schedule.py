@@ -68,6 +68,7 @@ def test_five_days_end_a_message_or_the_webhook() -> None:
         ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400),
         ("Sat, 31 Jan 2026 12:01:00", 5),  # without a zone nobody knows when that is
         ("soon", 5),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 5),
         ("", 5),
     ],
 )

@@ -3,7 +3,12 @@ import { createClient, indexedCopy, type Store, type User } from "task-manager-c
 /** The page is served beside the API, below the same prefix. */
 export const client = createClient({ baseUrl: ".", storage: localStorage });
 
-const USER = "task-manager user";
+/** Services below other prefixes of this origin have a login and a copy of their own. */
+const NAME = `task-manager ${new URL(".", document.baseURI).pathname}`;
+const USER = `${NAME} user`;
+
+// Whoever logs in next is somebody else, until the server has said who.
+client.onLogin(() => localStorage.removeItem(USER));
 
 /** Who is logged in, with the copy of what they see. */
 export interface Desk {
@@ -18,7 +23,7 @@ export interface Desk {
  */
 export async function openDesk(): Promise<Desk> {
   const user = await whoAmI();
-  const store = client.store({ storage: indexedCopy(`task-manager ${user.id}`) });
+  const store = client.store({ storage: indexedCopy(copyOf(user)) });
   return { user, store };
 }
 
@@ -26,12 +31,16 @@ export async function openDesk(): Promise<Desk> {
 export async function closeDesk(desk: Desk): Promise<void> {
   desk.store.stop();
   localStorage.removeItem(USER);
-  indexedDB.deleteDatabase(`task-manager ${desk.user.id}`);
+  indexedDB.deleteDatabase(copyOf(desk.user));
   await client.logout();
 }
 
 export function rememberUser(user: User): void {
   localStorage.setItem(USER, JSON.stringify(user));
+}
+
+function copyOf(user: User): string {
+  return `${NAME} ${user.id}`;
 }
 
 async function whoAmI(): Promise<User> {

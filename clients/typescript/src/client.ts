@@ -162,7 +162,10 @@ export function createClient(options: ClientOptions): Client {
     onLogin: (listener) => session.onChange(listener),
     store(storeOptions = {}) {
       const store = new Store(transport, storeOptions);
-      session.onChange(() => store.stop());
+      const forget = session.onChange(() => {
+        store.stop();
+        forget();
+      });
       return store;
     },
     raw,

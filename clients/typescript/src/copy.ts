@@ -29,12 +29,16 @@ export function keyOf(entity: string, id: number, projectId: number): string {
   return entity === "member" ? `member:${projectId}:${id}` : `${entity}:${id}`;
 }
 
+const MOST_GONE = 10_000;
+
 /** Rows by key, applied as docs/sync.md says, in memory and in a storage. */
 export class Copy {
   readonly rows = new Map<string, CopiedRow>();
   cursor: string | undefined;
   /** By the key of a project or task, the keys of what is gone with it. */
   readonly #below = new Map<string, Set<string>>();
+  /** What is gone, with its last version: a request may answer later than the stream. */
+  readonly #gone = new Map<string, number>();
   #storage: CopyStorage | undefined;
   #isStale = false;
 
@@ -80,7 +84,7 @@ export class Copy {
     if (clear) for (const key of [...this.rows.keys()]) this.#drop(key, changed);
     for (const item of items) {
       const key = keyOf(item.entity, item.id, item.project_id);
-      if (item.deleted) this.#drop(key, changed);
+      if (item.deleted) this.#drop(key, changed, Number(item["version"] ?? 0));
       else this.#take(key, item, changed);
     }
     const before = this.cursor;
@@ -98,8 +102,10 @@ export class Copy {
   /** Take a row that a request has answered, if it is newer; it is stored when the log has it. */
   put(entity: string, id: number, project_id: number, row: CopiedRow["row"]): RowChange | undefined {
     const key = keyOf(entity, id, project_id);
-    if (this.#versionOf(key) >= (row.version ?? 0)) return undefined;
-    this.#set({ key, entity, project_id, row });
+    const copied = { key, entity, project_id, row };
+    if (Math.max(this.#versionOf(key), this.#gone.get(key) ?? -1) >= (row.version ?? 0)) return undefined;
+    if (parentsOf(copied).some((parent) => parent !== key && this.#gone.has(parent))) return undefined;
+    this.#set(copied);
     return { entity, id, project_id, row };
   }
 
@@ -118,6 +124,7 @@ export class Copy {
   #set(row: CopiedRow): void {
     if (this.rows.get(row.key)?.project_id !== row.project_id) this.#unlink(row.key);
     this.rows.set(row.key, row);
+    this.#gone.delete(row.key);
     for (const parent of parentsOf(row)) {
       const keys = this.#below.get(parent);
       if (keys) keys.add(row.key);
@@ -130,7 +137,9 @@ export class Copy {
     for (const parent of known ? parentsOf(known) : []) this.#below.get(parent)?.delete(key);
   }
 
-  #drop(key: string, changed: Map<string, RowChange>): void {
+  #drop(key: string, changed: Map<string, RowChange>, version = 0): void {
+    this.#gone.set(key, Math.max(version, this.#versionOf(key)));
+    if (this.#gone.size > MOST_GONE) this.#gone.delete(this.#gone.keys().next().value ?? key);
     for (const child of [...(this.#below.get(key) ?? [])]) if (child !== key) this.#drop(child, changed);
     this.#below.delete(key);
     const row = this.rows.get(key);

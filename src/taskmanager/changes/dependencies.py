@@ -1,5 +1,6 @@
 """What the route of changes asks for."""
 
+import asyncio
 import time
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from taskmanager.database.reads import Reads
 from taskmanager.errors import InvalidValueError
 from taskmanager.following.followers import Follower, Followers
 from taskmanager.following.tailer import Tailer
-from taskmanager.telemetry.request_context import leave_requests_in_flight
+from taskmanager.telemetry.request_context import leave_requests_in_flight, until_client_is_gone
 
 
 class ChangesFeed:
@@ -34,15 +35,20 @@ class ChangesFeed:
             InvalidCursorError: The cursor was bent, or belongs to another user or other filters.
             CursorExpiredError: It belongs to another epoch, what followed is not kept, or it has not happened here.
             OverloadedError: As many wait as may.
+            RateLimitedError: As many requests of the user wait as may.
         """
         if not set(filters.entities) <= set(self._reader.entities):
             raise InvalidValueError(("query", "entity"), f"must be of {', '.join(self._reader.entities)}", "enum")
         found = await self._reader.page(reads, since, limit, filters)
         if found.items or found.has_more or not wait_seconds or self._followers.is_closed:
             return found
-        with self._followers.follow() as follower:
+        with self._followers.follow(filters.user_id) as follower:
             leave_requests_in_flight()
-            return await self._wait(reads, found, limit, filters, follower, time.monotonic() + wait_seconds)
+            watching = asyncio.create_task(_end_without_client(follower))
+            try:
+                return await self._wait(reads, found, limit, filters, follower, time.monotonic() + wait_seconds)
+            finally:
+                watching.cancel()
 
     async def _wait(
         self, reads: Reads, found: Changes, limit: int, filters: Filters, follower: Follower, deadline: float
@@ -56,6 +62,12 @@ class ChangesFeed:
                 return found
             with self._followers.watch(follower, found.visible, filters.user_id):
                 await follower.wait(left)
+
+
+async def _end_without_client(follower: Follower) -> None:
+    await until_client_is_gone()
+    follower.is_ended = True
+    follower.wake()
 
 
 async def get_changes_feed(request: Request) -> ChangesFeed:

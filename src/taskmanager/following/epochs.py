@@ -1,6 +1,7 @@
 """The epoch of the event log, and when another one starts."""
 
 import asyncio
+import math
 import time
 
 import asyncpg
@@ -17,13 +18,20 @@ from taskmanager.following.positions import Epoch
 IS_OUTDATED = """(
     SELECT l.system_id <> system_identifier
         OR l.database_id <> (SELECT CAST(oid AS bigint) FROM pg_database WHERE datname = current_database())
-        OR l.timeline <> CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS bit(32)) AS integer)
+        OR CASE WHEN pg_is_in_recovery() THEN false  -- a standby writes no log of its own
+        ELSE l.timeline <> CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS bit(32)) AS integer) END
     FROM pg_control_system()
 )"""
 _FIND = Statement("find epoch", f"SELECT l.epoch, l.mac_key, {IS_OUTDATED} AS is_outdated FROM event_log l")
 _START = Statement("start epoch", "SELECT start_epoch(:epoch) AS is_started", {"epoch": "uuid"})
 # A cursor that somebody made up must not make each request look for a new epoch.
 _LOOKED_SECONDS = 0.2
+# To start one takes a lock that all writers wait for, so after a failure none of a process tries for this long.
+_PAUSE_AFTER_FAILURE_SECONDS = 2.0
+
+
+class EpochPendingError(OSError):
+    """The log is another one, and its epoch could not be started yet: as if the database were out of reach."""
 
 
 class Epochs:
@@ -34,6 +42,7 @@ class Epochs:
         self._writes = writes
         self._found: Epoch | None = None
         self._looked_at = 0.0
+        self._failed_at = -math.inf
         self._looking = asyncio.Lock()
 
     async def current(self) -> Epoch:
@@ -47,6 +56,7 @@ class Epochs:
 
         Raises:
             asyncpg.PostgresError: The server refused.
+            EpochPendingError: It has refused to start an epoch a moment ago.
             OSError: The server cannot be reached.
         """
         async with self._looking:
@@ -55,12 +65,21 @@ class Epochs:
             row = await self._reads.one(_FIND)
             assert row is not None  # the migration writes it
             if row["is_outdated"]:
-                await _start(self._writes, row)
+                await self._start(row)
                 row = await self._reads.one(_FIND)
                 assert row is not None
             self._found = Epoch(row["epoch"], row["mac_key"])
             self._looked_at = time.monotonic()
             return self._found
+
+    async def _start(self, row: asyncpg.Record) -> None:
+        if time.monotonic() - self._failed_at < _PAUSE_AFTER_FAILURE_SECONDS:
+            raise EpochPendingError("another epoch of the event log cannot be started yet")
+        try:
+            await _start(self._writes, row)
+        except BaseException:
+            self._failed_at = time.monotonic()
+            raise
 
     async def of_cursor(self, cursor: str) -> Epoch:
         """Return the epoch with which to read a cursor: it may be of a newer one than this process has found.

@@ -1,7 +1,9 @@
 """The event log for those who follow it: its epoch, and news of it."""
 
+import structlog
 from fastapi import FastAPI
 
+from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.features import Feature
 from taskmanager.following.epochs import Epochs
 from taskmanager.following.followers import Followers
@@ -13,7 +15,7 @@ def prepare(app: FastAPI) -> None:
     """Give the application what followers share, and its metrics."""
     state = app.state
     state.epochs = Epochs(state.reads, state.writes)
-    state.followers = Followers(state.settings.max_streams)
+    state.followers = Followers(state.settings.max_streams, state.settings.max_streams_per_user)
     entities = [entity for feature in state.features for entity in feature.entities]
     state.tailer = Tailer(state.reads, state.epochs, state.followers, entities)
     state.writes.on_commit.append(state.tailer.notice_commit)
@@ -31,8 +33,16 @@ def prepare(app: FastAPI) -> None:
 
 
 async def look_for_epoch(app: FastAPI) -> None:
-    """Start another epoch of the log if it is not the one that it was."""
-    await app.state.epochs.look()
+    """Start another epoch of the log if it is not the one that it was.
+
+    Where the database does not let it now, the first that follows the log does.
+    """
+    try:
+        await app.state.epochs.look()
+    except DATABASE_ERRORS as error:
+        structlog.stdlib.get_logger("taskmanager.following").warning(
+            "the epoch of the event log is not known yet", cause=f"{type(error).__name__}: {error}"[:300]
+        )
 
 
 async def follow_log(app: FastAPI) -> None:

@@ -1,12 +1,14 @@
 """Those who follow the event log in this process, and the news for which some of them wait."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from taskmanager.errors import OverloadedError
+from taskmanager.errors import OverloadedError, RateLimitedError
+
+_RETRY_AFTER_SECONDS: Final = 5
 
 
 class News(NamedTuple):
@@ -40,14 +42,16 @@ class Follower:
 class Followers:
     """Wakes followers by the projects that they see and by their own memberships; `limit` may wait at the same time.
 
-    `wanted` is set while there are any.
+    Of each user `limit_per_user` may wait. `wanted` is set while there are any.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_per_user: int) -> None:
         self.limit = limit
+        self.limit_per_user = limit_per_user
         self.wanted = asyncio.Event()
         self.is_closed = False
         self._all = set[Follower]()
+        self._of_user = Counter[int]()
         self._held = 0
         self._of_project = defaultdict[int, set[Follower]](set)
         self._of_member = defaultdict[int, set[Follower]](set)
@@ -74,14 +78,18 @@ class Followers:
             self._note_leaving()
 
     @contextmanager
-    def follow(self) -> Iterator[Follower]:
+    def follow(self, user_id: int) -> Iterator[Follower]:
         """Yield a follower for the block, whom all news reaches until it `watch`es something.
 
         Raises:
             OverloadedError: As many wait as may.
+            RateLimitedError: As many of the user wait as may.
         """
         if len(self) >= self.limit:
             raise OverloadedError("streams")
+        if self._of_user[user_id] >= self.limit_per_user:
+            raise RateLimitedError("waiting requests", _RETRY_AFTER_SECONDS)
+        self._of_user[user_id] += 1
         follower = Follower()
         follower.is_ended = self.is_closed
         self._all.add(follower)
@@ -90,6 +98,9 @@ class Followers:
             yield follower
         finally:
             self._all.discard(follower)
+            self._of_user[user_id] -= 1
+            if not self._of_user[user_id]:
+                del self._of_user[user_id]
             self._note_leaving()
 
     @contextmanager

@@ -5,8 +5,7 @@ else from FastAPI. Then the headers that every answer has, a line in the log and
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
@@ -16,13 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskmanager.errors import ContentTooLargeError, OverloadedError
 from taskmanager.http.binding import MEANINGFUL_HEADERS, BoundRoute, NotPlainError, PlainRequest
 from taskmanager.http.connections import IS_HEAD
-from taskmanager.http.cors import Cors, HeaderPairs
+from taskmanager.http.cors import HeaderPairs
 from taskmanager.http.dispatch import FOUND, Endpoint, RouteTable
-from taskmanager.http.draining import Drain
 from taskmanager.http.failures import error_response
 from taskmanager.http.retries import retry_lost
+from taskmanager.http.surroundings import Surroundings
 from taskmanager.telemetry.logs import log_request
-from taskmanager.telemetry.metrics import Metrics
 from taskmanager.telemetry.request_context import CURRENT_REQUEST, RequestContext
 from taskmanager.telemetry.tracing import join_span, name_span
 
@@ -35,20 +33,6 @@ _SECURITY_HEADERS: Final = (
 )
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _CONTENT_SECURITY_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the front needs of the application."""
-
-    cors: Cors
-    drain: Drain
-    metrics: Metrics
-    client_address: Callable[[Scope], str | None]
-    path_prefix: Callable[[Scope], str]
-    max_in_flight: int
-    max_body_bytes: int
-    admissions: Sequence[Callable[[Scope], Awaitable[None]]] = ()
 
 
 class Front:
@@ -124,7 +108,7 @@ class _Exchange:
         self._values: list[str] = []
         self._head = scope["method"] == "HEAD"
         self._request = request = RequestContext(scope["headers"])
-        request.leave = self._leave
+        request.leave, request.until_gone = self._leave, self._until_gone
         join_span(scope, request)
         self._state = state = scope.setdefault("state", {})
         state["request_id"] = request.request_id
@@ -209,6 +193,10 @@ class _Exchange:
             self._has_left, self._counts = True, False
             self._front.in_flight -= 1
             self._front.around.metrics.in_flight -= 1
+
+    async def _until_gone(self) -> None:
+        while (await self._receive_kept())["type"] != "http.disconnect":
+            pass
 
     def _read_headers(self) -> dict[bytes, bytes] | None:
         """Return the meaningful headers, or None if one of them is repeated.

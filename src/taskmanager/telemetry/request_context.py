@@ -1,8 +1,9 @@
 """The context of a request from its start: its id, its trace, and where its time goes."""
 
+import asyncio
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Final
 
@@ -41,10 +42,11 @@ class RequestContext:
     """A request's id, its place in a distributed trace (W3C Trace Context) if the caller sent one, and its timings.
 
     `trace_id` and `parent_id` are the caller's, `span_id` is that of our own span when spans are made. `leave` takes
-    the request from those in flight, once it waits for something that may take long.
+    the request from those in flight, once it waits for something that may take long; `until_gone` returns when its
+    client has gone away.
     """
 
-    __slots__ = ("leave", "parent_id", "request_id", "span_id", "timings", "trace_id")
+    __slots__ = ("leave", "parent_id", "request_id", "span_id", "timings", "trace_id", "until_gone")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Read the headers of an ASGI scope; a request id or a trace that is not well-formed counts as not given."""
@@ -66,10 +68,16 @@ class RequestContext:
             self.trace_id, self.parent_id = match[2].decode(), match[3].decode()
         self.timings = RequestTimings()
         self.leave: Callable[[], None] = _stay
+        self.until_gone: Callable[[], Awaitable[None]] = _never
 
 
 def _stay() -> None:
     """Do nothing: the request is not one of a server."""
+
+
+async def _never() -> None:
+    """Wait for ever: there is no client that could go away."""
+    await asyncio.Event().wait()
 
 
 CURRENT_REQUEST: Final[ContextVar[RequestContext | None]] = ContextVar("CURRENT_REQUEST", default=None)
@@ -79,6 +87,12 @@ def current_timings() -> RequestTimings | None:
     """Return the timings of the request that is being handled, or None outside of any."""
     request = CURRENT_REQUEST.get()
     return None if request is None else request.timings
+
+
+async def until_client_is_gone() -> None:
+    """Return when the client of the current request has gone away."""
+    request = CURRENT_REQUEST.get()
+    await (_never() if request is None else request.until_gone())
 
 
 def leave_requests_in_flight() -> None:

@@ -39,6 +39,8 @@ WITH {LOG}, {HERE}, due AS MATERIALIZED (
         OR NOT {IS_FAILING} AND (w.replay_era IS NOT NULL OR NOT {HAS_HEAD} AND EXISTS (SELECT {NEW_EVENTS}))
     )
 )"""
+# What follows a later position is sent anyway, and what is before it must not be passed over.
+_GOES_BACK: Final = "(w.replay_era, w.replay_xid, w.replay_event_id) < (w.era, w.xid, w.event_id)"
 CLAIM: Final = Statement(
     "claim webhooks",
     f"""
@@ -50,11 +52,14 @@ CLAIM: Final = Statement(
 ), claimed AS (
     UPDATE webhooks w
     SET token = w.token + 1, lease_until = now() + make_interval(secs => :lease_seconds),
-        era = COALESCE(w.replay_era, w.era), xid = COALESCE(w.replay_xid, w.xid),
-        event_id = COALESCE(w.replay_event_id, w.event_id),
+        era = CASE WHEN {_GOES_BACK} THEN w.replay_era ELSE w.era END,
+        xid = CASE WHEN {_GOES_BACK} THEN w.replay_xid ELSE w.xid END,
+        event_id = CASE WHEN {_GOES_BACK} THEN w.replay_event_id ELSE w.event_id END,
         replay_era = NULL, replay_xid = NULL, replay_event_id = NULL
     FROM locked WHERE w.project_id = locked.project_id AND w.id = locked.id
-    RETURNING w.project_id, w.id, w.token, w.host, old.replay_era IS NOT NULL AS is_replayed
+    RETURNING w.project_id, w.id, w.token, w.host,
+              ((old.replay_era, old.replay_xid, old.replay_event_id) < (old.era, old.xid, old.event_id)) IS TRUE
+              AS is_replayed
 ), passed AS (
     -- What is sent again comes to the message that was next, in its turn.
     UPDATE webhook_deliveries d SET state = 'parked', next_attempt_at = now() + interval '5 minutes'
@@ -90,6 +95,8 @@ RETURNING d.id, d.body, d.tried_since
         "body": "bytea",
     },
 )
+# A message that waited while its webhook was disabled may be of an event before the webhook's new position.
+_MOVES: Final = ":moves AND (sent.era, sent.xid, sent.event_id) > (w.era, w.xid, w.event_id)"
 RECORD = Statement(
     "record attempt",
     f"""
@@ -97,9 +104,10 @@ WITH sent AS MATERIALIZED (
     SELECT * FROM webhook_deliveries WHERE project_id = :project_id AND id = :delivery_id
 ), w AS (
     UPDATE webhooks w
-    SET era = CASE WHEN :moves THEN sent.era ELSE w.era END, xid = CASE WHEN :moves THEN sent.xid ELSE w.xid END,
-        event_id = CASE WHEN :moves THEN sent.event_id ELSE w.event_id END,
-        moved_at = CASE WHEN :moves THEN now() ELSE w.moved_at END,
+    SET era = CASE WHEN {_MOVES} THEN sent.era ELSE w.era END,
+        xid = CASE WHEN {_MOVES} THEN sent.xid ELSE w.xid END,
+        event_id = CASE WHEN {_MOVES} THEN sent.event_id ELSE w.event_id END,
+        moved_at = CASE WHEN {_MOVES} THEN now() ELSE w.moved_at END,
         parked_in_row = CASE WHEN :accepted THEN 0 WHEN :parks THEN w.parked_in_row + 1 ELSE w.parked_in_row END,
         failing_since = CASE WHEN :accepted THEN NULL WHEN :fails THEN COALESCE(w.failing_since, now())
                              ELSE w.failing_since END,

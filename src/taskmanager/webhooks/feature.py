@@ -6,7 +6,7 @@ from taskmanager.features import Feature
 from taskmanager.webhooks.claims import Claims
 from taskmanager.webhooks.delivery_routes import router as deliveries_router
 from taskmanager.webhooks.dependencies import WebhookRules, get_webhook_rules
-from taskmanager.webhooks.guard import TargetGuard
+from taskmanager.webhooks.guard import THREADS_OF_REQUESTS, Resolver, TargetGuard
 from taskmanager.webhooks.retention import JOBS
 from taskmanager.webhooks.routes import router
 from taskmanager.webhooks.sender import WebhookSender
@@ -18,8 +18,10 @@ def prepare(app: FastAPI) -> None:
     state = app.state
     entities = [entity for feature in state.features for entity in feature.entities]
     guard = TargetGuard(state.settings)
+    # Look-ups for requests are not in the way of those for what is sent.
+    checks = TargetGuard(state.settings, Resolver(THREADS_OF_REQUESTS))
     secrets = SecretMaker(state.settings.signing_secrets)
-    state.webhook_rules = WebhookRules(guard, secrets, state.epochs, [entity.name for entity in entities])
+    state.webhook_rules = WebhookRules(checks, secrets, state.epochs, [entity.name for entity in entities])
     state.webhook_sender = sender = WebhookSender(Claims(state.writes, entities), state.epochs, guard, secrets)
     state.writes.on_commit.append(sender.notice_commit)
     state.drain.on_start.append(sender.stop)

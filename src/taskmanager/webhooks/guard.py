@@ -6,18 +6,20 @@ nothing.
 
 import asyncio
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from taskmanager.settings import Settings
 from taskmanager.webhooks.addresses import is_allowed
 from taskmanager.webhooks.targets import Target, UnacceptableTargetError, read_target
 
 RESOLVE_SECONDS: Final = 3.0
-# Those that hang until the resolver gives up, after some 10 s, must not be in the way of the others.
+# A look-up that hangs holds its thread until the system's resolver gives up, after some 10 s.
 _THREADS: Final = 16
+THREADS_OF_REQUESTS: Final = 4
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -30,23 +32,38 @@ class ForbiddenAddressError(UnacceptableTargetError):
     """The host has an address that no webhook may be sent to."""
 
 
+class ResolverBusyError(Exception):
+    """All threads hang in look-ups, so that nothing can be said of this host."""
+
+
 class Resolver:
-    """Resolves names by the system's resolver, in threads of its own."""
+    """Resolves names by the system's resolver, in threads of its own; nobody waits until one of them is free."""
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._free = threading.Semaphore(threads)
+        self._most = threads
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_THREADS, thread_name_prefix="webhook-names")
+        return ThreadPoolExecutor(self._most, thread_name_prefix="webhook-names")
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of a host, the preferred one first.
 
         Raises:
             OSError: It has none.
+            ResolverBusyError: No thread is free.
         """
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
+        if not self._free.acquire(blocking=False):
+            raise ResolverBusyError
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def _look_up(self, host: str, port: int) -> Sequence[Any]:
+        try:
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        finally:
+            self._free.release()
 
 
 class TargetGuard:
@@ -71,6 +88,7 @@ class TargetGuard:
         Raises:
             ForbiddenAddressError: One of them is not on the public internet, nor in a network that is allowed.
             UnresolvedTargetError: There is none.
+            ResolverBusyError: That cannot be found out now.
         """
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
@@ -86,10 +104,12 @@ class TargetGuard:
     async def check(self, url: str) -> None:
         """Check a URL that somebody wants to be called; that its host has no address yet is no fault.
 
+        Each attempt checks the addresses of then.
+
         Raises:
             UnacceptableTargetError: No webhook may be sent there.
         """
         try:
             await self.addresses(self.read(url))
-        except UnresolvedTargetError:
+        except (UnresolvedTargetError, ResolverBusyError):
             return

@@ -127,6 +127,6 @@ def _retry_after_seconds(attempt: Attempt, now: datetime) -> float:
         return min(int(text[:10]), _MOST_RETRY_AFTER_SECONDS)
     try:
         seconds = (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0
     return min(max(seconds, 0), _MOST_RETRY_AFTER_SECONDS)

@@ -19,7 +19,7 @@ from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.following.epochs import Epochs
 from taskmanager.following.positions import Position
 from taskmanager.webhooks.claims import Claim, Claims, Fresh, Frozen, Next, Receiver
-from taskmanager.webhooks.guard import TargetGuard
+from taskmanager.webhooks.guard import ResolverBusyError, TargetGuard
 from taskmanager.webhooks.messages import write_message
 from taskmanager.webhooks.schedule import Attempt, DeliveryState, Outcome, Progress, decide
 from taskmanager.webhooks.sending import Message, attempt
@@ -157,7 +157,10 @@ class WebhookSender:
         frozen = await self._freeze(claim, found, found.work) if isinstance(found.work, Fresh) else found.work
         if frozen is None or time.monotonic() - claimed_at > _LATEST_START_SECONDS:
             return False
-        result = await self._send(self._guard, found.receiver.url, self._sign(claim, found.receiver, frozen))
+        try:
+            result = await self._send(self._guard, found.receiver.url, self._sign(claim, found.receiver, frozen))
+        except ResolverBusyError:
+            return False  # which is not the receiver's fault
         outcome = decide(result, _progress(found, frozen))
         async with self._database:
             is_failing = await self._claims.record(claim, frozen, result, outcome)

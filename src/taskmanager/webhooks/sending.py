@@ -32,7 +32,11 @@ class Message(NamedTuple):
 
 
 async def attempt(guard: TargetGuard, url: str, message: Message) -> Attempt:
-    """Send a message once, in ten seconds at most, and return how it went."""
+    """Send a message once, in ten seconds at most, and return how it went.
+
+    Raises:
+        ResolverBusyError: The name of the host cannot be looked up now; nothing was sent.
+    """
     try:
         async with asyncio.timeout(ATTEMPT_SECONDS):
             target = guard.read(url)

@@ -152,8 +152,12 @@ REPLAY = Write(
     SELECT w.*, {STATE} AS state FROM webhooks w JOIN access a ON a.project_id = w.project_id CROSS JOIN here
     WHERE w.id = :webhook_id AND {MAY_MANAGE} FOR UPDATE OF w
 ), w AS (
-    UPDATE webhooks w SET replay_era = :era, replay_xid = CAST(:xid AS xid8), replay_event_id = :event_id
-    FROM b CROSS JOIN wanted
+    -- Of two requests before the next claim the one that goes back further counts.
+    UPDATE webhooks w SET replay_era = first.era, replay_xid = first.xid, replay_event_id = first.event_id
+    FROM b CROSS JOIN wanted CROSS JOIN LATERAL (
+        SELECT * FROM (VALUES (:era, CAST(:xid AS xid8), :event_id), (b.replay_era, b.replay_xid, b.replay_event_id))
+        AS of(era, xid, event_id) WHERE era IS NOT NULL ORDER BY era, xid, event_id LIMIT 1
+    ) AS first
     WHERE w.project_id = b.project_id AND w.id = b.id AND b.state IN ('active', 'failing')
       AND NOT wanted.is_below_floor AND NOT wanted.is_ahead
     RETURNING w.*

@@ -4,7 +4,8 @@ import { Icon } from "../ui/icons.js";
 interface TagFieldProps {
   task: Task;
   disabled: boolean;
-  onChange: (tags: string[]) => void;
+  /** What is to become of the tags that the task has when the change is sent. */
+  onChange: (edit: (tags: string[]) => string[]) => void;
 }
 
 /** The tags of a task; Enter or a comma adds one. */
@@ -12,7 +13,7 @@ export function TagField({ task, disabled, onChange }: TagFieldProps) {
   function add(input: HTMLInputElement): void {
     const tags = input.value.split(",").map((tag) => tag.trim()).filter(Boolean);
     input.value = "";
-    if (tags.length) onChange([...new Set([...task.tags, ...tags])]);
+    if (tags.length) onChange((before) => [...new Set([...before, ...tags])]);
   }
   return (
     <div class="field tag-field">
@@ -24,7 +25,7 @@ export function TagField({ task, disabled, onChange }: TagFieldProps) {
           <span class="tag" key={tag}>
             {tag}
             {!disabled && (
-              <button type="button" aria-label={`Remove the tag ${tag}`} onClick={() => onChange(task.tags.filter((one) => one !== tag))}>
+              <button type="button" aria-label={`Remove the tag ${tag}`} onClick={() => onChange((before) => before.filter((one) => one !== tag))}>
                 <Icon name="close" />
               </button>
             )}

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, ConflictError, type Task, type TaskChange } from "task-manager-client";
 import { useChanges, useDesk, useMembers, useProjects, useSections } from "../desk.js";
 import { ago, exact } from "../model/dates.js";
@@ -29,7 +29,11 @@ export function TaskPanel({ taskId, known, onClose }: TaskPanelProps) {
   useChanges(["task"]);
   const [read, setRead] = useState(known);
   const [fault, setFault] = useState("");
-  const task = store.get("task", taskId) ?? read;
+  const copied = store.get("task", taskId);
+  const wasCopied = useRef(known !== undefined);
+  if (copied) wasCopied.current = true;
+  const isGone = wasCopied.current && !copied;
+  const task = copied ?? read;
 
   useEffect(() => {
     if (known) return;
@@ -42,7 +46,6 @@ export function TaskPanel({ taskId, known, onClose }: TaskPanelProps) {
     );
   }, [taskId]);
 
-  const isGone = known !== undefined && store.get("task", taskId) === undefined;
   if (isGone || fault || !task) {
     return (
       <Dialog kind="panel" title={fault || isGone ? "Not here" : "Loading…"} onClose={onClose}>
@@ -61,18 +64,31 @@ function OpenTask({ task, onClose }: { task: Task; onClose: () => void }) {
   const [conflict, setConflict] = useState<ConflictError<Task, TaskChange>>();
   const [tab, setTab] = useState<"comments" | "activity">("comments");
   const project = projects.find((one) => one.id === task.project_id);
+  // What the last change was answered, so that changes of one person do not contradict each other.
+  const last = useRef<Promise<Task | undefined>>(Promise.resolve(undefined));
   const canWrite = project !== undefined && project.role !== "viewer" && !project.archived;
 
-  /** Change fields, from the row that the user saw. */
-  async function change(changes: TaskChange, base = task): Promise<void> {
+  /** Change fields, one change after the other, from the row that the user saw. Returns whether nothing is lost. */
+  function change(changes: TaskChange | ((row: Task) => TaskChange), base = task): Promise<boolean> {
+    const made = last.current.then((answered) => make(changes, answered && answered.version > base.version ? answered : base));
+    last.current = made.then(({ answered }) => answered);
+    return made.then(({ isKept }) => isKept);
+  }
+
+  async function make(changes: TaskChange | ((row: Task) => TaskChange), base: Task): Promise<{ answered?: Task; isKept: boolean }> {
     try {
-      store.put("task", await client.update("task", base, changes, { notify: true }));
+      const answered = await client.update("task", base, typeof changes === "function" ? changes(base) : changes, { notify: true });
+      store.put("task", answered);
+      return { answered, isKept: true };
     } catch (error) {
       if (error instanceof ConflictError) {
         const found = error as unknown as ConflictError<Task, TaskChange>;
         store.put("task", found.theirs);
         setConflict(found);
-      } else sayError(error);
+        return { isKept: true };
+      }
+      sayError(error);
+      return { isKept: false };
     }
   }
 
@@ -104,7 +120,7 @@ function OpenTask({ task, onClose }: { task: Task; onClose: () => void }) {
         maxLength={200}
         isTitle
         disabled={!canWrite}
-        onSave={(title) => (title.trim() ? change({ title }, task) : Promise.resolve())}
+        onSave={(title) => (title.trim() ? change({ title }, task) : Promise.resolve(true))}
       />
       <div class="fields">
         <Field name="Status">
@@ -160,7 +176,7 @@ function OpenTask({ task, onClose }: { task: Task; onClose: () => void }) {
           </select>
         </Field>
         <DueField task={task} disabled={!canWrite} onChange={(due) => void change(due)} />
-        <TagField task={task} disabled={!canWrite} onChange={(tags) => void change({ tags })} />
+        <TagField task={task} disabled={!canWrite} onChange={(edit) => void change((row) => ({ tags: edit(row.tags) }))} />
         {canWrite && targets.length > 1 && (
           <Field name="Project">
             <select
@@ -227,19 +243,23 @@ interface TextFieldProps {
   maxLength: number;
   isTitle?: boolean;
   disabled: boolean;
-  onSave: (text: string) => Promise<void>;
+  /** Save it; the text stays in the field if that failed. */
+  onSave: (text: string) => Promise<boolean>;
 }
 
 /** A text that is saved when it is left; what others change meanwhile does not overwrite what is being typed. */
 function TextField({ label, value, maxLength, isTitle = false, disabled, onSave }: TextFieldProps) {
   const [draft, setDraft] = useState<{ text: string; onSave: TextFieldProps["onSave"]; before: string }>();
+  const isSaving = useRef(false);
   const text = draft?.text ?? value;
 
-  function leave(): void {
-    if (!draft) return;
-    setDraft(undefined);
+  async function leave(): Promise<void> {
+    if (!draft || isSaving.current) return;
+    isSaving.current = true;
     // As it was when the typing began, so that a change by somebody else in between is a conflict.
-    if (draft.text !== draft.before) void draft.onSave(draft.text);
+    const isSaved = draft.text === draft.before || (await draft.onSave(draft.text));
+    isSaving.current = false;
+    if (isSaved) setDraft((now) => (now === draft ? undefined : now));
   }
 
   return (
@@ -252,7 +272,7 @@ function TextField({ label, value, maxLength, isTitle = false, disabled, onSave 
       disabled={disabled}
       value={text}
       onInput={(event) => setDraft({ text: event.currentTarget.value, onSave: draft?.onSave ?? onSave, before: draft?.before ?? value })}
-      onBlur={leave}
+      onBlur={() => void leave()}
       onKeyDown={(event) => {
         if (event.key === "Escape" && draft) {
           event.stopPropagation();
@@ -260,7 +280,6 @@ function TextField({ label, value, maxLength, isTitle = false, disabled, onSave 
           setDraft(undefined);
         } else if (event.key === "Enter" && !event.isComposing && (isTitle || event.ctrlKey || event.metaKey)) {
           event.preventDefault();
-          leave();
           event.currentTarget.blur();
         }
       }}
