@@ -87,7 +87,7 @@ bench-reads: .venv/.synced-bench benchmarks/peers/fastify/node_modules ## Measur
 bench-growth: .venv/.synced-bench ## Measure how costs grow with data, projects, connections and time (about 16 minutes)
 	$(BIN)/python -m benchmarks.growth $(BENCH_OPTIONS)
 
-bench-indexes: .venv/.synced-bench ## Measure what each index costs those who write (about 10 minutes)
+bench-indexes: .venv/.synced-bench ## Measure what each index costs those who write (about 6 minutes)
 	$(BIN)/python -m benchmarks.indexes $(BENCH_OPTIONS)
 
 bench-start: .venv/.synced-bench ## Measure how long the service takes to start, and its memory (about 3 minutes)

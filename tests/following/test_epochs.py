@@ -98,6 +98,18 @@ async def test_a_long_transaction_that_has_read_the_log_holds_up_no_writer(
     assert (await epochs.look()).id != (await app.state.epochs.current()).id
 
 
+async def test_a_log_that_is_being_vacuumed_is_waited_for(app: FastAPI, database: Database) -> None:
+    epochs = Epochs(app.state.reads, app.state.writes)
+    before = (await epochs.look()).id
+    await execute(database, _CHANGES["another server"])
+    async with open_transaction(database) as session:
+        await session.execute(text("LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE"))
+        looking = asyncio.create_task(epochs.look())
+        await asyncio.sleep(0.4)
+        assert not looking.done()
+    assert (await looking).id != before
+
+
 async def test_what_happens_in_a_younger_server_comes_after_what_is_there(
     alice: Person, app: FastAPI, database: Database
 ) -> None:

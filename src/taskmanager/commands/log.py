@@ -1,23 +1,17 @@
 """`taskmanager log new-epoch`: what an operator says about the event log that the database cannot know."""
 
 import asyncio
-from contextlib import suppress
-from typing import Final
 
-import asyncpg
 import typer
 
 from taskmanager.commands.refusals import read_database_settings, refuse
 from taskmanager.database.database import Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
-from taskmanager.database.writes import Writes, open_writes
+from taskmanager.database.writes import open_writes
 from taskmanager.database_settings import DatabaseSettings
 from taskmanager.following.epochs import start_epoch
 from taskmanager.webhooks.resuming import pause_all
-
-_TRIES: Final = 50
-_PAUSE_SECONDS: Final = 0.2
 
 
 def new_epoch() -> None:
@@ -48,15 +42,5 @@ async def _new_epoch(settings: DatabaseSettings) -> int:
     async with open_writes(settings) as writes:
         # A copy must not call the receivers of the original, and this may be one.
         paused = await pause_all(writes)
-        await _start_epoch(writes)
+        await start_epoch(writes)
         return paused
-
-
-async def _start_epoch(writes: Writes) -> None:
-    # It gives up soon on the lock for which all writers wait behind it.
-    for _ in range(_TRIES):
-        with suppress(asyncpg.LockNotAvailableError):
-            await start_epoch(writes)
-            return
-        await asyncio.sleep(_PAUSE_SECONDS)
-    await start_epoch(writes)

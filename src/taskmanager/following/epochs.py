@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from contextlib import suppress
 
 import asyncpg
 import structlog
@@ -23,11 +24,26 @@ IS_OUTDATED = """(
     FROM pg_control_system()
 )"""
 _FIND = Statement("find epoch", f"SELECT l.epoch, l.mac_key, {IS_OUTDATED} AS is_outdated FROM event_log l")
-_START = Statement("start epoch", "SELECT start_epoch(:epoch) AS is_started", {"epoch": "uuid"})
+# All writers wait behind its lock on the log, so it gives up soon where a long transaction has read there; not so soon
+# where the log is vacuumed, which PostgreSQL breaks off for it after a second.
+_START = Statement(
+    "start epoch",
+    """
+    SELECT start_epoch(:epoch) AS is_started FROM (
+        SELECT set_config('lock_timeout', CASE WHEN EXISTS (
+            SELECT FROM pg_locks WHERE relation = CAST('events' AS regclass) AND mode = 'ShareUpdateExclusiveLock'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        ) THEN '1300ms' ELSE '50ms' END, true) AS patience OFFSET 0
+    ) AS s WHERE s.patience IS NOT NULL
+    """,
+    {"epoch": "uuid"},
+)
 # A cursor that somebody made up must not make each request look for a new epoch.
 _LOOKED_SECONDS = 0.2
 # To start one takes a lock that all writers wait for, so after a failure none of a process tries for this long.
 _PAUSE_AFTER_FAILURE_SECONDS = 2.0
+_TRIES = 50
+_PAUSE_SECONDS = 0.2
 
 
 class EpochPendingError(OSError):
@@ -101,12 +117,18 @@ class Epochs:
 async def start_epoch(run: Runner) -> bool:
     """Start another epoch, unless somebody else does at this moment; cursors of the one before are not good any more.
 
+    For ten seconds it is tried again where transactions hold the log.
+
     Raises:
         asyncpg.PostgresError: The server refused.
         OSError: The server cannot be reached.
     """
     row = await run.one(_FIND)
     assert row is not None  # the migration writes it
+    for _ in range(_TRIES):
+        with suppress(asyncpg.LockNotAvailableError):
+            return await _start(run, row)
+        await asyncio.sleep(_PAUSE_SECONDS)
     return await _start(run, row)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from taskmanager.accounts.repository import AccountWriter, NewUser, StoredLogin
 from taskmanager.database.statements import Statement
 from taskmanager.database.writes import Writes
+from taskmanager.following.epochs import start_epoch
 
 # Above it, rows take longer to delete than the files of all tables to make anew; below, a hundredth of that.
 _LARGE_BYTES = 4 * 1024 * 1024
-_START_EPOCH = Statement("start epoch after reset", "SELECT start_epoch(epoch) AS is_started FROM event_log")
 
 
 class ResetWriter:
@@ -36,7 +36,8 @@ class ResetWriter:
             assert found is not None
             for statement in [self._truncate] if found["bytes"] > _LARGE_BYTES else self._delete:
                 await run.all(statement)
-            await run.one(_START_EPOCH)
+        # It takes a stronger lock, for which a reader of the log may have to end that waits for this transaction.
+        await start_epoch(writes)
 
 
 async def create_logged_in(

@@ -1,6 +1,6 @@
 """The filters of lists of tasks: what a query gives, and the condition of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from taskmanager.tasks.due import DUE_AT, IS_DUE, IS_OVERDUE, is_due
@@ -66,6 +66,7 @@ TYPES: Final = {
     "is_overdue": "boolean",
     "is_assigned": "boolean",
     "has_no_section": "boolean",
+    "has_others": "boolean",
     "archived": "boolean",
     **INCLUDED_TYPES,
 }
@@ -82,12 +83,24 @@ _SINGLE: Final = {
 }
 _NO_FILTERS: Final = dict.fromkeys((*_BY_PARAMETER, "due", "is_overdue", "is_assigned", "has_no_section"))
 _IS_DUE_AT_ANY: Final = " OR ".join(f"('{one}' = ANY(:due) AND {is_due([one])})" for one in Due)
+# Those that most lists have; to ask of each row whether the others are given takes longer than to find it.
+_COMMON: Final = ("statuses", "priorities", "assignee_ids", "tags", "due_after", "due_before", "search")
+_OF_COMMON: Final = frozenset({*_COMMON, "overdue", "not overdue"})
+
+
+def _where_given(names: Iterable[str]) -> str:
+    return " AND ".join(f"(:{name} IS NULL OR {_BY_PARAMETER[name]})" for name in names)
+
+
 ANY_FILTERS: Final = f"""
-    {" AND ".join(f"(:{name} IS NULL OR {condition})" for name, condition in _BY_PARAMETER.items())}
-    AND (:due IS NULL OR {_IS_DUE_AT_ANY})
+    {_where_given(_COMMON)}
     AND (:is_overdue IS NULL OR ({IS_OVERDUE} IS TRUE) = :is_overdue)
-    AND (:is_assigned IS NULL OR t.assignee_id IS NOT NULL)
-    AND (:has_no_section IS NULL OR t.section_id IS NULL)
+    AND (NOT :has_others OR (
+        {_where_given(name for name in _BY_PARAMETER if name not in _COMMON)}
+        AND (:due IS NULL OR {_IS_DUE_AT_ANY})
+        AND (:is_assigned IS NULL OR t.assignee_id IS NOT NULL)
+        AND (:has_no_section IS NULL OR t.section_id IS NULL)
+    ))
 """
 
 
@@ -107,7 +120,8 @@ def given_filters(query: TaskFilters, user_id: int) -> dict[str, Any]:
     ):
         if values:
             given[name] = list(dict.fromkeys(values))
-    given.update(_people(query, user_id))
+    if query.names_people:
+        given.update(_people(query, user_id))
     for name in ("due_after", "due_before", "updated_after", "created_after", "created_before"):
         if (moment := getattr(query, name)) is not None:
             given[name] = moment
@@ -161,6 +175,7 @@ def values_for_few(filters: dict[str, Any], values: dict[str, Any]) -> dict[str,
         "is_overdue": True if "overdue" in filters else False if "not overdue" in filters else None,
         "is_assigned": filters.get("assigned"),
         "has_no_section": filters.get("no section"),
+        "has_others": not _OF_COMMON.issuperset(filters),
         "project_ids": values["project_ids"] or None,
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from taskmanager.ordering.positions import position
@@ -38,6 +39,12 @@ class _Key(NamedTuple):
     @property
     def is_after(self) -> str:
         return ">" if self.ascending else "<"
+
+
+@cache
+def order_of(sort: tuple[SortKey, ...]) -> "Order":
+    """Return the order of these keys, of which there are few."""
+    return Order(sort)
 
 
 class Order:

@@ -11,7 +11,7 @@ from taskmanager.http.pagination import CursorSigner
 from taskmanager.tasks.listing.chosen import CHOSEN_TASKS
 from taskmanager.tasks.listing.few import FEW, PAGES_OF_FEW
 from taskmanager.tasks.listing.filters import chosen_projects, given_filters, values_for_few, with_single_values
-from taskmanager.tasks.listing.orders import Order
+from taskmanager.tasks.listing.orders import order_of
 from taskmanager.tasks.listing.schemas import Counting, ProjectTaskQuery
 from taskmanager.tasks.listing.statements import (
     MOST_COUNTED,
@@ -59,7 +59,7 @@ class TaskListReader:
         binding = cursor_binding(f"{named} {query.filters_and_order}{chosen}", user_id=user_id)
         seen = self._signer.read(query.cursor, binding) if query.cursor else None
         filters = given_filters(query, user_id)
-        order = Order(query.sort)
+        order = order_of(query.sort)
         shape = Shape(
             query.sort,
             filters=tuple(filters),

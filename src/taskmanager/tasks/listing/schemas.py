@@ -81,7 +81,7 @@ class TaskIncludeQuery(ListQuery):
         description="`people`: everybody whom the answer names, by id; `counts`: how many comments each task has.",
     )
 
-    @property
+    @cached_property
     def included(self) -> Included:
         """What else to show."""
         return Included(people=TaskInclude.PEOPLE in self.include, counts=TaskInclude.COUNTS in self.include)
@@ -130,6 +130,11 @@ class TaskFilters(ListQuery):
         default=Archived.FALSE,
         description="Also tasks of archived projects, or only those; without effect where projects are named.",
     )
+
+    @cached_property
+    def names_people(self) -> bool:
+        """Whether one of the filters is by people."""
+        return bool(self.assignee or self.not_assignee or self.created_by)
 
     @model_validator(mode="after")
     def _refuse_reversed_ranges(self) -> Self:
