@@ -91,6 +91,24 @@ async def test_one_step_after_the_other(
     print(f"{work.done} operations, {compared} comparisons, {await agree(mirrors)} differences")
 
 
+async def test_clients_that_die_between_a_page_and_its_cursor(people: list[Person], sign_up: SignUp) -> None:
+    work = RandomWork(people, sign_up, 3)
+    mirrors = [new_mirror(person, work) for person in people]
+    died = 0
+    for step in range(STEPS):
+        await work.do()
+        for mirror in mirrors:
+            if work.chance(0.3):
+                kept = mirror.cursor
+                await mirror.turn_page()
+                if work.chance(0.5):  # the page is stored, the cursor is not
+                    mirror.cursor = kept
+                    died += 1
+        if step % 100 == 99:
+            await agree(mirrors)
+    assert died > 20
+
+
 async def test_all_at_the_same_time(people: list[Person], sign_up: SignUp) -> None:
     work = RandomWork(people, sign_up, 3)
     mirrors = [new_mirror(person, work) for person in people for _ in range(2)]
