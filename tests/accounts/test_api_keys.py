@@ -265,12 +265,6 @@ class TestUse:
         assert await status_of(client, "/tasks", {"X-API-Key": key.text, **bearer("tm_1_x")}) == 200
         assert await status_of(client, "/tasks", {"X-API-Key": "tm_1_x", **key.as_bearer}) == 401
 
-    async def test_one_credential_in_both_places_is_one(self, client: httpx.AsyncClient, alice: Person) -> None:
-        key = await new_key(alice, "tasks:read")
-        for text in (alice.token, key.text):
-            assert await status_of(client, "/tasks", {"X-API-Key": text, "Authorization": f"Bearer {text}"}) == 200
-        assert await status_of(client, "/tasks", {"X-API-Key": alice.token}) == 401
-
     async def test_one_that_has_ended_is_not_made(self, alice: Person, database: Database) -> None:
         before = await digests(database)
         for moment in ("2020-01-01T00:00:00Z", "1900-01-01T00:00:00+01:00"):
