@@ -14,9 +14,10 @@ from tests.support.memberships import add
 from tests.support.random_work import LateCommits, RandomWork
 from tests.support.rows import fetch_all
 from tests.support.sessions import open_session
-from tests.support.streams import InProcess, address, broker_of, listening
+from tests.support.streams import Frame, InProcess, address, broker_of, listening
 
 STEPS = int(os.environ.get("STREAM_STEPS", "300"))
+_LAST = "The last one"
 _LOG = """
 SELECT era, CAST(CAST(xid AS text) AS bigint) AS xid, id, project_id, entity, entity_id, action, actor_id
 FROM events ORDER BY era, xid, id
@@ -135,6 +136,10 @@ class Hearing:
         self.heard: list[str] = []
 
 
+def _is_last(frame: Frame) -> bool:
+    return frame.is_event and frame.data["changes"].get("title", {}).get("new") == _LAST
+
+
 async def _listen(app: FastAPI, of: Hearing, stop: asyncio.Event, seconds: float) -> None:
     """Listen for a while and note what came; a lone frame that was not read yet is not noted."""
     query = {"last_event_id": of.last_id} if of.last_id else {}
@@ -193,11 +198,16 @@ async def test_each_hears_what_they_may_and_all_of_it(
         await late.commit_all()
         stop.set()
         await asyncio.gather(*listeners)
+    for of in everybody:
+        await of.person.new_task(title=_LAST)
     log = [row for row in await fetch_all(database, _LOG) if row["id"] > start["id"]]
     epoch = await app.state.epochs.current()
     for of in everybody:
         # What was left when all stopped.
         async with listening(app, of.person, last_event_id=of.last_id) as stream:
+            # What the process has not read yet comes behind `ready`.
+            if not any(map(_is_last, stream.frames)):
+                await stream.until(_is_last)
             of.heard += [event["cursor"] for event in stream.events]
         user_id = of.person.id
         heard = [tuple(epoch.read(cursor)) for cursor in of.heard]

@@ -52,9 +52,13 @@ def describe_operations(document: dict[str, Any]) -> None:
             _describe_answers(operation, document, has_tag=has_tag)
 
 
+# Each `ListQuery`, whose empty filters count as not given, has one of these.
+_OF_LIST_QUERIES: Final = frozenset({"limit", "include", "by"})
+
+
 def _describe_parameters(operation: dict[str, Any]) -> None:
     parameters = operation.get("parameters", [])
-    is_list = any(parameter["name"] == "limit" for parameter in parameters)
+    drops_empty = any(parameter["name"] in _OF_LIST_QUERIES for parameter in parameters)
     for parameter in parameters:
         schema = parameter["schema"] = _without_null(parameter["schema"])
         for one in nested(schema):
@@ -65,7 +69,8 @@ def _describe_parameters(operation: dict[str, Any]) -> None:
         describe(parameter["name"], schema, {})
         if (text := schema.pop("description", None)) is not None:
             parameter.setdefault("description", text)
-        if is_list and parameter["in"] == "query" and parameter["name"] not in PAGING_PARAMETERS:
+        is_filter = parameter["in"] == "query" and parameter["name"] not in PAGING_PARAMETERS
+        if drops_empty and is_filter and not parameter.get("required"):
             parameter["allowEmptyValue"] = True
 
 
