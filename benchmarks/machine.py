@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +26,7 @@ def describe(postgres: Postgres) -> dict[str, Any]:
     """Return everything that a reader needs to judge the figures."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(sys.orig_argv[1:]),
+        "command": command_without_folders(sys.orig_argv[1:]),
         "revision": revision(REPOSITORY),
         "cores": os.cpu_count(),
         "processor": _processor(),
@@ -43,6 +44,15 @@ def describe(postgres: Postgres) -> dict[str, Any]:
 def revision(folder: Path) -> str:
     """Return the git revision of a folder, marked when files differ from it."""
     return _output("git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12") or "unknown"
+
+
+def command_without_folders(arguments: Sequence[str]) -> str:
+    """Return a command line as others can run it: without the folder for its results, and with checkouts by name."""
+    kept = list(arguments)
+    if "--output" in kept:
+        place = kept.index("--output")
+        del kept[place : place + 2]
+    return " ".join(re.sub(r"^([\w-]+):.*/", r"\1:", one) for one in kept)
 
 
 def _output(*command: str) -> str:

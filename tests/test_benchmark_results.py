@@ -10,6 +10,7 @@ import pytest
 from benchmarks.charts import draw_ratios
 from benchmarks.large_projects import Timing
 from benchmarks.load_generator import Measurement
+from benchmarks.machine import command_without_folders
 from benchmarks.options import build_parser
 from benchmarks.report import Outcome, report
 from benchmarks.servers import ServerKind, Size
@@ -130,3 +131,17 @@ def test_trials_take_a_bounded_time_and_the_best_mean_counts() -> None:
         Trial("fastify", Size(2, 5), {"get": 80, "bulk": 50}),
     )
     assert best([uneven, even]) == Size(2, 5)
+
+
+def test_a_recorded_command_names_no_folder_of_the_machine() -> None:
+    given = [
+        "-m",
+        "benchmarks.run",
+        "--output",
+        "/some/where",
+        "--checkout",
+        "before:/some/where/older",
+        "--rounds",
+        "3",
+    ]
+    assert command_without_folders(given) == "-m benchmarks.run --checkout before:older --rounds 3"

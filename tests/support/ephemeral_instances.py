@@ -10,7 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from taskmanager.embedded.temporary_postgres import _parent
+
 # Of what an instance writes to the environment of its processes, or to their command lines.
+# As the service names its temporary folders.
+_TEMPORARY = f"{_parent()}/taskmanager-"
 _MARK = "TASK_MANAGER_TEST_MARK"
 _PATIENCE_SECONDS = 120
 
@@ -58,7 +62,7 @@ class EphemeralInstance:
         found = {}
         for pid, words, surroundings in _all_processes():
             if f"{_MARK}={self.mark}" in surroundings:
-                self._databases |= {word for word in words if word.startswith("/tmp/taskmanager-")}
+                self._databases |= {word for word in words if word.startswith(_TEMPORARY)}
             elif not any(name in text for name in self._databases for text in (*words, *surroundings)):
                 continue
             found[pid] = " ".join(words)

@@ -22,6 +22,14 @@ def titles(receiver: Receiver) -> list[str]:
     return [request.document["data"]["task"]["title"] for request in receiver.received]
 
 
+async def hook_with_tasks(owner: Person, receiver: Receiver, count: int) -> Hook:
+    """Make a webhook of a new project, and so many tasks in it: "0", "1" and so on."""
+    hook = await new_hook(owner, await owner.new_project(), receiver.url)
+    for n in range(count):
+        await owner.new_task(hook.project_id, title=str(n))
+    return hook
+
+
 async def cursor_of(app: FastAPI, database: Database, hook: Hook, number: int) -> str:
     """Return the cursor of the event of a task that was made, counted from the first one."""
     rows = await fetch_all(
@@ -39,9 +47,7 @@ async def cursor_of(app: FastAPI, database: Database, hook: Hook, number: int) -
 async def test_a_replay_ahead_of_what_was_sent_passes_nothing_over(
     alice: Person, app: FastAPI, database: Database, receiver: Receiver
 ) -> None:
-    hook = await new_hook(alice, await alice.new_project(), receiver.url)
-    for n in range(5):
-        await alice.new_task(hook.project_id, title=str(n))
+    hook = await hook_with_tasks(alice, receiver, 5)
     await alice.post(f"{hook.path}/replay", {"since": await cursor_of(app, database, hook, 3)}, 202)
     async with sending(app):
         await until(hook.is_at_rest)
@@ -51,10 +57,8 @@ async def test_a_replay_ahead_of_what_was_sent_passes_nothing_over(
 async def test_a_replay_ahead_leaves_the_message_that_is_next_in_its_place(
     alice: Person, app: FastAPI, database: Database, receiver: Receiver
 ) -> None:
-    hook = await new_hook(alice, await alice.new_project(), receiver.url)
     receiver.status = 500
-    for n in range(3):
-        await alice.new_task(hook.project_id, title=str(n))
+    hook = await hook_with_tasks(alice, receiver, 3)
     async with sending(app) as sender:
         await wait_for_attempts(database, hook, 1)
         receiver.status = 200
@@ -67,9 +71,7 @@ async def test_a_replay_ahead_leaves_the_message_that_is_next_in_its_place(
 async def test_of_two_replays_the_one_that_goes_back_further_counts(
     alice: Person, app: FastAPI, database: Database, receiver: Receiver
 ) -> None:
-    hook = await new_hook(alice, await alice.new_project(), receiver.url)
-    for n in range(4):
-        await alice.new_task(hook.project_id, title=str(n))
+    hook = await hook_with_tasks(alice, receiver, 4)
     async with sending(app):
         await until(hook.is_at_rest)
     for number in (1, 0, 2):
