@@ -12,9 +12,9 @@ from pathlib import Path
 
 from taskmanager.embedded.temporary_postgres import _parent
 
-# Of what an instance writes to the environment of its processes, or to their command lines.
 # As the service names its temporary folders.
 _TEMPORARY = f"{_parent()}/taskmanager-"
+# Of what an instance writes to the environment of its processes, or to their command lines.
 _MARK = "TASK_MANAGER_TEST_MARK"
 _PATIENCE_SECONDS = 120
 

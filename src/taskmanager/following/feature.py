@@ -3,7 +3,7 @@
 import structlog
 from fastapi import FastAPI
 
-from taskmanager.database.driver_errors import DATABASE_ERRORS
+from taskmanager.database.driver_errors import DATABASE_ERRORS, is_transient
 from taskmanager.features import Feature
 from taskmanager.following.epochs import Epochs
 from taskmanager.following.followers import Followers
@@ -40,6 +40,8 @@ async def look_for_epoch(app: FastAPI) -> None:
     try:
         await app.state.epochs.look()
     except DATABASE_ERRORS as error:
+        if not is_transient(error):
+            raise
         structlog.stdlib.get_logger("taskmanager.following").warning(
             "the epoch of the event log is not known yet", cause=f"{type(error).__name__}: {error}"[:300]
         )

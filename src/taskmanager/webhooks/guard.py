@@ -10,15 +10,16 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from taskmanager.settings import Settings
 from taskmanager.webhooks.addresses import is_allowed
 from taskmanager.webhooks.targets import Target, UnacceptableTargetError, read_target
 
 RESOLVE_SECONDS: Final = 3.0
-# A look-up that hangs holds its thread until the system's resolver gives up, after some 10 s.
-_THREADS: Final = 16
+# As many as there are attempts at once: a look-up that hangs holds its thread until the system's resolver gives up, after
+# some 10 s.
+_THREADS: Final = 32
 THREADS_OF_REQUESTS: Final = 4
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -56,14 +57,11 @@ class Resolver:
         """
         if not self._free.acquire(blocking=False):
             raise ResolverBusyError
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
+        looking = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        # When its thread is free again, which may be long after nobody waits for it any more.
+        looking.add_done_callback(lambda _: self._free.release())
+        found = await asyncio.wrap_future(looking)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-    def _look_up(self, host: str, port: int) -> Sequence[Any]:
-        try:
-            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        finally:
-            self._free.release()
 
 
 class TargetGuard:
