@@ -17,8 +17,8 @@ from taskmanager.webhooks.addresses import is_allowed
 from taskmanager.webhooks.targets import Target, UnacceptableTargetError, read_target
 
 RESOLVE_SECONDS: Final = 3.0
-# As many as there are attempts at once: a look-up that hangs holds its thread until the system's resolver gives up, after
-# some 10 s.
+# As many as there are attempts at once: a look-up that hangs holds its thread until the system's resolver gives up,
+# after some 10 s.
 _THREADS: Final = 32
 THREADS_OF_REQUESTS: Final = 4
 
