@@ -5,8 +5,14 @@ from typing import NamedTuple
 
 from taskmanager.database.reads import Reads
 from taskmanager.tasks.counting.schemas import ProjectTaskCountQuery
-from taskmanager.tasks.counting.statements import COUNTS_OF_FEW, counts_alone
-from taskmanager.tasks.listing.filters import chosen_projects, given_filters, values_for_few, with_single_values
+from taskmanager.tasks.counting.statements import counts_alone, counts_of_few
+from taskmanager.tasks.listing.filters import (
+    chosen_projects,
+    filters_of_few,
+    given_filters,
+    values_for_few,
+    with_single_values,
+)
 
 
 class FoundCounts(NamedTuple):
@@ -26,7 +32,8 @@ class TaskCountReader:
         """Return how many tasks there are in the given projects, or in all of the caller's that the query wants."""
         projects = chosen_projects(query, user_id=user_id, project_ids=project_ids)
         filters = given_filters(query, user_id)
-        row = await self._reads.one(COUNTS_OF_FEW[query.by], **values_for_few(filters, projects))
+        few = counts_of_few(query.by, filters_of_few(filters))
+        row = await self._reads.one(few, **values_for_few(filters, projects))
         assert row is not None  # an aggregate always gives a row
         if not row["is_small"]:
             filters = with_single_values(filters)

@@ -1,14 +1,14 @@
 """The statements that count tasks by what they have in common."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.statements import Statement
 from taskmanager.tasks.counting.schemas import CountBy, TaskCount
 from taskmanager.tasks.due import DUE_GROUP
-from taskmanager.tasks.listing.few import FEW_TASKS
-from taskmanager.tasks.listing.filters import TYPES
+from taskmanager.tasks.listing.few import few_tasks
+from taskmanager.tasks.listing.filters import TYPES, FiltersOfFew
 from taskmanager.tasks.listing.statements import matching_tasks
 
 _MOST_KINDS: Final = 1_000
@@ -58,14 +58,13 @@ def _counts(by: CountBy, tasks: str) -> str:
     """
 
 
-def _counts_of_few(by: CountBy) -> Statement:
+# There are no more than four for each thing to count by.
+@cache
+def counts_of_few(by: CountBy, filters: FiltersOfFew) -> Statement:
+    """Return the statement that counts few tasks, shared as that of their lists; of more it says so (`is_small`)."""
     counts = _counts(by, "few t")
-    sql = f"WITH {FEW_TASKS} SELECT size.is_small, c.* FROM size CROSS JOIN LATERAL ({counts}) AS c"
+    sql = f"WITH {few_tasks(filters)} SELECT size.is_small, c.* FROM size CROSS JOIN LATERAL ({counts}) AS c"
     return Statement(f"count few tasks by {by}", sql, TYPES, shared=True, most_shared=32)
-
-
-# As the lists of few: shared whatever the filters are, and without an answer if there are more (`is_small`).
-COUNTS_OF_FEW: Final = {by: _counts_of_few(by) for by in CountBy}
 
 
 @lru_cache(maxsize=64)

@@ -1,10 +1,11 @@
 """The statements of any list of few tasks: all of them are looked at, so requests share one whatever they ask for."""
 
+from functools import cache
 from typing import Final
 
 from taskmanager.database.statements import Statement
-from taskmanager.tasks.due import HAS_NO_DUE
-from taskmanager.tasks.listing.filters import ANY_FILTERS
+from taskmanager.tasks.due import DUE_AT, HAS_NO_DUE
+from taskmanager.tasks.listing.filters import FiltersOfFew
 from taskmanager.tasks.listing.orders import Order
 from taskmanager.tasks.listing.statements import IS_LISTED, SHARED_PAGES, Shape, page_as_json, typed
 
@@ -15,27 +16,47 @@ FEW = 500
 _MEMBER: Final = f"""
     m.user_id = :user_id AND (:project_ids IS NULL OR m.project_id = ANY(:project_ids)) AND {IS_LISTED}
 """
-_TASKS: Final = f"""
+_ALL: Final = f"""
     FROM tasks t WHERE t.project_id = m.project_id ORDER BY t.created_at DESC, t.id DESC LIMIT {FEW + 1}
 """
-# The steps `size` (is_small), whether the caller has `FEW` tasks there at most, and `few`, those that meet the filters.
-FEW_TASKS: Final = f"""size AS MATERIALIZED (
+# In the order of an index that has those with a due alone.
+_IN_WINDOW: Final = f"""
+    FROM tasks t WHERE t.project_id = m.project_id
+      AND {DUE_AT} >= COALESCE(:window_from, '-infinity') AND {DUE_AT} <= COALESCE(:window_to, 'infinity')
+    ORDER BY {DUE_AT}, t.created_at, t.id LIMIT {FEW + 1}
+"""
+
+
+def few_tasks(filters: FiltersOfFew) -> str:
+    """Return the steps `size` (is_small) and `few`, the caller's tasks that meet the filters.
+
+    `is_small` is whether there are `FEW` at most before they are filtered, in the window of their due if they have one.
+    """
+    tasks = _IN_WINDOW if filters.in_window else _ALL
+    return f"""size AS MATERIALIZED (
         SELECT count(*) <= {FEW} AS is_small FROM (
-            SELECT FROM project_members m CROSS JOIN LATERAL (SELECT {_TASKS}) AS t WHERE {_MEMBER}
+            SELECT FROM project_members m CROSS JOIN LATERAL (SELECT {tasks}) AS t WHERE {_MEMBER}
             LIMIT {FEW + 1}
         ) AS counted
     ), few AS MATERIALIZED (
-        SELECT t.* FROM project_members m CROSS JOIN LATERAL (SELECT t.* {_TASKS}) AS t
-        WHERE {_MEMBER} AND (SELECT is_small FROM size) AND {ANY_FILTERS}
+        SELECT t.* FROM project_members m CROSS JOIN LATERAL (SELECT t.* {tasks}) AS t
+        WHERE {_MEMBER} AND (SELECT is_small FROM size) AND {filters.condition}
     )
-"""
+    """
 
 
-def _page_of_few(shape: Shape) -> Statement:
-    """Return the statement of any list of few tasks, which is shared whatever its filters are.
+def page_of_few(shape: Shape, filters: FiltersOfFew) -> Statement | None:
+    """Return the statement of any list of few tasks in this order, which is shared; None in an order of no index.
 
     Where the caller has more than `FEW` tasks in the projects, it says so (`is_small`) and reads none of them.
     """
+    plain = shape._replace(filters=(), projects=1, with_total=False)
+    return _page_of_few(plain, filters) if plain in SHARED_PAGES else None
+
+
+# There are no more than four for each of `SHARED_PAGES`.
+@cache
+def _page_of_few(shape: Shape, filters: FiltersOfFew) -> Statement:
     order = Order(shape.sort)
     behind = "true"
     if shape.seen and not shape.seen[0]:
@@ -47,13 +68,8 @@ def _page_of_few(shape: Shape) -> Statement:
         ORDER BY {order.by_labels("few")} OFFSET :skip LIMIT :size
     """
     sql = f"""
-        WITH {FEW_TASKS}
+        WITH {few_tasks(filters)}
         SELECT size.is_small, (SELECT count(*) FROM few) AS total, page.*
         FROM size CROSS JOIN LATERAL ({page_as_json(page, order, with_more=shape.with_more)}) AS page
     """
     return typed(f"list few tasks by {shape.sort[0].by}", sql, order, shared=True)
-
-
-PAGES_OF_FEW: Final = {
-    shape: _page_of_few(shape) for shape in (one._replace(projects=0) for one in SHARED_PAGES if one.run is None)
-}

@@ -1,9 +1,10 @@
 """The filters of lists of tasks: what a query gives, and the condition of each."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
-from taskmanager.tasks.due import DUE_AT, IS_DUE, IS_OVERDUE, is_due
+from taskmanager.tasks.due import DUE_AT, IS_DUE, IS_OVERDUE, WINDOWS, is_due
 from taskmanager.tasks.folding import folded
 from taskmanager.tasks.listing.schemas import Due, TaskFilters
 from taskmanager.tasks.statements import INCLUDED_TYPES
@@ -66,14 +67,13 @@ TYPES: Final = {
     "is_overdue": "boolean",
     "is_assigned": "boolean",
     "has_no_section": "boolean",
-    "has_others": "boolean",
+    "window_from": _TIME,
+    "window_to": _TIME,
     "archived": "boolean",
     **INCLUDED_TYPES,
 }
 WITHOUT_A_DUE: Final = frozenset({"due none"})
-WITH_A_DUE: Final = frozenset(
-    {"due_after", "due_before", "overdue", *(name for name in IS_DUE if Due.NONE not in name.split())}
-)
+WITH_A_DUE: Final = frozenset({"due_after", "due_before", *WINDOWS})
 # A single value is compared by `=`: PostgreSQL then reads an index in order, which it does not for an array.
 _SINGLE: Final = {
     "statuses": "status",
@@ -86,22 +86,41 @@ _IS_DUE_AT_ANY: Final = " OR ".join(f"('{one}' = ANY(:due) AND {is_due([one])})"
 # Those that most lists have; to ask of each row whether the others are given takes longer than to find it.
 _COMMON: Final = ("statuses", "priorities", "assignee_ids", "tags", "due_after", "due_before", "search")
 _OF_COMMON: Final = frozenset({*_COMMON, "overdue", "not overdue"})
+# Clocks may differ by so much.
+_LEEWAY: Final = timedelta(hours=1)
 
 
 def _where_given(names: Iterable[str]) -> str:
     return " AND ".join(f"(:{name} IS NULL OR {_BY_PARAMETER[name]})" for name in names)
 
 
-ANY_FILTERS: Final = f"""
+_COMMON_FILTERS: Final = f"""
     {_where_given(_COMMON)}
     AND (:is_overdue IS NULL OR ({IS_OVERDUE} IS TRUE) = :is_overdue)
-    AND (NOT :has_others OR (
-        {_where_given(name for name in _BY_PARAMETER if name not in _COMMON)}
-        AND (:due IS NULL OR {_IS_DUE_AT_ANY})
-        AND (:is_assigned IS NULL OR t.assignee_id IS NOT NULL)
-        AND (:has_no_section IS NULL OR t.section_id IS NULL)
-    ))
 """
+_OTHER_FILTERS: Final = f"""
+    {_where_given(name for name in _BY_PARAMETER if name not in _COMMON)}
+    AND (:due IS NULL OR {_IS_DUE_AT_ANY})
+    AND (:is_assigned IS NULL OR t.assignee_id IS NOT NULL)
+    AND (:has_no_section IS NULL OR t.section_id IS NULL)
+"""
+
+
+class FiltersOfFew(NamedTuple):
+    """What a statement on few tasks can filter by: in a window of `DUE_AT`, and by more than what most lists have."""
+
+    in_window: bool
+    with_others: bool
+
+    @property
+    def condition(self) -> str:
+        """The condition that all given filters hold, as SQL."""
+        return f"{_COMMON_FILTERS} AND {_OTHER_FILTERS}" if self.with_others else _COMMON_FILTERS
+
+
+def filters_of_few(filters: Iterable[str]) -> FiltersOfFew:
+    """Return what a statement needs for the given filters."""
+    return FiltersOfFew(not WITH_A_DUE.isdisjoint(filters), not _OF_COMMON.issuperset(filters))
 
 
 def given_filters(query: TaskFilters, user_id: int) -> dict[str, Any]:
@@ -171,13 +190,24 @@ def values_for_few(filters: dict[str, Any], values: dict[str, Any]) -> dict[str,
         **_NO_FILTERS,
         **values,
         **filters,
+        **_window(filters),
         "due": next((name.split()[1:] for name in filters if name in IS_DUE), None),
         "is_overdue": True if "overdue" in filters else False if "not overdue" in filters else None,
         "is_assigned": filters.get("assigned"),
         "has_no_section": filters.get("no section"),
-        "has_others": not _OF_COMMON.issuperset(filters),
         "project_ids": values["project_ids"] or None,
     }
+
+
+def _window(filters: dict[str, Any]) -> dict[str, datetime | None]:
+    """Return a window of `DUE_AT` in which all tasks are that meet the filters; None where it has no limit."""
+    begins, ends = filters.get("due_after"), filters.get("due_before")
+    for name in filters:
+        if (window := WINDOWS.get(name)) is not None:
+            now = datetime.now(UTC)
+            begins = None if window.first is None else now + timedelta(hours=window.first) - _LEEWAY
+            ends = now + timedelta(hours=window.last) + _LEEWAY
+    return {"window_from": begins, "window_to": ends}
 
 
 def chosen_projects(query: TaskFilters, *, user_id: int, project_ids: Sequence[int]) -> dict[str, Any]:

@@ -9,8 +9,14 @@ from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement
 from taskmanager.http.pagination import CursorSigner
 from taskmanager.tasks.listing.chosen import CHOSEN_TASKS
-from taskmanager.tasks.listing.few import FEW, PAGES_OF_FEW
-from taskmanager.tasks.listing.filters import chosen_projects, given_filters, values_for_few, with_single_values
+from taskmanager.tasks.listing.few import FEW, page_of_few
+from taskmanager.tasks.listing.filters import (
+    chosen_projects,
+    filters_of_few,
+    given_filters,
+    values_for_few,
+    with_single_values,
+)
 from taskmanager.tasks.listing.orders import order_of
 from taskmanager.tasks.listing.schemas import Counting, ProjectTaskQuery
 from taskmanager.tasks.listing.statements import (
@@ -104,7 +110,7 @@ class TaskListReader:
         if shape.projects < 2 and values["skip"] <= _MOST_SKIPPED:
             shared = SHARED_PAGES.get(shape._replace(projects=1, with_total=False))
         if shared is None:
-            few = PAGES_OF_FEW.get(shape._replace(filters=(), projects=0, with_total=False))
+            few = page_of_few(shape, filters_of_few(filters))
             if few is not None and values["skip"] <= FEW:
                 page = await self._one(few, values_for_few(filters, values))
                 if page["is_small"]:
