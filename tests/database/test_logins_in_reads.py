@@ -16,6 +16,11 @@ from taskmanager.accounts.callers import RequestReads, _with_login
 from taskmanager.database.database import Database
 from taskmanager.database.reads import Begun
 from taskmanager.database.statements import Arguments, Statement, Write
+from taskmanager.tasks.counting.schemas import CountBy
+from taskmanager.tasks.counting.statements import counts_of_few
+from taskmanager.tasks.listing.few import page_of_few
+from taskmanager.tasks.listing.filters import FiltersOfFew
+from taskmanager.tasks.listing.statements import SHARED_PAGES
 from tests.conftest import Person, SignUp, client_for
 from tests.support.access_world import make_webhook
 from tests.support.credentials import log_in
@@ -27,7 +32,10 @@ Values = dict[str, Any]
 NOT_OF_HANDLERS = {"find caller", "find login", "find login of user", "list users", "open stream"}
 SORTS = ("created_at", "updated_at", "due_at", "priority", "title")
 COUNTED_BY = ("status", "project", "assignee", "priority", "section", "due", "tag")
-FILTERS = ("status=pending", "status=pending&status=completed", "priority=1&priority=3", "tag=a", "assignee=me")
+FILTERS = (
+    *("status=pending", "status=pending&status=completed", "priority=1&priority=3", "tag=a", "assignee=me"),
+    *("overdue=true", "due=week&created_by=me", "due=none"),
+)
 # However few tasks there are, so far behind nothing is shared.
 ALONE = (
     "skip=600&count=none",
@@ -54,7 +62,10 @@ def shared_names() -> set[str]:
         if not module.name.endswith("__main__"):
             for value in vars(importlib.import_module(module.name)).values():
                 names |= {statement.name for statement in declared(value) if statement.is_shared}
-    return names
+    # Those of few tasks are made when they are needed.
+    plain = FiltersOfFew(in_window=False, with_others=False)
+    of_few = [*(counts_of_few(by, plain) for by in CountBy), *(page_of_few(shape, plain) for shape in SHARED_PAGES)]
+    return names | {statement.name for statement in of_few if statement is not None}
 
 
 @pytest.fixture

@@ -52,6 +52,22 @@ async def test_of_many_changes_to_one_task_none_is_lost(alice: Person, database:
         assert versions.scalars().all() == list(range(1, 22))
 
 
+async def test_a_comment_that_is_being_written_delays_no_change_of_its_task(alice: Person, database: Database) -> None:
+    task = await alice.new_task()
+    async with open_transaction(database) as session:
+        await session.execute(
+            text(
+                "INSERT INTO comments (project_id, task_id, author_id, body)"
+                " VALUES (:project_id, :id, :created_by, 'Not yet')"
+            ),
+            task,
+        )
+        for number in range(2, 12):
+            async with asyncio.timeout(5):
+                changed = await alice.patch(f"/tasks/{task['id']}", {"title": f"Title {number}"})
+            assert changed.json()["version"] == number
+
+
 @asynccontextmanager
 async def others_share(person: Person, database: Database) -> AsyncIterator[int]:
     """Keep a change and a new task from ending, so that others share statements; yield the id of the changed task."""

@@ -192,7 +192,7 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT a.n, t AS old FROM access a JOIN tasks t ON t.project_id = a.project_id AND t.id = a.id
     WHERE {may_write("a.role", "a.archived")}
-    ORDER BY t.id FOR UPDATE OF t {lock}
+    ORDER BY t.id FOR NO KEY UPDATE OF t {lock}
 ), wanted AS MATERIALIZED (
     SELECT f.n, f.old, jsonb_populate_record(f.old, k.patch) AS new, k.user_id, k.versions, k.notify
     FROM found f JOIN keys k ON k.n = f.n
