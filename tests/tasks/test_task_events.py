@@ -1,6 +1,7 @@
 """Every change of a task is an event, and two writers lose none."""
 
 import asyncio
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -52,6 +53,57 @@ class TestEvents:
                 "changes": {"title": {"old": None, "new": "New"}},
             }
         ]
+
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    @pytest.mark.parametrize("notify", [False, True])
+    async def test_any_fields_are_set_and_logged_and_no_others(
+        self, alice: Person, database: Database, number: int, notify: bool
+    ) -> None:
+        project = await alice.new_project()
+        sections = [
+            (await alice.post(f"/projects/{project}/sections", {"name": name})).json()["id"]
+            for name in ("To do", "Done")
+        ]
+        before = {
+            "title": "Old",
+            "description": "Same",
+            "status": "pending",
+            "priority": 2,
+            "tags": ["a"],
+            "due_at": None,
+            "due_on": None,
+            "start_at": "2030-01-01T00:00:00.000000Z",
+            "assignee_id": None,
+            "section_id": sections[0],
+        }
+        after = {
+            "title": "New",
+            "description": None,
+            "status": "completed",
+            "priority": 5,
+            "tags": ["a", "b"],
+            "due_at": "2031-01-01T00:00:00.000000Z",
+            "due_on": "2031-01-01",
+            "start_at": None,
+            "assignee_id": alice.id,
+            "section_id": sections[1],
+        }
+        for fields in combinations(after, number):
+            if {"due_at", "due_on"} <= set(fields):
+                continue
+            task = await alice.new_task(project, **before)
+            changes = {name: after[name] for name in fields}
+            path = f"/tasks/{task['id']}"
+            changed = (await alice.patch(f"{path}?notify=true" if notify else path, changes)).json()
+            is_completed = "status" in fields
+            assert (changed["completed_at"] is not None) == is_completed
+            same = {**task, **changes, "version": 2}
+            for varying in ("updated_at", "completed_at"):
+                same[varying] = changed[varying]
+            assert changed == same == (await alice.get(path)).json()
+            event = (await events_of(database, "task", task["id"]))[-1]
+            assert event["action"] == "updated"
+            assert event["changes"] == {name: {"old": before[name], "new": after[name]} for name in fields}
 
     async def test_an_update_is_logged_with_the_changed_fields_alone(self, alice: Person, database: Database) -> None:
         task = await alice.new_task(title="Old", priority=2, tags=["a"], description="Same")

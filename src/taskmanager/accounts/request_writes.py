@@ -39,13 +39,13 @@ def _guarded(
     if checks_login:
         login = f"SELECT u.id AS user_id {good_session(':login_session_id', ':login_user_id')}"
     callers = f"caller AS MATERIALIZED ({login})"
-    holds = "EXISTS (SELECT FROM caller)"
+    holds, is_claimed = "EXISTS (SELECT FROM caller)", "true"
     if claims_key:
         callers = f"""
             login AS MATERIALIZED ({login}),
             caller AS MATERIALIZED (SELECT user_id FROM login WHERE pg_try_advisory_xact_lock(:lock_id))
         """
-        holds = "EXISTS (SELECT FROM login)"
+        holds, is_claimed = "EXISTS (SELECT FROM login)", holds
     steps, answer = (part.replace(":user_id", "(SELECT user_id FROM caller)") for part in (write.steps, write.answer))
     result = f"({answer}) AS result"
     if stores_answer:
@@ -53,7 +53,7 @@ def _guarded(
         result = "result"
     sql = f"""
         WITH {callers}, {steps}
-        SELECT {holds} AS login_holds, EXISTS (SELECT FROM caller) AS is_claimed, found.*
+        SELECT {holds} AS login_holds, {is_claimed} AS is_claimed, found.*
         FROM (VALUES (true)) AS always LEFT JOIN (SELECT true AS is_found, result.* FROM {result}) AS found ON true
     """
     return Statement(write.name, sql, {**(write.types or {}), **(STORE_TYPES if stores_answer else {})})

@@ -39,5 +39,5 @@ def changed_fields(
             " ELSE '{}' END"
         )
 
-    differences = " || ".join(difference(name) for name in [*columns, *moments, *computed])
+    differences = " || ".join(["CAST('{}' AS jsonb)", *map(difference, (*columns, *moments, *computed))])
     return f"NULLIF({differences}, '{{}}')"

@@ -1,6 +1,6 @@
 """Every statement on tasks; membership is part of each WHERE clause."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from taskmanager.database.reads import Document, Reads
@@ -16,13 +16,14 @@ from taskmanager.tasks.outcomes import named_violations, no_member, require_writ
 from taskmanager.tasks.schemas import NOTHING_INCLUDED, Included, TaskCreate, TaskUpdate
 from taskmanager.tasks.shared_writes import CREATE, UPDATE
 from taskmanager.tasks.statements import (
+    CHANGEABLE,
     INCLUDED_TYPES,
     LOG_DELETED,
     NO_SECTION,
-    REFUSED_DUE,
     TASK_ACCESS,
     create_steps,
     people_of,
+    refused_due,
     task_as_bytes,
     task_with_counts,
     update_steps,
@@ -55,8 +56,8 @@ _TYPES = {
     "due_on": "date",
     "start_at": "timestamptz",
 }
-_CREATE = Write("create task", create_steps(_KEYS, notifies=False), _created(), _TYPES)
-_CREATE_PLACED = Write("create assigned task", create_steps(_KEYS), _created(_IS_MISPLACED), _TYPES)
+_CREATE = Write("create task", create_steps(_KEYS, notifies=False, many=False), _created(), _TYPES)
+_CREATE_PLACED = Write("create assigned task", create_steps(_KEYS, many=False), _created(_IS_MISPLACED), _TYPES)
 
 _VISIBLE = """
 tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
@@ -76,19 +77,25 @@ _FIND_WITH_MORE = Statement(
 )
 _FIND_VERSION = Statement("find version of task", f"SELECT t.version FROM {_VISIBLE}", shared=True)
 
+_FEW_FIELDS = 2
 _IS_WANTED = "(:versions IS NULL OR {version} = ANY(:versions))"
 
 
-def _update(name: str, *, notifies: bool) -> Write:
+# Of one or two fields there are few combinations, and to prepare the comparison of all fields takes longer than to
+# compare them.
+@cache
+def _update(fields: tuple[str, ...], *, notifies: bool) -> Write:
     is_refused = "EXISTS (SELECT FROM refused)" if notifies else "false"
     return Write(
-        name,
+        "update task and notify" if notifies else "update task",
         update_steps(
             f"""
             SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :project_id AS project_id, :patch AS patch,
                    :versions AS versions, {":notify" if notifies else "false"} AS notify
             """,
+            fields=fields,
             notifies=notifies,
+            many=False,
         ),
         f"""
         SELECT a.role, a.archived, (f.old).version AS found_version,
@@ -97,15 +104,18 @@ def _update(name: str, *, notifies: bool) -> Write:
                {is_refused} AS is_refused, due.refused AS refused_due, a.id, a.project_id, t.version,
                {task_as_bytes("t")} AS body
         FROM access a LEFT JOIN found f ON true LEFT JOIN changed c ON true
-        CROSS JOIN (SELECT {REFUSED_DUE} AS refused) AS due
+        CROSS JOIN (SELECT {refused_due(fields)} AS refused) AS due
         CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
         """,
         {"patch": "jsonb", "versions": "integer[]", "notify": "boolean"},
     )
 
 
-_UPDATE = _update("update task", notifies=False)
-_UPDATE_AND_NOTIFY = _update("update task and notify", notifies=True)
+def _update_of(changes: TaskUpdate, *, notifies: bool) -> Write:
+    """Return the statement that sets the fields that are given."""
+    fields = tuple(name for name in CHANGEABLE if name in changes.model_fields_set)
+    return _update(fields if len(fields) <= _FEW_FIELDS else CHANGEABLE, notifies=notifies)
+
 
 _DELETE = Write(
     "delete task",
@@ -215,14 +225,14 @@ class TaskWriter:
         """
         patch = changes.model_dump_json(exclude_unset=True, exclude={"project_id"})
         values = {"task_id": task_id, "user_id": user_id, "project_id": project_id, "patch": patch, "notify": notify}
+        notifies = changes.assignee_id is not None or notify
+        write = _update_of(changes, notifies=notifies or changes.project_id is not None)
         if changes.project_id is not None:
-            return await self._move(changes.project_id, values, condition)
-        if changes.assignee_id is not None or notify:
-            return await self._update_alone(_UPDATE_AND_NOTIFY, values, condition)
-        if changes.section_id is not None:  # its foreign key may have to wait
-            return await self._update_alone(_UPDATE, values, condition)
+            return await self._move(changes.project_id, write, values, condition)
+        if notifies or changes.section_id is not None:  # the foreign key of a section may have to wait
+            return await self._update_alone(write, values, condition)
         versions = None if condition.versions is None else f"{{{','.join(map(str, condition.versions))}}}"
-        alone = partial(self._update_alone, _UPDATE, values, condition)
+        alone = partial(self._update_alone, write, values, condition)
         return await self._writes.share(UPDATE, alone, **{**values, "versions": versions})
 
     async def delete(
@@ -261,11 +271,11 @@ class TaskWriter:
         row = await require_written(self._writes, row, condition, values["user_id"])
         return Written(row["id"], row["version"], row["body"])
 
-    async def _move(self, target_id: int, values: dict[str, Any], condition: IfMatch) -> Written:
+    async def _move(self, target_id: int, write: Write, values: dict[str, Any], condition: IfMatch) -> Written:
         async with self._writes.transaction() as run:
             with named_violations():
                 if await move_task(run, target_id, values, condition):
                     values["notify"] = False  # the move has notified already
-                row = await run.last(_UPDATE_AND_NOTIFY, **{**values, "project_id": target_id}, versions=None)
+                row = await run.last(write, **{**values, "project_id": target_id}, versions=None)
             row = await require_written(run, row, NO_CONDITION, values["user_id"])
         return Written(row["id"], row["version"], row["body"])

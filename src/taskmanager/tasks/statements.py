@@ -4,6 +4,9 @@ Each takes its requests as rows of `keys`, numbered by `n`, so that the same tex
 request and many requests together.
 """
 
+from collections.abc import Collection
+from typing import Final
+
 from taskmanager.database.json_rows import json_object
 from taskmanager.events.followed import FollowedEntity
 from taskmanager.events.statements import EVENT_COLUMNS, changed_fields
@@ -35,10 +38,17 @@ GIVEN_COLUMNS = (
 )
 # Of what else is shown with tasks.
 INCLUDED_TYPES = {"with_people": "boolean", "with_counts": "boolean"}
+# What a change may set.
+CHANGEABLE: Final = (
+    *("title", "description", "status", "priority", "tags", "due_at", "due_on", "start_at"),
+    *("assignee_id", "section_id", "position"),
+)
+_MOMENTS: Final = frozenset({"due_at", "start_at"})
+_DUE: Final = frozenset({"due_at", "due_on"})
 # Of a change `c` in `compared`: whether the task would be due both at a moment and on a day.
 IS_DUE_TWICE = "num_nonnulls((c.new).due_at, (c.new).due_on) > 1"
 # The field that such a change gives, NULL if there is none.
-REFUSED_DUE = f"""(
+_REFUSED_DUE = f"""(
     SELECT min(CASE WHEN jsonb_exists(c.changes, 'due_at') THEN 'due_at' ELSE 'due_on' END)
     FROM compared c WHERE {IS_DUE_TWICE}
 )"""
@@ -118,15 +128,21 @@ def task_as_bytes(alias: str) -> str:
 FOLLOWED = FollowedEntity("task", "tasks", task_as_json("r"), TaskRead)
 
 
-def create_steps(keys: str, *, requests: str = "keys", lock: str = "", notifies: bool = True) -> str:
+def create_steps(keys: str, *, requests: str = "keys", lock: str = "", notifies: bool = True, many: bool = True) -> str:
     """Return the steps that create a task for each of the `keys`: (n, place, user_id, fields of a new task).
 
     Those with the same `n` are all created or none, and each `n` is one of the `requests`: (n, user_id, project_id).
     Without a project its tasks go to the user's Inbox. The steps to select from are `access` (n, project_id, archived,
     role), `strangers` (n, place), whose assignee is no member who can log in, `misplaced` (n, place), whose section is
     none of the project, and `created` (n, place, t), which has only those that were allowed. `lock` may be SKIP LOCKED.
-    Without `notifies`, which is for tasks without an assignee and without a section, neither is checked.
+    Without `notifies`, which is for tasks without an assignee and without a section, neither is checked. Where there
+    are not `many`, `keys` is one row, which has to be neither ordered nor found again.
     """
+    by_place, by_id, created = (
+        ("ORDER BY k.n, k.place", "ORDER BY id", "allowed.n, allowed.place, t FROM t JOIN allowed ON allowed.id = t.id")
+        if many
+        else ("", "", "1 AS n, 1 AS place, t FROM t")
+    )
     notified = strangers = is_allowed = ""
     if notifies:
         notified = f", notified AS ({_NOTIFY_ASSIGNEE})"
@@ -148,40 +164,60 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT ordered.*, nextval('tasks_id_seq') AS id FROM (
         SELECT k.*, a.project_id AS target_id FROM access a JOIN keys k ON k.n = a.n
         WHERE {may_write("a.role", "a.archived")} {is_allowed}
-        ORDER BY k.n, k.place
+        {by_place}
     ) AS ordered
 ), t AS (
     INSERT INTO tasks (project_id, id, created_by, completed_at, {GIVEN})
     SELECT target_id, id, user_id, CASE WHEN status = 'completed' THEN now() END, {GIVEN} FROM allowed
     RETURNING *
 ), created AS (
-    SELECT allowed.n, allowed.place, t FROM t JOIN allowed ON allowed.id = t.id
+    SELECT {created}
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
     SELECT project_id, created_by, 'task', id, version, 'created',
            jsonb_build_object('title', jsonb_build_object('old', NULL, 'new', title))
-    FROM t ORDER BY id
+    FROM t {by_id}
 ){notified}
 """
 
 
+def refused_due(fields: Collection[str] = CHANGEABLE) -> str:
+    """Return SQL for the field by which a change of these `fields` makes a task due twice, NULL if none does."""
+    return "CAST(NULL AS text)" if _DUE.isdisjoint(fields) else _REFUSED_DUE
+
+
 # The row is locked before it is compared: fields that are not given keep what another writer has just
 # committed, and the log gets the values that this very change replaced.
-def update_steps(keys: str, *, lock: str = "", notifies: bool = True) -> str:
+def update_steps(
+    keys: str, *, fields: Collection[str] = CHANGEABLE, lock: str = "", notifies: bool = True, many: bool = True
+) -> str:
     """Return the steps that change the task of each of `keys`.
 
-    These are (n, user_id, task_id, project_id, patch, versions, notify); a task is changed only at one of the
-    `versions`, unless they are NULL. The steps to select from are `access` (n, project_id, id, archived, role), `found`
-    (n, old), which has only those that the user may write, `compared` (n, old, new, versions), `refused` (n), whose new
-    assignee cannot log in, so that no task is changed, and `changed` (n, t), which has those that differ now and are
-    not `IS_DUE_TWICE`. `lock` may be SKIP LOCKED. Without `notifies`, which is for changes without a new assignee,
-    `notify` is ignored, no one is notified, and there is no `refused`.
+    These are (n, user_id, task_id, project_id, patch, versions, notify), whose patches have no other than the `fields`;
+    a task is changed only at one of the `versions`, unless they are NULL. The steps to select from are `access` (n,
+    project_id, id, archived, role), `found` (n, old), which has only those that the user may write, `compared` (n, old,
+    new, versions), `refused` (n), whose new assignee cannot log in, so that no task is changed, and `changed` (n, t),
+    which has those that differ now and are not `IS_DUE_TWICE`. `lock` may be SKIP LOCKED. Without `notifies`, which is
+    for changes without a new assignee, `notify` is ignored, no one is notified, and there is no `refused`. Where there
+    are not `many`, `keys` is one row.
     """
+    by_task, by_id = ("ORDER BY t.id", "ORDER BY (t).id") if many else ("", "")
     notified = refused = is_allowed = ""
     if notifies:
         notified = f", notified AS ({_NOTIFY_PEOPLE})"
         refused = f", {_DISABLED}"
         is_allowed = "AND NOT EXISTS (SELECT FROM refused)"
+    if not _DUE.isdisjoint(fields):
+        is_allowed += f" AND NOT {IS_DUE_TWICE}"
+    values = [f"{name} = (c.new).{name}" for name in fields]
+    if "status" in fields:
+        values.append("completed_at = CASE WHEN (c.new).status = 'completed' THEN COALESCE(t.completed_at, now()) END")
+    changes = changed_fields(
+        "wanted",
+        [name for name in fields if name not in {*_MOMENTS, "position"}],
+        timestamps=[name for name in fields if name in _MOMENTS],
+        expressions={"position": position("{}")} if "position" in fields else {},
+    )
     return f"""
 keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
     SELECT k.n, t.project_id, t.id, p.archived, m.role
@@ -192,33 +228,21 @@ keys AS MATERIALIZED ({keys}), access AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT a.n, t AS old FROM access a JOIN tasks t ON t.project_id = a.project_id AND t.id = a.id
     WHERE {may_write("a.role", "a.archived")}
-    ORDER BY t.id FOR NO KEY UPDATE OF t {lock}
+    {by_task} FOR NO KEY UPDATE OF t {lock}
 ), wanted AS MATERIALIZED (
     SELECT f.n, f.old, jsonb_populate_record(f.old, k.patch) AS new, k.user_id, k.versions, k.notify
     FROM found f JOIN keys k ON k.n = f.n
 ), compared AS MATERIALIZED (
-    SELECT wanted.*, {
-        changed_fields(
-            "wanted",
-            ("title", "description", "status", "priority", "tags", "due_on", "assignee_id", "section_id"),
-            timestamps=("due_at", "start_at"),
-            expressions={"position": position("{}")},
-        )
-    } AS changes FROM wanted
+    SELECT wanted.*, {changes} AS changes FROM wanted
 ){refused}, changed AS (
     UPDATE tasks t
-    SET title = (c.new).title, description = (c.new).description, status = (c.new).status,
-        priority = (c.new).priority, tags = (c.new).tags, due_at = (c.new).due_at, due_on = (c.new).due_on,
-        start_at = (c.new).start_at, assignee_id = (c.new).assignee_id, section_id = (c.new).section_id,
-        position = (c.new).position,
-        completed_at = CASE WHEN (c.new).status = 'completed' THEN COALESCE(t.completed_at, now()) END,
-        version = t.version + 1, updated_at = now()
+    SET {", ".join([*values, "version = t.version + 1", "updated_at = now()"])}
     FROM compared c
     WHERE t.project_id = (c.old).project_id AND t.id = (c.old).id AND c.changes IS NOT NULL
-      AND (c.versions IS NULL OR t.version = ANY(c.versions)) AND NOT {IS_DUE_TWICE} {is_allowed}
+      AND (c.versions IS NULL OR t.version = ANY(c.versions)) {is_allowed}
     RETURNING c.n, t, c.changes, c.user_id, c.notify
 ), logged AS (
     INSERT INTO events ({EVENT_COLUMNS})
-    SELECT (t).project_id, user_id, 'task', (t).id, (t).version, 'updated', changes FROM changed ORDER BY (t).id
+    SELECT (t).project_id, user_id, 'task', (t).id, (t).version, 'updated', changes FROM changed {by_id}
 ){notified}
 """

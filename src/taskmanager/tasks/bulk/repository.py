@@ -21,9 +21,9 @@ from taskmanager.tasks.statements import (
     LOG_DELETED,
     NO_ASSIGNEE,
     NO_SECTION,
-    REFUSED_DUE,
     TWICE_DUE,
     create_steps,
+    refused_due,
     task_as_json,
     update_steps,
 )
@@ -100,7 +100,7 @@ _UPDATE = Write(
         """
     ),
     f"""
-    SELECT NOT EXISTS (SELECT FROM refused) AND {REFUSED_DUE} IS NULL AS done, {REFUSED_DUE} AS refused_due,
+    SELECT NOT EXISTS (SELECT FROM refused) AND {refused_due()} IS NULL AS done, {refused_due()} AS refused_due,
            :project_id AS project_id, {_NO_ID},
            {_BODY.format(json=task_as_json("t"), order="f.n")}
     FROM found f LEFT JOIN changed c ON c.n = f.n CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t

@@ -93,6 +93,7 @@ PLACE = Write(
                CASE WHEN k.n = 1 THEN :versions END AS versions, false AS notify
         FROM unnest(:moved_ids, :patches) WITH ORDINALITY AS k (task_id, patch, n)
         """,
+        fields=("status", "section_id", "position"),
         notifies=False,
     ),
     f"""
