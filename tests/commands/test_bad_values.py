@@ -154,11 +154,27 @@ def _catches_interrupt(pid: int) -> bool:
     return bool(int(caught, 16) & 1 << (signal.SIGINT - 1))
 
 
-def _wait_for_main(pid: int) -> None:
+def _is_seen_in_main(process: "subprocess.Popen[str]") -> bool:
+    """Wait until a command's own code runs; on a busy machine that moment may pass unseen."""
+    deadline = time.monotonic() + 5
     # The interpreter prints a traceback by itself while it starts, before any code of ours runs.
     for is_caught in (True, False):
-        while _catches_interrupt(pid) is not is_caught:
+        while _catches_interrupt(process.pid) is not is_caught:
+            if process.poll() is not None or time.monotonic() > deadline:
+                return False
             time.sleep(0.001)
+    return True
+
+
+def _started(command: str, environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "taskmanager", *command.split()],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -176,15 +192,9 @@ def test_ctrl_c_in_the_first_second_prints_no_traceback(tmp_path: Path, command:
         "PORT": str(free_port()),
     }
     for milliseconds in (0, 20, 100, 300, 600):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "taskmanager", *command.split()],
-            env=environment,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        _wait_for_main(process.pid)
+        while not _is_seen_in_main(process := _started(command, environment, tmp_path)):
+            process.kill()
+            process.communicate()
         time.sleep(milliseconds / 1000)
         process.send_signal(signal.SIGINT)
         printed = process.communicate(timeout=30)[0]
