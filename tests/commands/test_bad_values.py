@@ -167,8 +167,9 @@ def _is_seen_in_main(process: "subprocess.Popen[str]") -> bool:
 
 
 def _started(command: str, environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
+    # A shell starts what it runs in the background with the interrupt ignored.
     return subprocess.Popen(
-        [sys.executable, "-m", "taskmanager", *command.split()],
+        ["env", "--default-signal=INT", sys.executable, "-m", "taskmanager", *command.split()],
         env=environment,
         cwd=folder,
         stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ from taskmanager.http.front import Front
 from taskmanager.main import create_app
 from tests.conftest import client_for, make_settings
 from tests.support.access_world import World
-from tests.support.rows import digests, fetch_rows, tables
+from tests.support.rows import digests, fetch_one, fetch_rows, tables
 from tests.support.unusual_requests import Pairs, pairs
 
 ALL_ROUTES = sorted(
@@ -29,14 +29,14 @@ _SECRETS = re.compile(rb'"(access_token|refresh_token|key|prefix|message_id|tick
 # Random, so that not all streams come back at once.
 _RETRY = re.compile(rb"retry: \d+")
 _TIMES = re.compile(rb'"\d{4}-\d\d-\d\dT[^"]+Z"')
-# Ids start here for both ways, far from those of all other tests.
-_FIRST_ID = 5_000_000
+# Ids start at the next multiple for both ways, behind those of all rows that there are.
+_FIRST_IDS = 1_000_000
 # The message of a test has a random id.
 _SECRET_TABLES = {"users", "sessions", "api_keys", "webhook_deliveries", "stream_tickets"}
 _NEW_EACH_TIME = ["created_at", "updated_at", "completed_at", "read_at", "xid", "moved_at", "lease_until", "rotated_at"]
 _KEPT_BODY = "regexp_replace(convert_from(t.body, 'UTF8'), '\"([^\"]+Z|msg_[^\"]+)\"', '', 'g')"
 _UNCOMPARED = "not compared"
-_RESTART = f"SELECT setval(CAST(seqrelid AS regclass), {_FIRST_ID}) FROM pg_sequence"
+_LAST_ID = "SELECT COALESCE(max(last_value), 0) AS id FROM pg_sequences"
 
 
 def compiled_routes(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -59,6 +59,7 @@ class Both:
     statuses: set[int] = field(default_factory=set)
     differences: list[Any] = field(default_factory=list)
     _effects: str = ""
+    _restart: str = ""
 
     async def compare(self, path: str, headers: Pairs, method: str = "GET") -> None:
         """Ask both the same; what differs is remembered."""
@@ -88,11 +89,14 @@ class Both:
 
     async def restore(self) -> None:
         """Put back all rows of the world, and let new ids begin where they did."""
+        if not self._restart:
+            first_id = ((await fetch_one(self.database, _LAST_ID))["id"] // _FIRST_IDS + 1) * _FIRST_IDS
+            self._restart = f"SELECT setval(CAST(seqrelid AS regclass), {first_id}) FROM pg_sequence"
         await self._put_back(None)
         self._effects = self._effects or await _effects_query(self.database)
 
     async def _put_back(self, changed: Collection[str] | None) -> None:
-        await self.world.snapshot.restore(self.database, changed=changed, then=_RESTART)
+        await self.world.snapshot.restore(self.database, changed=changed, then=self._restart)
 
     def path(self, template: str, values: Mapping[str, Any] | None = None) -> str:
         """Return a route's path to what the owner may see."""
