@@ -78,6 +78,9 @@ async def test_a_folder_that_the_operator_names_is_used_and_left(database_url: s
     try:
         samples = await _until(server.url, "database_pool_size", make_settings().database_pool_size)
         assert value(samples, "http_requests_in_flight") == 1
+        for name in ("counter", "histogram", "gauge_livesum"):
+            (folder / f"{name}_4194305.db").touch()  # as a process that starts leaves them for a moment
+        assert value(await _scraped(server.url), "http_requests_in_flight") == 1
     finally:
         server.stop()
     assert list(folder.glob("counter_*.db"))

@@ -10,13 +10,16 @@ old.
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from taskmanager.settings import METRICS_FOLDER_VARIABLE
 
@@ -149,8 +152,26 @@ class Metrics:
             return generate_latest(self._registry)
         _forget_dead_processes(self._folder)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._folder))
+        registry.register(_AllProcesses(self._folder))
         return generate_latest(registry)
+
+
+class _AllProcesses(Collector):
+    """Adds up the numbers in the files of all processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of all processes as one."""
+        files = []
+        for file in self._folder.glob("*.db"):
+            with suppress(FileNotFoundError):  # the gauges of a process that has just ended
+                # One that a process has just created is empty, which its reader takes for a broken file.
+                if file.stat().st_size > 0:
+                    files.append(str(file))
+        metrics: Iterable[Metric] = MultiProcessCollector.merge(files, accumulate=True)
+        return metrics
 
 
 class _Series:
