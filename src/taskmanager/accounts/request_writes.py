@@ -25,7 +25,7 @@ from taskmanager.idempotency.kept_answers import (
 )
 
 
-# More than there are declared writes in all their forms.
+# More than are in use at a time; one that is dropped is made again.
 @lru_cache(maxsize=256)
 def _guarded(
     write: Write, *, checks_login: bool, claims_key: bool, stores_answer: bool, replaces_answer: bool

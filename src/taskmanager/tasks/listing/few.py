@@ -48,7 +48,7 @@ def few_tasks(filters: FiltersOfFew) -> str:
 def page_of_few(shape: Shape, filters: FiltersOfFew) -> Statement | None:
     """Return the statement of any list of few tasks in this order, which is shared; None in an order of no index.
 
-    Where the caller has more than `FEW` tasks in the projects, it says so (`is_small`) and reads none of them.
+    Where there are more than `FEW` (see `few_tasks`), it says so (`is_small`) and reads none of them.
     """
     plain = shape._replace(filters=(), projects=1, with_total=False)
     return _page_of_few(plain, filters) if plain in SHARED_PAGES else None
