@@ -68,7 +68,7 @@ class TestModels:
             for kind, _, name, definition in await catalogue_of(database_url):
                 if kind == "extension":
                     await connection.execute(text(f"CREATE EXTENSION IF NOT EXISTS {name}"))
-                if name == "position_of":  # of which indexes are made
+                if name in {"position_of", "are_composed"}:  # of which indexes are made
                     await connection.execute(text(definition))
             await connection.run_sync(Base.metadata.create_all)
         await engine.dispose()

@@ -17,8 +17,8 @@ from taskmanager.database.statements import Statement
 class TextTable:
     """The texts of a table: its name and key, its columns and how many characters they hold.
 
-    `unique` is a column of which no two rows may have the same. `lists` are columns of at most `most` texts each,
-    sorted and without repetition.
+    `unique` is a column of which no two rows may have the same. `lists` are columns of several texts each, sorted and
+    without repetition.
     """
 
     name: str
@@ -26,15 +26,15 @@ class TextTable:
     texts: Mapping[str, int]
     unique: str | None = None
     lists: Mapping[str, int] = field(default_factory=dict)
-    most: int = 20
 
     @cached_property
     def is_not_composed(self) -> str:
         """The condition of the index, as SQL, and so of every statement that reads it."""
         # ASCII is in form C; whether a text is ASCII is quickly known.
         texts = [f"octet_length({one}) > length({one}) AND NOT ({one} IS NFC NORMALIZED)" for one in self.texts]
-        # No function that makes one text of an array may be part of an index.
-        elements = [f"NOT ({one}[{n}] IS NFC NORMALIZED)" for one in self.lists for n in range(1, self.most + 1)]
+        # One call, since every statement that writes prepares the condition: with one for each element it took a tenth
+        # of the time of a lone write.
+        elements = [f"NOT are_composed({one})" for one in self.lists]
         return " OR ".join([*texts, *elements])
 
     @property
