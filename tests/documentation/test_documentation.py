@@ -5,6 +5,7 @@ from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from importlib.resources import files
+from unittest.mock import Mock
 from urllib.parse import urljoin
 
 import httpx
@@ -12,6 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from taskmanager.documentation.pages import MEDIA_TYPES, add_documentation
+from taskmanager.http.client_addresses import ClientAddresses
+from taskmanager.http.path_prefixes import PathPrefixes
 
 PAGES = ["/docs", "/redoc"]
 ASSETS = files("taskmanager.documentation").joinpath("assets")
@@ -152,6 +155,21 @@ async def test_documentation_takes_only_get_and_head(client: httpx.AsyncClient, 
 async def test_documentation_is_not_part_of_the_schema(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert not [path for path in paths if path.startswith(("/docs", "/redoc"))]
+
+
+async def test_the_schema_is_written_once_for_each_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI(title="An API", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.path_prefixes = PathPrefixes("", ClientAddresses(["127.0.0.1"]))
+    add_documentation(app)
+    describe = Mock(wraps=app.openapi)
+    monkeypatch.setattr(app, "openapi", describe)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        for prefixes in (["", "/one", "/other"], ["", "/one", "/other"]):
+            for prefix in prefixes:
+                answer = await client.get("/openapi.json", headers={"X-Forwarded-Prefix": prefix} if prefix else {})
+                assert answer.headers["content-type"] == "application/json"
+                assert [server["url"] for server in answer.json().get("servers", [])] == ([prefix] if prefix else [])
+    assert describe.call_count == 3
 
 
 async def test_pages_work_below_a_prefix_and_escape_the_title() -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, NoReturn
 
 from tests.support.forking import call_forker, fork_for_each_line, run_and_exit, start_forker
@@ -80,5 +81,9 @@ if __name__ == "__main__":
     import taskmanager.commands.migrating  # noqa: F401  # what `migrate` imports later
     from taskmanager.commands.cli import main
     from taskmanager.database import schema_migrations
+    from taskmanager.database.checks import table_modules
+
+    for module in table_modules():
+        import_module(module)
 
     fork_for_each_line(_become)

@@ -1,14 +1,16 @@
 """Requests that are unusual in every way that a client may think of."""
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from taskmanager.accounts.tokens import TokenSigner
 from tests.conftest import SECRET
 from tests.support.access_world import World
 
 Pairs = list[tuple[bytes, bytes]]
+_Value = TypeVar("_Value")
+_SHARES: Final = 4
 
 HEADERS: list[Pairs] = [
     [],
@@ -180,6 +182,14 @@ def bodies(valid: bytes | None) -> Iterable[bytes | None]:
 def pairs(headers: dict[str, str]) -> Pairs:
     """Return headers as they are sent."""
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def share(values: Sequence[_Value], number: int) -> Sequence[_Value]:
+    """Return the share of the route of this number in what one function reads for all routes.
+
+    Routes that follow each other have different ones, so that each value is sent to a quarter of them.
+    """
+    return values[number % _SHARES :: _SHARES]
 
 
 def credentials(world: World) -> Iterable[Pairs]:
