@@ -31,7 +31,7 @@ from benchmarks.options import RESULTS, parse_numbers, parse_sizes
 from benchmarks.processes import allow_many_connections, end_on_sigterm
 from benchmarks.routes import Measured, UncoveredRouteError, requests_of
 from benchmarks.servers import SERVICE, RunningServer, ServerError, ServerKind, Size, missing_tools
-from benchmarks.spares import add_spares, add_webhooks, read_all_callers
+from benchmarks.spares import add_kept_rows, add_spares, read_all_callers
 from benchmarks.verification import VerificationError
 from benchmarks.works import WORKS
 
@@ -60,14 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", default="", help="measure only what has this in its route or name, such as /comments")
     add("--peer-work", choices=tuple(WORKS), default="get", help=f"what {_PEER} does beside it, get by default")
     add("--connections", type=parse_numbers, default=(64, 512), help="comma list, 64,512 by default")
-    add("--rounds", type=int, default=1, help="how often everything is measured, once by default; 0 checks only")
+    add("--rounds", type=int, default=1, help="how often everything is measured, once by default; 0 only checks all")
     add("--seconds", type=int, default=2, help="seconds of each measurement, 2 by default")
     add("--tasks", type=int, default=100_000, help="tasks in each database, 100000 by default")
     add("--users", type=int, default=1_000, help="users who work on them, at least 150, 1000 by default")
     add("--processes", type=parse_sizes, default={}, metavar="SERVER=N[xPOOL],...", help="instead of 2 and 1x10")
     add("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args(arguments)
-    if missing := missing_tools([ServerKind(SERVICE), ServerKind(_PEER)]):
+    measures = options.rounds > 0
+    if measures and (missing := missing_tools([ServerKind(SERVICE), ServerKind(_PEER)])):
         print(*missing, sep="\n", file=sys.stderr)
         return 2
     allow_many_connections()
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             service, template_url, callers = _start_service(stack, postgres, folder, options, sizes[SERVICE])
             lines = _lines(service, options)
             _verify(service, callers, lines)
+            if not measures:
+                return 0
             service.reset(postgres, template_url, sizes[SERVICE])
             peer = _start_peer(stack, postgres, folder, options, sizes[_PEER])
             _measure_all(postgres, service, peer, lines, options)
@@ -96,7 +99,7 @@ def _start_service(
     """Return the service, the URL of a database that holds what it began with, and the values of its callers."""
     kind, spare = ServerKind(SERVICE), options.kind == "writes"
     url = kind.prepare_database(postgres, "service", users=options.users, tasks=options.tasks)
-    add_webhooks(url, options.users)
+    add_kept_rows(url, options.users)
     if spare:
         add_spares(url, options.users)
     server = RunningServer(kind, url, folder)

@@ -55,17 +55,14 @@ _ROWS = (
     INSERT INTO notifications (user_id, kind, task_id, actor_id)
     SELECT u.id, 'assigned', t.id, u.id FROM users u {_FIRST_TASK}
     """,
-    """
-    INSERT INTO sections (project_id, name)
-    SELECT u.id, CASE WHEN n > 2 THEN 'spare' ELSE 'kept' END FROM users u CROSS JOIN generate_series(1, :each) AS n
-    """,
+    "INSERT INTO sections (project_id, name) SELECT u.id, 'spare' FROM users u CROSS JOIN generate_series(1, :each)",
     """
     INSERT INTO users (username, email, password_hash)
     SELECT 'idle_' || n, 'idle_' || n || '@example.com', 'never used' FROM generate_series(1, :idle) AS n
     """,
 )
-# In the projects of one's own, read by both kinds of requests.
-_WEBHOOKS = (
+# Named by both kinds of requests.
+_KEPT_ROWS = (
     """
     INSERT INTO webhooks (project_id, name, url, host, key_fingerprint, system_id, database_id, era, xid, event_id)
     SELECT :users + u.id, 'hook', 'https://example.com/', 'example.com', '', 0, 0, 0, '0', 0
@@ -76,6 +73,7 @@ _WEBHOOKS = (
     SELECT w.project_id, w.id, 'msg_' || n, 'task.created', '{}', 'delivered', now()
     FROM webhooks w CROSS JOIN generate_series(1, 40) AS n
     """,
+    "INSERT INTO sections (project_id, name) SELECT u.id, 'kept' FROM users u CROSS JOIN generate_series(1, 2)",
 )
 _VALUES: Mapping[str, str] = {
     "webhook": "SELECT project_id - :users, project_id || '/webhooks/' || id FROM webhooks",
@@ -134,9 +132,9 @@ WITH picked AS (
 _LIMIT = 20
 
 
-def add_webhooks(url: str, users: int) -> None:
-    """Add webhooks, which nothing is sent to."""
-    execute(url, *(_bound(statement, users) for statement in _WEBHOOKS))
+def add_kept_rows(url: str, users: int) -> None:
+    """Add sections, and webhooks, which nothing is sent to."""
+    execute(url, *(_bound(statement, users) for statement in _KEPT_ROWS))
 
 
 def add_spares(url: str, users: int) -> None:
