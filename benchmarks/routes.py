@@ -173,8 +173,9 @@ WRITES: Mapping[str, Request | str] = {
     ),
     f"POST {API}/token/refresh": _write("POST", "/token/refresh", '{"refresh_token": "<once_refresh>"}'),
     f"POST {API}/token/revoke": _write("POST", "/token/revoke", '{"refresh_token": "<once_revoke>"}', status=204),
-    f"POST {API}/admin/users/{{user_id}}/enable": _write("POST", "/admin/users/<idle_user>/enable", "", _ADMIN),
     f"POST {API}/admin/users/{{user_id}}/disable": _write("POST", "/admin/users/<idle_user>/disable", "", _ADMIN),
+    # After the other, since only who can log in can be added to a project.
+    f"POST {API}/admin/users/{{user_id}}/enable": _write("POST", "/admin/users/<idle_user>/enable", "", _ADMIN),
     f"PUT {API}/admin/projects/{{project_id}}/members/{{user_id}}": _write(
         "PUT", "/admin/projects/<team_project>/members/<idle_user>", '{"role": "viewer"}', _ADMIN
     ),
