@@ -185,10 +185,7 @@ def pairs(headers: dict[str, str]) -> Pairs:
 
 
 def share(values: Sequence[_Value], number: int) -> Sequence[_Value]:
-    """Return the share of the route of this number in what one function reads for all routes.
-
-    Routes that follow each other have different ones, so that each value is sent to a quarter of them.
-    """
+    """Return a quarter of values that one function reads for all routes; routes that follow each other get others."""
     return values[number % _SHARES :: _SHARES]
 
 
