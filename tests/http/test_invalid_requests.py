@@ -3,6 +3,7 @@
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,6 +16,20 @@ from tests.conftest import Person
 from tests.support.event_log import count_rows
 from tests.support.problem_answers import JSON, assert_problem
 from tests.support.valid_requests import BODIES, fill
+
+
+def with_text(text: str, schema: dict[str, Any], components: dict[str, Any]) -> Iterator[Any]:
+    """Yield values that have the text in each place of a schema where it may be, one place at a time."""
+    if "$ref" in schema:
+        yield from with_text(text, components["schemas"][schema["$ref"].rpartition("/")[2]], components)
+    for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from with_text(text, part, components)
+    if schema.get("type") == "string":
+        yield text
+    if "items" in schema:
+        yield from ([value] for value in with_text(text, schema["items"], components))
+    for name, part in schema.get("properties", {}).items():
+        yield from ({name: value} for value in with_text(text, part, components))
 
 
 class TestInvalid:
@@ -75,6 +90,23 @@ class TestInvalid:
                     response = await alice.client.request(method, address, json={**filled, name: value})
                     refused += response.status_code >= 400
                     assert response.status_code < 400 or "hunter2" not in response.text, (method, path, name)
+        assert refused > 100
+
+    async def test_no_field_of_any_body_takes_text_that_cannot_be_stored(self, alice: Person, app: FastAPI) -> None:
+        description, refused = app.openapi(), 0
+        for path, operations in description["paths"].items():
+            for method, operation in operations.items():
+                content = operation.get("requestBody", {}).get("content", {})
+                if "application/json" not in content or path.endswith(("/token", "/users/me/delete")):
+                    continue
+                known = BODIES[method.upper(), path.removeprefix("/api/v1")]
+                valid = fill(known, defaultdict(lambda: 1)) if isinstance(known, dict) else {}
+                for text in ("a\0b", "\x1c"):
+                    for body in with_text(text, content["application/json"]["schema"], description["components"]):
+                        address = re.sub(r"{[a-z_]+}", "1", path)
+                        response = await alice.client.request(method, address, json={**valid, **body})
+                        assert response.status_code < 500, (method, path, body)
+                        refused += response.status_code == 422
         assert refused > 100
 
     @pytest.mark.parametrize(

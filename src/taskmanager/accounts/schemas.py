@@ -32,7 +32,7 @@ Email = Annotated[
 ]
 DisplayName = Annotated[str, Line(100)]
 # Whether there is such a zone is up to PostgreSQL, which counts the days.
-TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=100), Field(examples=["Europe/Berlin"])]
+TimeZone = Annotated[str, Line(100), Field(examples=["Europe/Berlin"])]
 NewPassword = Annotated[
     SecretStr,
     Field(min_length=8, max_length=MAX_CHARACTERS, examples=["a better password"]),
