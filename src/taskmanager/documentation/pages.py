@@ -59,7 +59,7 @@ _PAGE: Final = """\
 
 _FILES: Final = PackagedFiles(__package__, MEDIA_TYPES)
 # Few, since the proxies of a service name them.
-_PREFIXES: Final = 8
+_KEPT_PREFIXES: Final = 8
 
 
 def _url(name: str) -> str:
@@ -91,7 +91,7 @@ def add_documentation(app: FastAPI) -> None:
     """
 
     # Written once: that takes 8 ms, in which no other request of the process gets on.
-    @lru_cache(_PREFIXES)
+    @lru_cache(_KEPT_PREFIXES)
     def description(prefix: str) -> bytes:
         return to_json(_below(prefix, app.openapi()) if prefix else app.openapi())
 
