@@ -79,10 +79,10 @@ class TestOneTransaction:
         self, alice: Person, bob: Person, kind: str, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write = await make_write(kind, alice, bob)
-        name = "transaction" if kind == "move" else "all"
+        name = "transaction" if kind == "move" else "one"
         commit: Any = getattr(Writes, name)
 
-        async def all_and_fail(self: Writes, statement: Statement, **values: Any) -> Any:
+        async def one_and_fail(self: Writes, statement: Statement, **values: Any) -> Any:
             await commit(self, statement, **values)
             monkeypatch.setattr(Writes, name, commit)
             raise ConnectionResetError("nobody knows")
@@ -94,7 +94,7 @@ class TestOneTransaction:
             monkeypatch.setattr(Writes, name, commit)
             raise ConnectionResetError("nobody knows")
 
-        monkeypatch.setattr(Writes, name, commit_and_fail if kind == "move" else all_and_fail)
+        monkeypatch.setattr(Writes, name, commit_and_fail if kind == "move" else one_and_fail)
         await write.send(alice, expect=503)
         before = await digests(database)
         assert (await write.send(alice)).headers["Idempotency-Replayed"] == "true"

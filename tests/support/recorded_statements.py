@@ -1,6 +1,6 @@
 """The statements that an application sends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,21 @@ _OF_THE_BACKGROUND = {search_index._FULL_LIST.lone, search_index._MERGE.lone}
 
 @contextmanager
 def recorded_statements(database: Database) -> Iterator[list[str]]:
-    """Yield the statements that are sent meanwhile, in their order."""
+    """Yield the statements that are sent meanwhile, in their order; one for each batch."""
     statements: list[str] = []
-    fetch = SharedConnection.fetch
 
-    async def record_and_fetch(connection: SharedConnection, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        if connection._meter is database.meter and sql not in _OF_THE_BACKGROUND:
-            statements.append(sql)
-        return await fetch(connection, sql, *arguments)
+    def recording(name: str) -> Callable[..., Awaitable[Sequence[asyncpg.Record]]]:
+        send = getattr(SharedConnection, name)
+
+        async def record_and_send(connection: SharedConnection, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+            if connection._meter is database.meter and sql not in _OF_THE_BACKGROUND:
+                statements.append(sql)
+            found: Sequence[asyncpg.Record] = await send(connection, sql, *arguments)
+            return found
+
+        return record_and_send
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedConnection, "fetch", record_and_fetch)
+        for name in ("fetch", "fetch_each"):
+            patch.setattr(SharedConnection, name, recording(name))
         yield statements

@@ -14,7 +14,7 @@ from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import json_object
 from taskmanager.database.reads import Reads
 from taskmanager.database.statements import Statement, Write
-from taskmanager.database.writes import Runner, Written
+from taskmanager.database.writes import Runner, Writes, Written
 from taskmanager.errors import AlreadyTakenError, InvalidTokenError, InvalidValueError, WrongLoginError
 from taskmanager.events.statements import EVENT_COLUMNS
 
@@ -282,7 +282,7 @@ class AccountWriter:
             raise
 
 
-async def list_accounts(run: Runner, *, after_id: int, limit: int) -> list[Account]:
+async def list_accounts(writes: Writes, *, after_id: int, limit: int) -> list[Account]:
     """Return so many accounts whose ids come next, disabled ones included."""
-    rows = await run.all(_LIST_AFTER, after_id=after_id, limit=limit)
+    rows = await writes.all(_LIST_AFTER, after_id=after_id, limit=limit)
     return [Account(**row) for row in rows]

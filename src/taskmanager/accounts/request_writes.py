@@ -9,8 +9,8 @@ import asyncpg
 
 from taskmanager.accounts.callers import RequestReads
 from taskmanager.accounts.statements import LOGIN_OF_REQUEST, good_session
-from taskmanager.database.statements import SharedWrite, Statement, Write
-from taskmanager.database.writes import Runner, TransactionRunner, WriteRunner, Written
+from taskmanager.database.statements import SharedWrite, Statement, Write, one_row
+from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
 from taskmanager.errors import InvalidTokenError, TaskManagerError
 from taskmanager.idempotency.header import RequestIdentity
 from taskmanager.idempotency.kept_answers import (
@@ -28,12 +28,12 @@ from taskmanager.idempotency.kept_answers import (
 # More than are in use at a time; one that is dropped is made again.
 @lru_cache(maxsize=256)
 def _guarded(
-    write: Write, *, checks_login: bool, claims_key: bool, stores_answer: bool, replaces_answer: bool
+    write: Write, *, checks_login: bool, claims_key: bool, stores_answer: bool, replaces_answer: bool, gives_one: bool
 ) -> Statement:
     """Return a write that changes nothing unless the login holds and no copy of the request runs.
 
     Its rows have `login_holds`, `is_claimed` and `is_found` beside the columns of the write. If the write returned no
-    row there is one with NULL in all but the first two.
+    row there is one with NULL in all but the first two. With `gives_one` there is always one.
     """
     login = "SELECT CAST(:user_id AS bigint) AS user_id"
     if checks_login:
@@ -47,16 +47,13 @@ def _guarded(
         """
         holds, is_claimed = "EXISTS (SELECT FROM login)", holds
     steps, answer = (part.replace(":user_id", "(SELECT user_id FROM caller)") for part in (write.steps, write.answer))
-    result = f"({answer}) AS result"
+    result = f"({answer})"
     if stores_answer:
         steps += f", result AS MATERIALIZED ({answer}), {store_steps(replaces=replaces_answer)}"
         result = "result"
-    sql = f"""
-        WITH {callers}, {steps}
-        SELECT {holds} AS login_holds, {is_claimed} AS is_claimed, found.*
-        FROM (VALUES (true)) AS always LEFT JOIN (SELECT true AS is_found, result.* FROM {result}) AS found ON true
-    """
-    return Statement(write.name, sql, {**(write.types or {}), **(STORE_TYPES if stores_answer else {})})
+    rows = one_row(result, f"{holds} AS login_holds, {is_claimed} AS is_claimed,", or_many=not gives_one)
+    types = {**(write.types or {}), **(STORE_TYPES if stores_answer else {})}
+    return Statement(write.name, f"WITH {callers}, {steps} {rows}", types, one_row=gives_one)
 
 
 # As many as there are shared writes, with a key and without.
@@ -105,29 +102,18 @@ class RequestWrites(WriteRunner):
             IdempotencyKeyInUseError: A copy of it runs now.
             IdempotencyKeyReusedError: Its key was used for another body.
         """
-        rows = await self.all(statement, **values)
-        return rows[0] if rows else None
-
-    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
-        """Return the rows of a write that is one statement, committed when it returns.
-
-        Raises:
-            InvalidTokenError: The login has ended, or the account is disabled.
-            AlreadyAnsweredError: The request was answered before.
-            IdempotencyKeyInUseError: A copy of it runs now.
-            IdempotencyKeyReusedError: Its key was used for another body.
-        """
         if not isinstance(statement, Write):
-            return await self._writes.all(statement, **values)
+            return await self._writes.one(statement, **values)
         request = self._request
         if request is None:
-            return await self.run(self._writes, statement, values, claims_key=False, stores_answer=False)
+            rows = await self.run(self._send_one, statement, values)
+            return rows[0] if rows else None
         self._replaces_answer = await refuse_answered(self._reads, request)
-        rows = await self.run(self._writes, statement, values, claims_key=True, stores_answer=True)
-        if not any(row["done"] for row in rows):
+        rows = await self.run(self._send_one, statement, values, claims_key=True, stores_answer=True)
+        if not rows or not rows[0]["done"]:
             # A copy may have been faster, and its effect be what refuses this one.
             await refuse_answered(self._reads, request)
-        return rows
+        return rows[0] if rows else None
 
     @asynccontextmanager
     async def transaction(self, *, long: bool = False) -> AsyncIterator[TransactionRunner]:
@@ -170,10 +156,21 @@ class RequestWrites(WriteRunner):
         self._reads.has_checked = True
         return result
 
+    async def _send_one(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        row = await self._writes.one(statement, **values)
+        return [] if row is None else [row]
+
     async def run(
-        self, runner: Runner, write: Write, values: dict[str, Any], *, claims_key: bool, stores_answer: bool
+        self,
+        send: Callable[..., Awaitable[Sequence[asyncpg.Record]]],
+        write: Write,
+        values: dict[str, Any],
+        *,
+        claims_key: bool = False,
+        stores_answer: bool = False,
+        gives_one: bool = True,
     ) -> Sequence[asyncpg.Record]:
-        """Run a write with the checks and the stored answer that it needs.
+        """Run a write with the checks and the stored answer that it needs; `send` runs a statement.
 
         Raises:
             InvalidTokenError: The login has ended, or the account is disabled.
@@ -182,7 +179,7 @@ class RequestWrites(WriteRunner):
         """
         login = None if self._reads.has_checked else self._reads.login
         if login is None and not claims_key and not stores_answer:
-            return await runner.all(write, **values)
+            return await send(write, **values)
         values["login_session_id"], values["login_user_id"] = login[:2] if login is not None else (None, None)
         if (request := self._request) is not None:
             values |= request.parameters | self.shape.parameters
@@ -192,9 +189,10 @@ class RequestWrites(WriteRunner):
             claims_key=claims_key,
             stores_answer=stores_answer,
             replaces_answer=stores_answer and self._replaces_answer,
+            gives_one=gives_one,
         )
         try:
-            rows = await runner.all(statement, **values)
+            rows = await send(statement, **values)
         except asyncpg.UniqueViolationError as error:
             if request is None or not is_duplicate(error):
                 raise
@@ -238,5 +236,10 @@ class _RequestTransaction(TransactionRunner):
             return await self._runner.all(statement, **values)
         claims_key, self._is_claimed = not self._is_claimed, True
         return await self._request.run(
-            self._runner, statement, values, claims_key=claims_key, stores_answer=stores_answer
+            self._runner.all,
+            statement,
+            values,
+            claims_key=claims_key,
+            stores_answer=stores_answer,
+            gives_one=False,
         )

@@ -1,7 +1,7 @@
 """The connections of a process, and what the schema must look like."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any
@@ -25,11 +25,16 @@ from taskmanager.database_settings import DatabaseSettings
 SCHEMA_REVISION = newest_revision()
 # How long a request waits for a new connection. Opening may take longer: the next request then finds it open.
 REQUEST_CONNECT_SECONDS = 1.0
-# For statements that requests share, and for reads that run alone; see `sharing` and `reads`.
+# For statements that requests share, for reads that run alone, and for writes that are sent together; see `sharing`,
+# `reads` and `writes`.
 SHARED_CONNECTIONS = 2
 ALONE_CONNECTIONS = 2
+BATCH_CONNECTIONS = 2
 # Longer than a migration waits for a table.
 _SHARED_LOCK_TIMEOUT_MS = 1_100
+# Longer than another batch takes. While one of its writes waits, a batch keeps all the rows locked that it has written,
+# and two that wait for each other end with it; PostgreSQL looks for deadlocks after a second.
+_BATCH_LOCK_TIMEOUT_MS = 25
 _READ_ONLY = "25006"
 # A plan is made once and kept, so one made for a small table must still be right when the table has grown.
 _PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
@@ -77,13 +82,30 @@ class SharedConnection:
             asyncpg.InterfaceError: The connection is closed.
             OSError: The connection was lost, or the server did not answer in time.
         """
+        return await self._measured(self._driver_connection.fetch(sql, *arguments))
+
+    async def fetch_each(self, sql: str, requests: Sequence[Sequence[Any]]) -> Sequence[asyncpg.Record]:
+        """Run a statement for each of the requests, in one transaction, and return the rows of all in their order.
+
+        Raises:
+            asyncpg.PostgresError: The server refused one of them and rolled back all.
+            asyncpg.InterfaceError: The connection is closed.
+            OSError: The connection was lost, or the server did not answer in time.
+        """
+        if not self._first_of_transaction:
+            # One message. PostgreSQL commits what it holds when it has run all of it (manual, "Pipelining").
+            return await self._measured(self._driver_connection.fetchmany(sql, requests))
+        async with self.transaction():
+            return await self._measured(self._driver_connection.fetchmany(sql, requests))
+
+    async def _measured(self, rows: Awaitable[Sequence[asyncpg.Record]]) -> Sequence[asyncpg.Record]:
         started = time.perf_counter()
         try:
-            rows = await self._driver_connection.fetch(sql, *arguments)
+            found = await rows
         finally:
             self._meter.add(started)
         self.used_at = time.monotonic()
-        return rows
+        return found
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -132,6 +154,7 @@ class Pool(Enum):
     WRITING = "writing"
     SHARED = "shared"
     ALONE = "alone"
+    BATCHES = "batches"
     LONG = "long"
 
 
@@ -157,6 +180,7 @@ class Database:
             Pool.WRITING: self._settings.database_pool_size,
             Pool.SHARED: SHARED_CONNECTIONS,
             Pool.ALONE: ALONE_CONNECTIONS,
+            Pool.BATCHES: BATCH_CONNECTIONS,
             Pool.LONG: 1,
         }
         self.meter = StatementMeter()
@@ -195,14 +219,19 @@ class Database:
                 return engine
             case Pool.SHARED:
                 # These statements skip locked rows, so they wait only for a table that is locked as a whole.
-                lock_timeout = str(min(_SHARED_LOCK_TIMEOUT_MS, self._settings.database_lock_timeout_ms))
-                return self._engines.new_held(size, {**_PLANNED_ONCE, "lock_timeout": lock_timeout})
+                return self._new_waiting_less(size, _SHARED_LOCK_TIMEOUT_MS)
+            case Pool.BATCHES:
+                return self._new_waiting_less(size, _BATCH_LOCK_TIMEOUT_MS)
             case Pool.ALONE:
                 # A filter may match one row in a million or all of them, so each plan has to consider its value.
                 return self._engines.new_held(size, {"plan_cache_mode": "force_custom_plan"})
             case Pool.LONG:
                 # Deleting a whole project takes longer than other requests may wait for a connection.
                 return self._engines.new_held(size, {}, statement_timeout_ms=self._long_statement_timeout_ms)
+
+    def _new_waiting_less(self, size: int, lock_timeout_ms: int) -> AsyncEngine:
+        lock_timeout = str(min(lock_timeout_ms, self._settings.database_lock_timeout_ms))
+        return self._engines.new_held(size, {**_PLANNED_ONCE, "lock_timeout": lock_timeout})
 
     @property
     def _long_statement_timeout_ms(self) -> int:
@@ -239,8 +268,12 @@ class Database:
             raise
         assert pooled.driver_connection is not None
         first = ""
-        if pool is Pool.LONG and self.pooler_mode is PoolerMode.TRANSACTION:
-            first = f"SET LOCAL statement_timeout = {self._long_statement_timeout_ms}"
+        if self.pooler_mode is PoolerMode.TRANSACTION:
+            match pool:
+                case Pool.LONG:
+                    first = f"SET LOCAL statement_timeout = {self._long_statement_timeout_ms}"
+                case Pool.BATCHES:
+                    first = f"SET LOCAL lock_timeout = {_BATCH_LOCK_TIMEOUT_MS}"
         return SharedConnection(session, pooled.driver_connection, self.meter, first)
 
     async def check_schema(self) -> str:

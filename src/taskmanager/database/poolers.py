@@ -7,6 +7,8 @@ nor prepared statements.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -86,6 +88,16 @@ class _UnpreparedConnection(_PooledConnection):
 
     async def fetch(self, query: str, *arguments: Any, **options: Any) -> Any:
         """Run a statement and return its rows; one message, except for the first time."""
+        async with self._described_as(query) as statement:
+            return await statement.fetch(*arguments, **options)
+
+    async def fetchmany(self, query: str, args: Any, **options: Any) -> Any:
+        """Run a statement for each of the sequences of arguments and return the rows of all."""
+        async with self._described_as(query) as statement:
+            return await statement.fetchmany(args, **options)
+
+    @asynccontextmanager
+    async def _described_as(self, query: str) -> "AsyncIterator[PreparedStatement[asyncpg.Record]]":
         statement = self._described.get(query)
         if statement is None:
             statement = await self.prepare(query, name="")
@@ -95,7 +107,7 @@ class _UnpreparedConnection(_PooledConnection):
         else:
             self._described.move_to_end(query)
         try:
-            return await statement.fetch(*arguments, **options)
+            yield statement
         except BaseException:
             # Its types may have changed with the schema.
             self._described.pop(query, None)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 # Values of one request, in the order of `Statement.names`.
@@ -16,7 +17,8 @@ class Statement:
 
     `lone` is the statement for one request. `shared` is derived from it and answers many: it reads the arguments of
     all of them as one array for each parameter, and its first column `n` numbers the request that a row is for, from 1.
-    It must not write, and gives at most one row to each request.
+    It must not write, and gives at most one row to each request. A statement that gives `one_row`, never none or
+    several, can be sent for many requests in one message, since its rows tell nothing else about whose they are.
     """
 
     def __init__(
@@ -27,9 +29,11 @@ class Statement:
         *,
         shared: bool = False,
         most_shared: int = _MOST_SHARED,
+        one_row: bool = False,
     ) -> None:
         self.name: Final = name
         self.sql: Final = sql
+        self.gives_one_row: Final = one_row
         self.types: Final = types
         self.names: Final = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
         self.is_shared: Final = shared
@@ -81,6 +85,11 @@ class Write(Statement):
         super().__init__(name, f"WITH {steps} {answer}", types)
         self.steps: Final = steps
         self.answer: Final = answer
+
+    @cached_property
+    def one_row(self) -> Statement:
+        """The write as a statement that gives one row, as the function `one_row` says."""
+        return Statement(self.name, f"WITH {self.steps} {one_row(f'({self.answer})')}", self.types, one_row=True)
 
 
 class SharedWrite:
@@ -146,6 +155,18 @@ class SharedWrite:
     def conflict_keys(self, request: Arguments) -> list[Hashable]:
         """Return what no two requests that run at the same time may have in common."""
         return [(name, request[self._places[name]]) for name in self.conflicts]
+
+
+def one_row(rows: str, more: str = "", *, or_many: bool = False) -> str:
+    """Return the SELECT of `is_found`, true, and the columns of the first of `rows` (`or_many`: of all of them).
+
+    Without any, there is one row with NULL in these. `more` are other columns, each with a comma behind it.
+    """
+    limit = "" if or_many else "LIMIT 1"
+    return f"""
+        SELECT {more} found.* FROM (VALUES (true)) AS always
+        LEFT JOIN (SELECT true AS is_found, result.* FROM {rows} AS result {limit}) AS found ON true
+    """
 
 
 def _type_by_name(name: str) -> str:

@@ -15,9 +15,9 @@ import asyncpg
 from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
-from taskmanager.database.statements import Arguments, SharedWrite, Statement
+from taskmanager.database.statements import Arguments, SharedWrite, Statement, Write
+from taskmanager.database.write_kinds import Batches, WriteKind
 from taskmanager.database_settings import DatabaseSettings
-from taskmanager.telemetry.request_context import current_timings
 
 
 class Written(NamedTuple):
@@ -35,13 +35,13 @@ class Runner(Protocol):
         """Return the row of a statement that gives one at most."""
         ...
 
-    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
-        """Return the rows of a statement."""
-        ...
-
 
 class TransactionRunner(Runner, Protocol):
     """Runs declared statements that are committed together."""
+
+    async def all(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
+        """Return the rows of a statement."""
+        ...
 
     async def last(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
         """Return the row of the last statement, whose answer is stored for a retry."""
@@ -104,14 +104,6 @@ class Transaction(TransactionRunner, WriteRunner):
         return await alone()
 
 
-class _Kind:
-    """The requests of one shared write: those that share statements, and how many run alone."""
-
-    def __init__(self, coalescer: Coalescer[Arguments, Written]) -> None:
-        self.coalescer = coalescer
-        self.alone = 0
-
-
 class Writes(WriteRunner):
     """Runs the writes of all requests; one per application, `shared` are the connections for those that are shared.
 
@@ -120,25 +112,37 @@ class Writes(WriteRunner):
 
     def __init__(self, database: Database, shared: SharedConnections | None) -> None:
         self.connections = SharedConnections(database, Pool.WRITING)
+        self.batches = SharedConnections(database, Pool.BATCHES)
         self._long = SharedConnections(database, Pool.LONG)
         self._shared = shared
-        self._kinds: dict[SharedWrite, _Kind] = {}
+        self._kinds: dict[SharedWrite, WriteKind[Written]] = {}
+        # By their text, since statements may be made again.
+        self._kinds_of_batches: dict[str, Batches] = {}
         self._alone = 0
         self.on_commit: list[Callable[[], None]] = []
 
     @property
     def requests(self) -> int:
         """How many writes have been run since the start."""
-        return self._alone + sum(kind.coalescer.requests for kind in self._kinds.values())
+        shared = sum(kind.requests for kind in self._kinds.values())
+        return self._alone + shared + sum(kind.requests for kind in self._kinds_of_batches.values())
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
         """Return the row of a statement that gives one at most and is committed when it returns.
 
+        Requests with the same `Write` go together.
+
         Raises:
+            DatabaseUnavailableError: The database went away; the write may have been committed.
             asyncpg.PostgresError: The server refused the statement and rolled it back.
             sqlalchemy.exc.TimeoutError: No connection was free in time.
             OSError: The connection was lost; the statement may have been committed.
         """
+        if isinstance(statement, Write) and self._shared is not None:
+            row = await self._one_row(statement.one_row, values)
+            return row if row["is_found"] else None
+        if statement.gives_one_row and self._shared is not None:
+            return await self._one_row(statement, values)
         rows = await self.all(statement, **values)
         return rows[0] if rows else None
 
@@ -150,7 +154,21 @@ class Writes(WriteRunner):
             sqlalchemy.exc.TimeoutError: No connection was free in time.
             OSError: The connection was lost; the statement may have been committed.
         """
+        return await self._fetch_alone(statement, statement.arguments(values))
+
+    async def _one_row(self, statement: Statement, values: dict[str, Any]) -> asyncpg.Record:
         arguments = statement.arguments(values)
+
+        async def alone() -> asyncpg.Record:
+            return (await self._fetch_alone(statement, arguments))[0]
+
+        batches = self._kinds_of_batches.get(statement.lone)
+        if batches is None:
+            batches = Batches(statement, self.batches, self._committed)
+            self._kinds_of_batches[statement.lone] = batches
+        return await batches.run(arguments, alone)
+
+    async def _fetch_alone(self, statement: Statement, arguments: Arguments) -> Sequence[asyncpg.Record]:
         self._alone += 1
         async with self.connections.lend() as connection:
             rows = await connection.fetch(statement.lone, *arguments)
@@ -177,47 +195,14 @@ class Writes(WriteRunner):
     async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
         """Return the result of a write that others may share, or of `alone`.
 
-        A request runs alone if no other of its kind is under way and the last shared statements had one request each:
-        the plain statement costs less than one made for many.
-
         Raises:
             DatabaseUnavailableError: The database went away; the write may have been committed.
             asyncpg.PostgresError: The server refused the statement.
         """
         if self._shared is None:
             return await alone()
-        kind = self._kind(write)
-        if not kind.alone and kind.coalescer.is_quiet:
-            kind.alone += 1
-            try:
-                return await alone()
-            finally:
-                kind.alone -= 1
-        ticket = kind.coalescer.enqueue(write.arguments(values))
-        try:
-            result = await ticket.answer
-        finally:
-            if (timings := current_timings()) is not None:
-                timings.pool += ticket.waited
-                timings.database += ticket.took
-        if result is None:
-            return await alone()
-        self._committed()
-        return result
-
-    def _committed(self) -> None:
-        for tell in self.on_commit:
-            tell()
-
-    async def close(self) -> None:
-        """Close its own connections; the owner of the shared ones closes those."""
-        await self.connections.close()
-        await self._long.close()
-
-    def _kind(self, write: SharedWrite) -> _Kind:
         kind = self._kinds.get(write)
         if kind is None:
-            assert self._shared is not None
             coalescer = Coalescer(
                 write.name,
                 self._shared,
@@ -225,8 +210,17 @@ class Writes(WriteRunner):
                 max_batch=write.most,
                 conflict_keys=write.conflict_keys if write.conflicts else None,
             )
-            kind = self._kinds[write] = _Kind(coalescer)
-        return kind
+            kind = self._kinds[write] = WriteKind(coalescer, self._committed)
+        return await kind.run(write.arguments(values), alone)
+
+    def _committed(self) -> None:
+        for tell in self.on_commit:
+            tell()
+
+    async def close(self) -> None:
+        """Close its own connections; the owner of the shared ones closes those."""
+        for connections in (self.batches, self.connections, self._long):
+            await connections.close()
 
 
 @asynccontextmanager

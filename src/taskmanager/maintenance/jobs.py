@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from taskmanager.database.statements import Statement
-from taskmanager.database.writes import Runner
+from taskmanager.database.writes import TransactionRunner
 from taskmanager.settings import Settings
 
 
@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     a pass.
     """
 
-    run: Runner
+    run: TransactionRunner
     settings: Settings
     limit: int
     after: Any = None

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from taskmanager.database.writes import Runner
+from taskmanager.database.writes import TransactionRunner
 from taskmanager.events.followed import FollowedEntity
 from taskmanager.following.positions import Position
 from taskmanager.webhooks.claim_statements import CLAIM, FREEZE, PASS_BY, RECORD, RELEASE, look_statement
@@ -82,7 +82,7 @@ class Next:
 class Claims:
     """Runs the statements; `entities` are the things whose rows messages have."""
 
-    def __init__(self, run: Runner, entities: Sequence[FollowedEntity]) -> None:
+    def __init__(self, run: TransactionRunner, entities: Sequence[FollowedEntity]) -> None:
         self._run = run
         self._look = look_statement(entities)
 

@@ -5,7 +5,7 @@ server and the database that they may be sent from.
 """
 
 from taskmanager.database.statements import Statement
-from taskmanager.database.writes import WriteRunner
+from taskmanager.database.writes import Writes
 from taskmanager.webhooks.conditions import END, HERE, IS_HERE, LOG
 
 _PAUSE = Statement("pause webhooks", "UPDATE webhooks SET system_id = NULL, database_id = NULL RETURNING 1")
@@ -32,11 +32,11 @@ SELECT project_id, id FROM w
 )
 
 
-async def pause_all(writes: WriteRunner) -> int:
+async def pause_all(writes: Writes) -> int:
     """Let no webhook be sent until somebody resumes them, and return how many there are."""
     return len(await writes.all(_PAUSE))
 
 
-async def resume_all(writes: WriteRunner) -> int:
+async def resume_all(writes: Writes) -> int:
     """Let those that are paused be sent what happens from now on, and return how many these are."""
     return len(await writes.all(_RESUME))

@@ -1,7 +1,7 @@
 """Every statement on API keys."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from taskmanager.accounts.api_key.written_keys import PREFIX
@@ -26,7 +26,8 @@ class StoredApiKey:
     last_used_at: datetime | None
 
 
-_COLUMNS = "id, name, scopes, expires_at, created_at, last_used_at"
+_FIELDS = [field.name for field in fields(StoredApiKey)]
+_COLUMNS = ", ".join(_FIELDS)
 
 _CREATE = Write(
     "create API key",
@@ -96,7 +97,7 @@ class ApiKeyWriter:
         )
         if row is None:
             raise InvalidValueError(("body", "expires_at"), "has passed")
-        return StoredApiKey(**row)
+        return StoredApiKey(**{name: row[name] for name in _FIELDS})
 
     async def delete(self, key_id: int, *, user_id: int) -> None:
         """Delete one of a user's keys.

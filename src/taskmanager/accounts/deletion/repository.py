@@ -2,7 +2,7 @@
 
 from taskmanager.accounts.statements import administrator_steps, is_last_administrator
 from taskmanager.database.statements import Write
-from taskmanager.database.writes import Runner
+from taskmanager.database.writes import TransactionRunner
 from taskmanager.errors import LastAdministratorError
 from taskmanager.events.deletion import DELETE_PROJECTS
 from taskmanager.events.statements import EVENT_COLUMNS
@@ -93,7 +93,7 @@ SELECT EXISTS (SELECT FROM anonymised) AS is_anonymised, {is_last_administrator(
 class AccountDeleter:
     """Deletes accounts; call the methods in the order in which they stand."""
 
-    def __init__(self, run: Runner) -> None:
+    def __init__(self, run: TransactionRunner) -> None:
         self._run = run
 
     async def anonymise(self, *, user_id: int, password_hash: str) -> bool:

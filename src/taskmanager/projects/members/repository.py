@@ -7,7 +7,7 @@ from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.json_rows import after_key, json_object, json_page
 from taskmanager.database.reads import FoundPage, Reads
 from taskmanager.database.statements import Statement, Write
-from taskmanager.database.writes import Runner, WriteRunner, Written
+from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
 from taskmanager.errors import (
     AlreadyMemberError,
     LastOwnerError,
@@ -279,7 +279,7 @@ class MemberWriter:
 
 
 async def _lock(
-    run: Runner, project_id: int, member_id: int, *, user_id: int, may_be_oneself: bool = False
+    run: TransactionRunner, project_id: int, member_id: int, *, user_id: int, may_be_oneself: bool = False
 ) -> dict[int, asyncpg.Record]:
     """Lock a member with the caller and all owners, and return them by their ids."""
     rows = await run.all(_LOCK, project_id=project_id, member_id=member_id, user_id=user_id)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from taskmanager.database.driver_errors import violated_constraint
 from taskmanager.database.statements import SharedWrite, Write
-from taskmanager.database.writes import Runner, WriteRunner, Written
+from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError, PreconditionRequiredError, StaleVersionError
 from taskmanager.events.repository import name_changed_fields
 from taskmanager.projects.access import require_writer
@@ -209,7 +209,7 @@ class BulkTaskWriter:
 
 
 async def _lock(
-    run: Runner,
+    run: TransactionRunner,
     task_ids: Sequence[int],
     versions: Sequence[int | None],
     *,

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from taskmanager.database.writes import Runner, WriteRunner, Written
+from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
 from taskmanager.ordering.keys import key_between, renew_keys
@@ -70,7 +70,7 @@ class TaskOrderWriter:
 
 
 async def _find_place(
-    run: Runner, task_id: int, move: TaskMove, patch: dict[str, Any], *, project_id: int, user_id: int
+    run: TransactionRunner, task_id: int, move: TaskMove, patch: dict[str, Any], *, project_id: int, user_id: int
 ) -> dict[int, str]:
     """Return the keys that tasks get, by their ids, none if the task is there; add the neighbour's section to `patch`.
 
