@@ -181,6 +181,9 @@ def _metrics(app: FastAPI) -> Metrics:
     kinds = app.state.shared_connections.kinds
     counter("shared_statements", "Those that requests can share.", lambda: sum(kind.statements for kind in kinds))
     counter("shared_statement_requests", "Requests in these.", lambda: sum(kind.requests for kind in kinds))
+    batches = app.state.writes.batches.kinds
+    counter("write_batches", "Messages that hold a write of several.", lambda: sum(kind.statements for kind in batches))
+    counter("write_batch_requests", "Requests in these.", lambda: sum(kind.requests for kind in batches))
     gauge("password_hashes_pending", "Requests with a password under way or waiting.", lambda: hasher.pending)
     failures = app.state.rate_limiter.failures
     counter("rate_limits_failed_open", "Requests admitted uncounted, for want of an answer.", lambda: failures["open"])

@@ -46,7 +46,7 @@ def test_a_good_set_up_has_nothing_worse_than_ok(database_url: str, tmp_path: Pa
     expected = ("is off: what", "is not encrypted")
     others = [line for line in lines if not any(words in line for words in expected)]
     assert {line.split()[0] for line in others} == {"ok"}, result.stdout
-    for word in ("Python 3", "fastapi ", "PostgreSQL 18", "schema at revision", "connections: 2 workers open up to 20"):
+    for word in ("Python 3", "fastapi ", "PostgreSQL 18", "schema at revision", "connections: 2 workers open up to 24"):
         assert word in result.stdout
     for word in ("clocks: ", "ALLOWED_ORIGINS: http://localhost:3000, with", "listening address 127.0.0.1:8000"):
         assert word in result.stdout

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from taskmanager.database import write_kinds
 from taskmanager.database.database import Database, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
-from taskmanager.database.statements import Statement, Write
+from taskmanager.database.statements import Arguments, Statement, Write
 from taskmanager.database.writes import Writes
 from taskmanager.errors import DatabaseUnavailableError
 from tests.conftest import Person, make_settings
@@ -35,6 +35,10 @@ renamed AS (
 )""",
     "SELECT name, version, pg_backend_pid() AS pid FROM renamed",
     {"more": "text"},
+)
+# By a parameter that is not known to name a row.
+RENAME_ANYWHERE = Write(
+    "rename anywhere", RENAME.steps.replace(":project_id", ":which"), RENAME.answer, {"more": "text", "which": "bigint"}
 )
 SLOW = Write(
     "insert slowly",
@@ -74,8 +78,8 @@ class TestResults:
         rows = await together(batching, INSERT, named(*(f"n{number}" for number in range(30))))
         assert [row["name"] for row in rows] == [f"n{number}" for number in range(30)]
         assert len({row["id"] for row in rows}) == 30
-        # The first alone, then 16 at most.
-        assert len({row["xid"] for row in rows}) == 3
+        # The first alone.
+        assert len({row["xid"] for row in rows}) == 2
         assert sorted(await names(database)) == sorted(row["name"] for row in rows)
 
     async def test_one_that_does_nothing_has_no_row(self, batching: Writes, database: Database) -> None:
@@ -90,6 +94,25 @@ class TestResults:
         assert sorted(row["version"] for row in rows) == list(range(2, 22))
         assert sorted(map(len, (row["name"] for row in rows))) == list(range(2, 22))
         assert await names(database) == [max((row["name"] for row in rows), key=len)]
+
+    async def test_rows_are_changed_in_the_order_of_their_ids(
+        self, batching: Writes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = [row["id"] for row in await together(batching, INSERT, named(*"abcdef"))]
+        sent: list[int] = []
+        fetch_each = SharedConnection.fetch_each
+
+        async def note_and_fetch(
+            connection: SharedConnection, sql: str, requests: Sequence[Arguments]
+        ) -> Sequence[asyncpg.Record]:
+            sent.extend(request[RENAME.one_row.names.index("project_id")] for request in requests)
+            return await fetch_each(connection, sql, requests)
+
+        monkeypatch.setattr(SharedConnection, "fetch_each", note_and_fetch)
+        asked = [ids[0], ids[4], ids[2], ids[5], ids[2], ids[1]]
+        rows = await together(batching, RENAME, [{"project_id": row_id, "more": str(row_id)} for row_id in asked])
+        assert sent == sorted(asked[1:])
+        assert [row["name"].endswith(str(row_id)) for row, row_id in zip(rows, asked, strict=True)] == [True] * 6
 
     async def test_a_lone_request_needs_no_connection_for_batches(self, batching: Writes) -> None:
         for _ in range(3):
@@ -154,16 +177,17 @@ class TestFaults:
         last: Any = await waiting[2]
         assert (last["name"], last["version"]) == ("x!", 2)
 
-    async def test_two_that_wait_for_each_other_both_have_their_effect(
-        self, batching: Writes, database_url: str, database: Database
+    @pytest.mark.parametrize(("write", "name"), [(RENAME, "project_id"), (RENAME_ANYWHERE, "which")])
+    async def test_two_that_want_the_same_rows_both_have_their_effect(
+        self, batching: Writes, database_url: str, database: Database, write: Write, name: str
     ) -> None:
         own = Database(make_settings(database_url=database_url))
         other = Writes(own, SharedConnections(own))
         ids = [row["id"] for row in await together(batching, INSERT, named(*"abcdefgh"))]
         for _ in range(5):
-            changes = [{"project_id": project_id, "more": "!"} for project_id in ids]
+            changes = [{name: row_id, "more": "!"} for row_id in ids]
             async with asyncio.timeout(2):
-                rows = await asyncio.gather(together(batching, RENAME, changes), together(other, RENAME, changes[::-1]))
+                rows = await asyncio.gather(together(batching, write, changes), together(other, write, changes[::-1]))
             assert not [row for row in rows[0] + rows[1] if isinstance(row, BaseException)]
         await other.close()
         await own.dispose()

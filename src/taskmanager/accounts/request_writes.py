@@ -53,7 +53,8 @@ def _guarded(
         result = "result"
     rows = one_row(result, f"{holds} AS login_holds, {is_claimed} AS is_claimed,", or_many=not gives_one)
     types = {**(write.types or {}), **(STORE_TYPES if stores_answer else {})}
-    return Statement(write.name, f"WITH {callers}, {steps} {rows}", types, one_row=gives_one)
+    sql = f"WITH {callers}, {steps} {rows}"
+    return Statement(write.name, sql, types, most_shared=write.most_shared, one_row=gives_one)
 
 
 # As many as there are shared writes, with a key and without.

@@ -81,15 +81,24 @@ class Write(Statement):
     bytes of the answer (NULL if it has none).
     """
 
-    def __init__(self, name: str, steps: str, answer: str, types: Mapping[str, str] | None = None) -> None:
-        super().__init__(name, f"WITH {steps} {answer}", types)
+    def __init__(
+        self,
+        name: str,
+        steps: str,
+        answer: str,
+        types: Mapping[str, str] | None = None,
+        *,
+        most_shared: int = _MOST_SHARED,
+    ) -> None:
+        super().__init__(name, f"WITH {steps} {answer}", types, most_shared=most_shared)
         self.steps: Final = steps
         self.answer: Final = answer
 
     @cached_property
     def one_row(self) -> Statement:
         """The write as a statement that gives one row, as the function `one_row` says."""
-        return Statement(self.name, f"WITH {self.steps} {one_row(f'({self.answer})')}", self.types, one_row=True)
+        sql = f"WITH {self.steps} {one_row(f'({self.answer})')}"
+        return Statement(self.name, sql, self.types, most_shared=self.most_shared, one_row=True)
 
 
 class SharedWrite:

@@ -15,6 +15,7 @@ from taskmanager.commands.doctor.webhooks import examine_webhooks
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
 from taskmanager.database.database import (
     ALONE_CONNECTIONS,
+    BATCH_CONNECTIONS,
     SCHEMA_REVISION,
     SHARED_CONNECTIONS,
     Base,
@@ -106,7 +107,8 @@ async def _schema(database: Database, state: DatabaseState, settings: DatabaseSe
 
 def _connections_of_worker(settings: DatabaseSettings) -> int:
     shares = not isinstance(settings, Settings) or settings.share_statements
-    return settings.database_pool_size + ALONE_CONNECTIONS + _BESIDE_POOL + (SHARED_CONNECTIONS if shares else 0)
+    to_share = SHARED_CONNECTIONS + BATCH_CONNECTIONS if shares else 0
+    return settings.database_pool_size + ALONE_CONNECTIONS + _BESIDE_POOL + to_share
 
 
 async def _server(session: AsyncSession, where: str) -> Finding:

@@ -32,6 +32,7 @@ _BODY = """convert_to('{{"tasks":[' || string_agg({json}, ',' ORDER BY {order}) 
 _GIVEN = TypeAdapter(list[TaskCreateAnywhere])
 _SET_ASSIGNEE = ("body", "set", "assignee_id")
 _SET_SECTION = ("body", "set", "section_id")
+# A few requests at a time: a statement of many tasks keeps others waiting.
 _MOST_SHARED = 4
 _NO_ID = "CAST(NULL AS bigint) AS id, CAST(NULL AS integer) AS version"
 
@@ -58,10 +59,10 @@ _CREATE = Write(
     ) AS made
     """,
     {"tasks": "jsonb"},
+    most_shared=_MOST_SHARED,
 )
 
-# Tasks without an assignee and without a section; few requests at a time, since a statement of many tasks would keep
-# others waiting.
+# Tasks without an assignee and without a section.
 _CREATE_SHARED = SharedWrite(
     "create tasks",
     {"user_id": "bigint", "project_id": "bigint", "tasks": "jsonb"},
