@@ -65,7 +65,10 @@ async def test_head_answers_headers_alone(app: FastAPI, alice: Person) -> None:
 
 
 async def test_filters(app: FastAPI, alice: Person) -> None:
-    garden, kitchen = await alice.new_project("Garden"), await alice.new_project("Kitchen")
+    async with listening(app, alice) as everything:
+        garden, kitchen = await alice.new_project("Garden"), await alice.new_project("Kitchen")
+        # While the server has an older transaction, their creation would come behind `ready`.
+        await everything.until(lambda frame: frame.is_event and frame.data["project_id"] == kitchen)
     async with (
         listening(app, alice, project_id=garden) as of_garden,
         listening(app, alice, entity=["comment", "project"]) as of_comments,
