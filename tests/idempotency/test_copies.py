@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
 
 from taskmanager.accounts import request_writes
+from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.database.database import Database
-from taskmanager.database.reads import Reads
 from taskmanager.idempotency import kept_answers
-from taskmanager.idempotency.header import RequestIdentity
 from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from tests.conftest import Person
@@ -65,23 +66,50 @@ class TestRunning:
     async def test_one_that_was_faster_is_replayed(
         self, alice: Person, write: KeyedWrite, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        look = kept_answers.refuse_answered
+        before: dict[str, str] = {}
         faster: list[httpx.Response] = []
 
-        async def look_and_be_overtaken(reads: Reads, request: RequestIdentity) -> None:
-            await look(reads, request)
-            if not faster and not before:
-                before["overtaken"] = ""
-                faster.append(await write.send(alice))
-                before.clear()
-                before.update(await digests(database))
+        def overtaken(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+            async def be_overtaken_and_call(*arguments: Any, **options: Any) -> Any:
+                if not faster and not before:
+                    before["overtaken"] = ""
+                    faster.append(await write.send(alice))
+                    before.clear()
+                    before.update(await digests(database))
+                return await call(*arguments, **options)
 
-        before: dict[str, str] = {}
-        monkeypatch.setattr(request_writes, "refuse_answered", look_and_be_overtaken)
+            return be_overtaken_and_call
+
+        # The first is called by a deletion that takes long, before it waits for its connection.
+        monkeypatch.setattr(request_writes, "refuse_answered", overtaken(kept_answers.refuse_answered))
+        monkeypatch.setattr(RequestWrites, "run", overtaken(RequestWrites.run))
         again = await write.send(alice)
         assert "Idempotency-Replayed" not in faster[0].headers
         assert (again.content, again.headers["Idempotency-Replayed"]) == (faster[0].content, "true")
         assert await digests(database) == before
+
+    @pytest.mark.parametrize(("path", "body"), [("/projects", {"name": "Once"}), ("/tasks", {"title": "Once"})])
+    async def test_one_that_commits_behind_the_snapshot_undoes_the_effect_and_is_replayed(
+        self, alice: Person, database: Database, path: str, body: dict[str, str]
+    ) -> None:
+        write = KeyedWrite(path, body)
+        faster = await write.send(alice, "other-key")
+        async with open_transaction(database) as session:
+            await session.execute(
+                text("""
+                INSERT INTO idempotency_keys (user_id, method, path, key, fingerprint, status, headers, body)
+                SELECT user_id, method, path, 'a-key', fingerprint, status, headers, body
+                FROM idempotency_keys WHERE key = 'other-key'
+                """)
+            )
+            before = await digests(database)
+            sending = asyncio.create_task(write.send(alice))
+            await until_blocked(database)
+            await session.commit()
+        again = await sending
+        assert (again.content, again.headers["Idempotency-Replayed"]) == (faster.content, "true")
+        after = await digests(database)
+        assert {name for name in before if before[name] != after[name]} == {"idempotency_keys"}
 
     async def test_copies_of_an_answered_one_do_not_get_in_each_others_way(
         self, alice: Person, database: Database

@@ -11,7 +11,7 @@ from taskmanager.accounts.callers import RequestReads
 from taskmanager.accounts.statements import LOGIN_OF_REQUEST, good_session
 from taskmanager.database.statements import SharedWrite, Statement, Write, one_row
 from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
-from taskmanager.errors import InvalidTokenError, TaskManagerError
+from taskmanager.errors import IdempotencyKeyInUseError, InvalidTokenError, TaskManagerError
 from taskmanager.idempotency.header import RequestIdentity
 from taskmanager.idempotency.kept_answers import (
     NEW_REQUEST,
@@ -19,6 +19,7 @@ from taskmanager.idempotency.kept_answers import (
     STORE_TYPES,
     AnswerShape,
     is_duplicate,
+    is_new,
     refuse_answered,
     refuse_running,
     store_steps,
@@ -30,7 +31,7 @@ from taskmanager.idempotency.kept_answers import (
 def _guarded(
     write: Write, *, checks_login: bool, claims_key: bool, stores_answer: bool, replaces_answer: bool, gives_one: bool
 ) -> Statement:
-    """Return a write that changes nothing unless the login holds and no copy of the request runs.
+    """Return a write that changes nothing unless the login holds and the request is new.
 
     Its rows have `login_holds`, `is_claimed` and `is_found` beside the columns of the write. If the write returned no
     row there is one with NULL in all but the first two. With `gives_one` there is always one.
@@ -43,7 +44,7 @@ def _guarded(
     if claims_key:
         callers = f"""
             login AS MATERIALIZED ({login}),
-            caller AS MATERIALIZED (SELECT user_id FROM login WHERE pg_try_advisory_xact_lock(:lock_id))
+            caller AS MATERIALIZED (SELECT user_id FROM login WHERE {is_new(replaces=replaces_answer)})
         """
         holds, is_claimed = "EXISTS (SELECT FROM login)", holds
     steps, answer = (part.replace(":user_id", "(SELECT user_id FROM caller)") for part in (write.steps, write.answer))
@@ -52,7 +53,7 @@ def _guarded(
         steps += f", result AS MATERIALIZED ({answer}), {store_steps(replaces=replaces_answer)}"
         result = "result"
     rows = one_row(result, f"{holds} AS login_holds, {is_claimed} AS is_claimed,", or_many=not gives_one)
-    types = {**(write.types or {}), **(STORE_TYPES if stores_answer else {})}
+    types = {**(write.types or {}), **(STORE_TYPES if claims_key or stores_answer else {})}
     sql = f"WITH {callers}, {steps} {rows}"
     return Statement(write.name, sql, types, most_shared=write.most_shared, one_row=gives_one)
 
@@ -88,7 +89,7 @@ class RequestWrites(WriteRunner):
         self._writes = writes
         self._reads = reads
         self._identify = identify
-        self._replaces_answer = False  # whether the key has an expired answer
+        self._replaces_answer = False  # whether the key may have an expired answer
 
     @cached_property
     def _request(self) -> RequestIdentity | None:
@@ -109,7 +110,6 @@ class RequestWrites(WriteRunner):
         if request is None:
             rows = await self.run(self._send_one, statement, values)
             return rows[0] if rows else None
-        self._replaces_answer = await refuse_answered(self._reads, request)
         rows = await self.run(self._send_one, statement, values, claims_key=True, stores_answer=True)
         if not rows or not rows[0]["done"]:
             # A copy may have been faster, and its effect be what refuses this one.
@@ -131,7 +131,8 @@ class RequestWrites(WriteRunner):
             async with self._writes.transaction(long=long) as runner:
                 yield _RequestTransaction(self, runner, has_key=False)
             return
-        self._replaces_answer = await refuse_answered(self._reads, request)
+        if long:  # one that has been answered need not wait for the connection
+            await refuse_answered(self._reads, request)
         try:
             async with self._writes.transaction(long=long) as runner:
                 yield _RequestTransaction(self, runner, has_key=True)
@@ -189,7 +190,7 @@ class RequestWrites(WriteRunner):
             checks_login=login is not None,
             claims_key=claims_key,
             stores_answer=stores_answer,
-            replaces_answer=stores_answer and self._replaces_answer,
+            replaces_answer=self._replaces_answer,
             gives_one=gives_one,
         )
         try:
@@ -203,7 +204,14 @@ class RequestWrites(WriteRunner):
             raise InvalidTokenError
         self._reads.has_checked = True
         if request is not None and not rows[0]["is_claimed"]:
-            await refuse_running(self._reads, request)
+            await refuse_answered(self._reads, request)
+            if self._replaces_answer:
+                raise IdempotencyKeyInUseError
+            # Its answer may have expired, which is seldom, so the first statement does not look for that.
+            self._replaces_answer = True
+            return await self.run(
+                send, write, values, claims_key=claims_key, stores_answer=stores_answer, gives_one=gives_one
+            )
         return [row for row in rows if row["is_found"]]
 
 

@@ -1,11 +1,10 @@
 """Stores answers, so that a request which is sent again has one effect and one answer.
 
 An answer is stored in the statement or the transaction of its effect, so neither exists without the other. That
-statement first tries an advisory lock, because an insert alone would wait for a copy that still runs instead of
-answering 409. It inserts without ON CONFLICT, because its snapshot is older than the lock: if a copy was faster, the
-insert fails with a unique violation and undoes the second effect. A statement that many requests share leaves out
-those that have been answered; if a copy in another process was faster it is undone as a whole, and each request is run
-alone.
+statement does nothing for a request that has been answered. It first tries an advisory lock, because an insert alone
+would wait for a copy that still runs instead of answering 409. It inserts without ON CONFLICT, because its snapshot is
+older than the lock: if a copy was faster, the insert fails with a unique violation and undoes the second effect. A
+statement that many requests share is then undone as a whole, as a batch is, and each request is run alone.
 """
 
 from collections.abc import Mapping
@@ -65,7 +64,21 @@ PURGE = purge_job(
 )
 
 
-# Of a request `k` of a shared write: neither has it been answered nor does a copy of it run in another process.
+def is_new(*, replaces: bool) -> str:
+    """Return the condition on a `login` that its request has no answer and no copy of it runs in another process.
+
+    With `replaces` it may have an expired answer.
+    """
+    still_good = f"AND NOT s.{_EXPIRED}" if replaces else ""
+    return f"""
+        (SELECT true FROM idempotency_keys s
+         WHERE s.user_id = login.user_id AND s.method = :key_method AND s.path = :key_path AND s.key = :key
+           {still_good}) IS NULL
+        AND pg_try_advisory_xact_lock(:lock_id)
+    """
+
+
+# The same of a request `k` of a shared write.
 NEW_REQUEST = """
 (SELECT true FROM idempotency_keys s
  WHERE s.user_id = k.user_id AND s.method = k.key_method AND s.path = k.key_path AND s.key = k.key) IS NULL
@@ -146,8 +159,8 @@ class AlreadyAnsweredError(Exception):
         self.answer = answer
 
 
-async def refuse_answered(reads: Reads, request: RequestIdentity) -> bool:
-    """Check that a request is new, and return whether its key has an expired answer.
+async def refuse_answered(reads: Reads, request: RequestIdentity) -> None:
+    """Check that a request has no answer, or an expired one.
 
     Raises:
         AlreadyAnsweredError: Its answer is kept.
@@ -157,7 +170,7 @@ async def refuse_answered(reads: Reads, request: RequestIdentity) -> bool:
     """
     row = await reads.one(_FIND, **request.name)
     if row is None or row["is_expired"]:
-        return row is not None
+        return
     if row["fingerprint"] != request.fingerprint:
         raise IdempotencyKeyReusedError
     if row["project_id"] is not None:
