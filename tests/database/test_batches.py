@@ -214,6 +214,16 @@ class TestFaults:
         rows = await together(batching, INSERT, named("e", "f", "g"))
         assert [row["name"] for row in rows] == ["e", "f", "g"]
 
+    async def test_without_room_for_their_connections_each_runs_alone(
+        self, batching: Writes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(*_: object) -> SharedConnection:
+            raise asyncpg.TooManyConnectionsError("too many connections")
+
+        monkeypatch.setattr(batching.batches, "connect", refuse)
+        rows = await together(batching, INSERT, named(*"abcdef"))
+        assert [row["name"] for row in rows] == [*"abcdef"]
+
     async def test_no_other_takes_a_connection_that_is_in_a_failed_transaction(
         self, batching: Writes, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,6 +17,7 @@ from taskmanager.telemetry.request_context import current_timings
 CAUSED_BY_ONE = ("22", "23", "40")
 # Statement time-out, lock time-out: the connection is as good as before.
 TIMED_OUT_ON_THE_SERVER = {"57014", "55P03"}
+TOO_MANY_CONNECTIONS = "53300"
 CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,

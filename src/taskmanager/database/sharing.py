@@ -16,6 +16,7 @@ for something that a single request may have caused; PostgreSQL has then rolled 
 outcome is unknown (connection lost, time-out) is never repeated, because it may have been committed. All its requests
 fail, and so do the waiting requests of all kinds, since the database would not answer them either. Reads are the
 exception: when their connection turns out to be lost, each is run again alone, because the server may accept a new one.
+Where the server has no room for another connection, each is run alone, on those that are held for that.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ from taskmanager.database.shared_connections import (
     CAUSED_BY_ONE,
     CONNECTION_LOST,
     TIMED_OUT_ON_THE_SERVER,
+    TOO_MANY_CONNECTIONS,
     SharedConnections,
     is_harmless,
 )
@@ -273,7 +275,8 @@ class Coalescer(Generic[_Item, _Result]):
     def _is_to_be_run_again(self, failure: Exception, *, is_sent: bool) -> bool:
         if self._reads and is_sent and isinstance(failure, CONNECTION_LOST):
             return True
-        return (sqlstate_of(failure) or "").startswith(CAUSED_BY_ONE)
+        state = sqlstate_of(failure) or ""
+        return state.startswith(CAUSED_BY_ONE) or (state == TOO_MANY_CONNECTIONS and not is_sent)
 
     def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
         _refuse(batch, failure)

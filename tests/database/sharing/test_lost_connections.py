@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.database import Database, Pool, SharedConnection
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.errors import DatabaseUnavailableError
@@ -159,3 +160,31 @@ async def test_who_gets_no_turn_in_time_is_refused_and_the_next_try_succeeds(dat
     assert list(await asyncio.gather(slow_one, ask(other, 4))) == [1, 4]
     await connections.close()
     await database.dispose()
+
+
+class TestNoRoom:
+    """A server that takes no more connections."""
+
+    async def test_each_that_was_not_sent_runs_alone(
+        self, own_database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(_: Database, pool: Pool) -> SharedConnection:
+            raise asyncpg.TooManyConnectionsError(f"too many connections for {pool}")
+
+        connections = SharedConnections(own_database, limit=1)
+        coalescer = Coalescer[int, int]("echo", connections, echo)
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "connect", refuse)
+            assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [None] * 3
+        assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [0, 1, 2]
+        await connections.close()
+
+    async def test_what_was_sent_is_not_run_again(self, own_database: Database) -> None:
+        async def lose(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+            raise asyncpg.TooManyConnectionsError(f"too many connections for {items}")
+
+        connections = SharedConnections(own_database, limit=1)
+        asked = [ask(Coalescer[int, int]("lost", connections, lose), number) for number in range(3)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
+        await connections.close()
