@@ -221,7 +221,8 @@ class TestRetry:
         assert (first.status_code, "Idempotency-Replayed" in first.headers) == (201, False)
         again = await fighter.post("/notes/once", json={"text": "Hello"}, headers=headers)
         assert (again.content, again.headers["Idempotency-Replayed"]) == (first.content, "true")
-        assert len(fight.texts) == 3
+        # The first write of the last one finds the answer.
+        assert len(fight.texts) == 4
         assert await count_rows(database, "notes") == await count_rows(database, "idempotency_keys") == 1
 
     async def test_a_read_is_tried_again_too(self, fight: Fight, fighter: httpx.AsyncClient) -> None:
