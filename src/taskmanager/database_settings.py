@@ -40,7 +40,7 @@ class DatabaseSettings(EnvironmentSettings):
         default=3,
         ge=2,
         le=200,
-        description="Connections per worker for writes that run alone, never exceeded; seven more do the rest.",
+        description="Connections per worker for writes that run alone, never exceeded; nine more do the rest.",
     )
     # A request may wait for a connection twice, for its caller and for its own statement, then for a dead connection to
     # be noticed and a new one to be refused, or for a lock. The defaults keep the sum below five seconds.

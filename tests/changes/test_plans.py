@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from taskmanager.changes.repository import Filters
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.pools import Pool
 from taskmanager.database.statements import Statement
 from tests.conftest import Person
 from tests.support.sessions import open_transaction

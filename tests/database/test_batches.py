@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,7 @@ from taskmanager.database.statements import Arguments, Statement, Write
 from taskmanager.database.writes import Writes
 from taskmanager.errors import DatabaseUnavailableError
 from tests.conftest import Person, make_settings
+from tests.support.locks import until_blocked
 from tests.support.project_writes import names
 from tests.support.rows import execute, fetch_one
 from tests.support.sessions import open_session, open_transaction
@@ -52,12 +54,22 @@ _END_SLEEPING = """
 """
 
 
-@pytest.fixture
-async def batching(own_database: Database) -> AsyncIterator[Writes]:
-    """Writes that go together."""
-    writes = Writes(own_database, SharedConnections(own_database))
+@asynccontextmanager
+async def opened(database_url: str, **settings: Any) -> AsyncIterator[Writes]:
+    """Yield writes that go together."""
+    database = Database(make_settings(database_url=database_url, **settings))
+    writes = Writes(database, SharedConnections(database))
     yield writes
     await writes.close()
+    await database.dispose()
+
+
+@pytest.fixture
+async def batching(database_url: str, database: Database) -> AsyncIterator[Writes]:
+    """Writes that go together, patient, so that a busy machine does not make a test one of time-outs."""
+    patience = {"database_statement_timeout_ms": 20_000, "database_command_timeout_seconds": 25.0}
+    async with opened(database_url, **patience) as writes:
+        yield writes
 
 
 async def together(writes: Writes, write: Write, requests: Sequence[dict[str, Any]]) -> list[Any]:
@@ -125,9 +137,9 @@ class TestResults:
         await together(batching, INSERT, named(*"abcdef"))
         assert (batching.requests, len(told)) == (6, 6)
 
-    def test_a_statement_that_may_give_no_row_is_refused(self, own_database: Database) -> None:
+    def test_a_statement_that_may_give_no_row_is_refused(self, database: Database) -> None:
         with pytest.raises(AssertionError):
-            write_kinds.Batches(Statement("none", "SELECT 1"), SharedConnections(own_database), lambda: None)
+            write_kinds.Batches(Statement("none", "SELECT 1"), SharedConnections(database), lambda: None)
 
 
 class TestFaults:
@@ -181,17 +193,62 @@ class TestFaults:
     async def test_two_that_want_the_same_rows_both_have_their_effect(
         self, batching: Writes, database_url: str, database: Database, write: Write, name: str
     ) -> None:
-        own = Database(make_settings(database_url=database_url))
-        other = Writes(own, SharedConnections(own))
         ids = [row["id"] for row in await together(batching, INSERT, named(*"abcdefgh"))]
-        for _ in range(5):
-            changes = [{name: row_id, "more": "!"} for row_id in ids]
-            async with asyncio.timeout(2):
-                rows = await asyncio.gather(together(batching, write, changes), together(other, write, changes[::-1]))
-            assert not [row for row in rows[0] + rows[1] if isinstance(row, BaseException)]
-        await other.close()
-        await own.dispose()
+        async with opened(database_url) as other:
+            for _ in range(5):
+                changes = [{name: row_id, "more": "!"} for row_id in ids]
+                # PostgreSQL looks for deadlocks after a second.
+                async with asyncio.timeout(0.9):
+                    rows = await asyncio.gather(
+                        together(batching, write, changes), together(other, write, changes[::-1])
+                    )
+                assert not [row for row in rows[0] + rows[1] if isinstance(row, BaseException)]
+                await asyncio.sleep(write_kinds._REST_SECONDS)
         assert {*await names(database)} == {f"{letter}{'!' * 10}" for letter in "abcdefgh"}
+
+    async def test_one_that_takes_long_runs_alone(self, database_url: str, database: Database) -> None:
+        sleeping = Write(
+            "insert slowly",
+            "new AS (INSERT INTO projects (name) VALUES (:name) RETURNING name)",
+            "SELECT name, pg_sleep(:seconds) FROM new",
+            {"name": "text", "seconds": "float8"},
+        )
+        # Together longer than the client waits for one statement.
+        seconds = [0.05, 0.05, 0.8, *[0.05] * 9]
+        settings = {"database_statement_timeout_ms": 1_000, "database_command_timeout_seconds": 1.1}
+        async with opened(database_url, database_pool_size=20, **settings) as writes:
+            requests = [{"name": f"n{n}", "seconds": one} for n, one in enumerate(seconds)]
+            rows = await together(writes, sleeping, requests)
+        assert [row["name"] for row in rows] == [f"n{n}" for n in range(12)]
+        assert len(await names(database)) == 12
+
+    @pytest.mark.parametrize("place", [1, 3, 5])
+    async def test_an_argument_that_cannot_be_sent_is_refused_alone(
+        self, batching: Writes, database: Database, place: int
+    ) -> None:
+        requests: list[dict[str, Any]] = named(*"abcdef")
+        requests[place] = {"name": 7}
+        rows = await together(batching, INSERT, requests)
+        assert [isinstance(row, asyncpg.DataError) for row in rows] == [n == place for n in range(6)]
+        assert len(await names(database)) == 5
+
+    async def test_a_fault_of_one_that_is_no_constraint_is_refused_alone(self, batching: Writes) -> None:
+        several = Write(
+            "several",
+            "one AS (SELECT 1)",
+            "SELECT (SELECT n FROM generate_series(1, :most) AS n) AS n",
+            {"most": "integer"},
+        )
+        rows = await together(batching, several, [{"most": most} for most in (1, 1, 2, 1)])
+        assert [isinstance(row, asyncpg.CardinalityViolationError) for row in rows] == [False, False, True, False]
+
+    async def test_those_that_wait_behind_a_refusal_run_alone_too(
+        self, batching: Writes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(write_kinds, "MOST_IN_BATCH", 4)
+        rows = await together(batching, INSERT, named("a", "refused", *"bcdefghijkl"))
+        good = [row for row in rows if not isinstance(row, BaseException)]
+        assert len(good) == len({row["xid"] for row in good}) == 12
 
     async def test_one_that_is_cancelled_disturbs_no_other(self, batching: Writes, database: Database) -> None:
         sent = [asyncio.create_task(batching.one(SLOW, name=name)) for name in "abcd"]
@@ -233,33 +290,6 @@ class TestFaults:
             assert [isinstance(row, BaseException) for row in rows] == [False, False, True, False]
 
 
-class TestThroughPoolers:
-    """A pooler in transaction mode, where a setting of the connection would be somebody else's."""
-
-    async def test_the_brief_wait_is_set_in_each_transaction(
-        self, batching: Writes, own_database: Database, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ids = [row["id"] for row in await together(batching, INSERT, named(*"abc"))]
-        first = "SET LOCAL lock_timeout = 25"
-        connect = own_database.connect
-
-        async def connect_through_pooler(*arguments: Any) -> SharedConnection:
-            connection = await connect(*arguments)
-            connection._first_of_transaction = first
-            await connection.fetch("SELECT set_config('lock_timeout', '0', false)")
-            return connection
-
-        monkeypatch.setattr(own_database, "connect", connect_through_pooler)
-        async with open_transaction(database) as session:
-            await session.execute(text("UPDATE projects SET name = 'x' WHERE id = :id"), {"id": ids[1]})
-            waiting = [asyncio.create_task(batching.one(RENAME, project_id=one, more="!")) for one in [*ids, ids[0]]]
-            done, pending = await asyncio.wait(waiting, timeout=0.5)
-            assert pending == {waiting[1]}
-            assert {row["version"] for task in done if (row := task.result())} == {2, 3}
-            await session.commit()
-        await waiting[1]
-
-
 class TestRequests:
     """Requests of the API that are sent at the same time."""
 
@@ -298,6 +328,35 @@ class TestRequests:
         assert len(set(made)) == 1
         found = await fetch_one(database, "SELECT count(*) FROM projects WHERE name = 'Once'")
         assert found["count"] == 1
+
+    async def test_an_answer_that_is_stored_behind_the_snapshot_undoes_one_of_many(
+        self, alice: Person, database: Database
+    ) -> None:
+        def request(key: str) -> dict[str, Any]:
+            headers = {"Idempotency-Key": key, "Authorization": f"Bearer {alice.token}"}
+            return {"json": {"name": "Once"}, "headers": headers}
+
+        path = "/projects"
+        (first,) = await self._together(alice.client, "POST", path, [request("k0")])
+        async with open_transaction(database) as session:
+            await session.execute(
+                text("""
+                INSERT INTO idempotency_keys (user_id, method, path, key, fingerprint, status, headers, body)
+                SELECT user_id, method, path, 'k3', fingerprint, status, headers, body FROM idempotency_keys
+                """)
+            )
+            sent = asyncio.create_task(
+                self._together(alice.client, "POST", path, [request(f"k{n}") for n in range(1, 7)])
+            )
+            await until_blocked(database)
+            await asyncio.sleep(0.2)
+            await session.commit()
+        answers = await sent
+        assert [answer.status_code for answer in answers] == [201] * 6
+        assert ["Idempotency-Replayed" in answer.headers for answer in answers] == [n == 3 for n in range(1, 7)]
+        assert answers[2].content == first.content
+        found = await fetch_one(database, "SELECT count(*) FROM projects WHERE name = 'Once'")
+        assert found["count"] == 6
 
     async def test_other_keys_are_other_requests(self, alice: Person, database: Database) -> None:
         requests = [

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from taskmanager.database import opening
-from taskmanager.database.database import Database, Pool
+from taskmanager.database.database import Database
 from taskmanager.database.poolers import DriverConnection
+from taskmanager.database.pools import Pool
 from tests.support.coalescers import until
 
 

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import make_url
 
 from taskmanager.commands.migrating import POOLER
-from taskmanager.database.database import Database, Pool
+from taskmanager.database.database import Database
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.poolers import PoolerMode
+from taskmanager.database.pools import Pool
 from taskmanager.database.server_settings import UnfitConnectionError, connection_settings
 from taskmanager.main import create_app
 from tests.conftest import SECRET, make_settings
@@ -137,6 +138,8 @@ class TestSessionMode:
                 (Pool.SHARED, "lock_timeout", "1100ms"),
                 (Pool.SHARED, "enable_seqscan", "off"),
                 (Pool.ALONE, "plan_cache_mode", "force_custom_plan"),
+                (Pool.BATCHES, "lock_timeout", "25ms"),
+                (Pool.BATCHES, "statement_timeout", "62ms"),
                 (Pool.LONG, "statement_timeout", "1min"),
                 (Pool.WRITING, "timezone", "UTC"),
                 (Pool.WRITING, "work_mem", "64MB"),
@@ -199,6 +202,20 @@ class TestTransactionMode:
             async with connection.transaction():
                 assert (await connection.fetch("SHOW statement_timeout"))[0][0] == "1min"
             assert (await connection.fetch("SHOW statement_timeout"))[0][0] == "2s"
+
+    async def test_a_batch_waits_less_and_leaves_nothing_behind(self, database_url: str) -> None:
+        async with pooled_database(database_url) as (_, url, _), opened(url, Pool.BATCHES) as (_, connection):
+            for _ in range(3):
+                rows = await connection.fetch_each(
+                    """
+                    SELECT CAST($1 AS integer), current_setting('lock_timeout'), current_setting('statement_timeout'),
+                           (SELECT count(*) FROM pg_prepared_statements), pg_current_xact_id()
+                    """,
+                    [(1,), (2,), (3,)],
+                )
+                assert [tuple(row)[:4] for row in rows] == [(n, "25ms", "62ms", 0) for n in (1, 2, 3)]
+                assert len({row[4] for row in rows}) == 1
+                assert (await connection.fetch("SHOW statement_timeout"))[0][0] == "2s"
 
     async def test_without_the_settings_of_the_role_nothing_is_served_and_the_block_of_doctor_heals_it(
         self, database_url: str, tmp_path: Path

@@ -9,7 +9,8 @@ import asyncpg
 import httpx
 import pytest
 
-from taskmanager.database.database import Database, Pool
+from taskmanager.database.database import Database
+from taskmanager.database.pools import Pool
 from taskmanager.database.reads import Reads
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.statements import Statement

@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import event
 
-from taskmanager.database.database import Database, Pool
+from taskmanager.database.database import Database
+from taskmanager.database.pools import Pool
 from tests.conftest import Person, client_for
 from tests.support.recorded_statements import recorded_statements
 

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from taskmanager.accounts.dependencies import AppWrites
-from taskmanager.database.database import SHARED_CONNECTIONS, Database
+from taskmanager.database.database import Database
+from taskmanager.database.pools import SHARED_CONNECTIONS
 from taskmanager.database.statements import Statement
 from taskmanager.http.dependencies import AppReads
 from taskmanager.main import create_app

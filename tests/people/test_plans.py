@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskmanager.database.database import Pool
+from taskmanager.database.pools import Pool
 from taskmanager.people.repository import _FIND, _LIST
 from taskmanager.tasks.counting.schemas import CountBy
 from taskmanager.tasks.counting.statements import counts_alone

@@ -12,8 +12,9 @@ import asyncpg
 from alembic import command
 from sqlalchemy import make_url, text
 
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
 from taskmanager.database.poolers import PoolerMode
+from taskmanager.database.pools import Pool
 from taskmanager.database.reads import Begun, Reads
 from taskmanager.database.schema_migrations import alembic_config
 from taskmanager.database.shared_connections import SharedConnections

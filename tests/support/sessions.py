@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from taskmanager.database.connections import EngineMaker
-from taskmanager.database.database import Database, Pool
+from taskmanager.database.database import Database
+from taskmanager.database.pools import Pool
 from tests.support.pgbouncer import around_pooler
 
 # Longer than it takes to fill a large database.

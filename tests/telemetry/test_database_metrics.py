@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from taskmanager.accounts.dependencies import AppWrites
 from taskmanager.accounts.password.hashing import PasswordHasher
-from taskmanager.database.database import SHARED_CONNECTIONS, Database
+from taskmanager.database.database import Database
+from taskmanager.database.pools import SHARED_CONNECTIONS
 from taskmanager.database.statements import Statement
 from taskmanager.database.writes import Writes
 from taskmanager.main import create_app

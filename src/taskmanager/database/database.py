@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from enum import Enum
 from typing import Any
 
 import asyncpg
@@ -18,6 +17,7 @@ from taskmanager.database.driver_errors import sqlstate_of
 from taskmanager.database.measuring import StatementMeter
 from taskmanager.database.opening import open_completely
 from taskmanager.database.poolers import PoolerMode
+from taskmanager.database.pools import Pool, first_of_transaction, server_settings, sizes_of
 from taskmanager.database.schema_version import newest_revision, read_schema_version
 from taskmanager.database.server_settings import IN_FORCE, RoleSettings
 from taskmanager.database_settings import DatabaseSettings
@@ -25,19 +25,7 @@ from taskmanager.database_settings import DatabaseSettings
 SCHEMA_REVISION = newest_revision()
 # How long a request waits for a new connection. Opening may take longer: the next request then finds it open.
 REQUEST_CONNECT_SECONDS = 1.0
-# For statements that requests share, for reads that run alone, and for writes that are sent together; see `sharing`,
-# `reads` and `writes`.
-SHARED_CONNECTIONS = 2
-ALONE_CONNECTIONS = 2
-BATCH_CONNECTIONS = 2
-# Longer than a migration waits for a table.
-_SHARED_LOCK_TIMEOUT_MS = 1_100
-# Longer than another batch takes. While one of its writes waits, a batch keeps all the rows locked that it has written,
-# and two that wait for each other end with it; PostgreSQL looks for deadlocks after a second.
-_BATCH_LOCK_TIMEOUT_MS = 25
 _READ_ONLY = "25006"
-# A plan is made once and kept, so one made for a small table must still be right when the table has grown.
-_PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
 class Base(DeclarativeBase):
@@ -148,16 +136,6 @@ class SchemaError(Exception):
         self.reason = problem.reason if isinstance(problem, Fault) else problem
 
 
-class Pool(Enum):
-    """The connections of a process, by what they are for."""
-
-    WRITING = "writing"
-    SHARED = "shared"
-    ALONE = "alone"
-    BATCHES = "batches"
-    LONG = "long"
-
-
 class Database:
     """The connections of a process, a pool of a few for each kind of statement.
 
@@ -176,13 +154,7 @@ class Database:
     ) -> None:
         self._settings = settings.model_copy(update=limits)
         self.wait_seconds = self._settings.database_pool_wait_seconds
-        self.sizes = {
-            Pool.WRITING: self._settings.database_pool_size,
-            Pool.SHARED: SHARED_CONNECTIONS,
-            Pool.ALONE: ALONE_CONNECTIONS,
-            Pool.BATCHES: BATCH_CONNECTIONS,
-            Pool.LONG: 1,
-        }
+        self.sizes = sizes_of(self._settings)
         self.meter = StatementMeter()
         self.role_settings = RoleSettings(settings)
         self._engines = EngineMaker(
@@ -208,34 +180,15 @@ class Database:
         return engine
 
     def _new_engine(self, pool: Pool) -> AsyncEngine:
-        size = self.sizes[pool]
-        match pool:
-            case Pool.WRITING:
-                # Writes find their rows by key, so one plan is right for all values, and planning costs more than
-                # running.
-                engine = self._engines.new_held(size, _PLANNED_ONCE)
-                self.meter.watch(engine)
-                event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
-                return engine
-            case Pool.SHARED:
-                # These statements skip locked rows, so they wait only for a table that is locked as a whole.
-                return self._new_waiting_less(size, _SHARED_LOCK_TIMEOUT_MS)
-            case Pool.BATCHES:
-                return self._new_waiting_less(size, _BATCH_LOCK_TIMEOUT_MS)
-            case Pool.ALONE:
-                # A filter may match one row in a million or all of them, so each plan has to consider its value.
-                return self._engines.new_held(size, {"plan_cache_mode": "force_custom_plan"})
-            case Pool.LONG:
-                # Deleting a whole project takes longer than other requests may wait for a connection.
-                return self._engines.new_held(size, {}, statement_timeout_ms=self._long_statement_timeout_ms)
-
-    def _new_waiting_less(self, size: int, lock_timeout_ms: int) -> AsyncEngine:
-        lock_timeout = str(min(lock_timeout_ms, self._settings.database_lock_timeout_ms))
-        return self._engines.new_held(size, {**_PLANNED_ONCE, "lock_timeout": lock_timeout})
-
-    @property
-    def _long_statement_timeout_ms(self) -> int:
-        return self._settings.database_long_statement_timeout_ms
+        is_long = pool is Pool.LONG
+        timeout_ms = self._settings.database_long_statement_timeout_ms if is_long else None
+        engine = self._engines.new_held(
+            self.sizes[pool], server_settings(pool, self._settings), statement_timeout_ms=timeout_ms
+        )
+        if pool is Pool.WRITING:
+            self.meter.watch(engine)
+            event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
+        return engine
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncSession]:
@@ -267,13 +220,8 @@ class Database:
             await session.close()
             raise
         assert pooled.driver_connection is not None
-        first = ""
-        if self.pooler_mode is PoolerMode.TRANSACTION:
-            match pool:
-                case Pool.LONG:
-                    first = f"SET LOCAL statement_timeout = {self._long_statement_timeout_ms}"
-                case Pool.BATCHES:
-                    first = f"SET LOCAL lock_timeout = {_BATCH_LOCK_TIMEOUT_MS}"
+        is_shared = self.pooler_mode is PoolerMode.TRANSACTION
+        first = first_of_transaction(pool, self._settings) if is_shared else ""
         return SharedConnection(session, pooled.driver_connection, self.meter, first)
 
     async def check_schema(self) -> str:

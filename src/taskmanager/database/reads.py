@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.pools import Pool
 from taskmanager.database.shared_connections import CONNECTION_LOST, SharedConnections
 from taskmanager.database.sharing import Coalescer, Ticket
 from taskmanager.database.statements import Arguments, Statement

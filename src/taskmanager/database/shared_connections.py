@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
 from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.database.pools import Pool
 from taskmanager.telemetry.request_context import current_timings
 
 # Data exception, violated constraint, rollback (deadlock).
@@ -29,6 +31,8 @@ CONNECTION_LOST = (
 _OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # A connection that was idle for longer is tested before it is used.
 _TRUSTED_SECONDS = 1.0
+# For how long a server without room is not asked again: each refusal costs it a process and a line of its log.
+_FULL_SECONDS = 0.25
 
 
 class Kind(Protocol):
@@ -59,6 +63,7 @@ class SharedConnections:
         self._pool = pool
         self._turns = asyncio.Semaphore(self.limit)
         self._idle: list[SharedConnection] = []
+        self._full_until = 0.0
 
     @property
     def has_turn(self) -> bool:
@@ -96,6 +101,7 @@ class SharedConnections:
         One that has been idle for longer than `trusted_seconds` (default: one second) is tested before.
 
         Raises:
+            asyncpg.TooManyConnectionsError: The server had no room for a new connection a moment ago.
             sqlalchemy.exc.DBAPIError: The server refused a new connection.
             OSError: The server cannot be reached.
         """
@@ -109,7 +115,14 @@ class SharedConnections:
             else:
                 # The pool tests each connection that it lends.
                 await connection.close()
-        return await self._database.connect(self._pool)
+        if time.monotonic() < self._full_until:
+            raise asyncpg.TooManyConnectionsError("the server had no room for a connection a moment ago")
+        try:
+            return await self._database.connect(self._pool)
+        except (asyncpg.PostgresError, DBAPIError) as error:
+            if sqlstate_of(error) == TOO_MANY_CONNECTIONS:
+                self._full_until = time.monotonic() + _FULL_SECONDS
+            raise
 
     @asynccontextmanager
     async def lend(self, trusted_seconds: float | None = None) -> AsyncIterator[SharedConnection]:

@@ -158,6 +158,13 @@ class Coalescer(Generic[_Item, _Result]):
         _refuse(self._waiting, failure)
         self._waiting.clear()
 
+    def let_waiting_run_alone(self) -> None:
+        """Have the requests that wait for the next statement run alone instead."""
+        for ticket in self._waiting:
+            if not ticket.answer.done():
+                ticket.answer.set_result(None)
+        self._waiting.clear()
+
     def _start_worker(self) -> None:
         # In a context of its own, since its work belongs to no single request.
         self._worker = worker = asyncio.get_running_loop().create_task(

@@ -1,14 +1,14 @@
 """Decides for each request of a write whether it runs alone or together with others that wait.
 
-A request runs alone if no other of its kind is under way and the last ones went alone too: the plain statement costs
+A request runs alone if no other of its kind is under way and the last ones came alone too: the plain statement costs
 less than one made for many. Others go together in one of two ways: one statement writes what all of them ask for
 (`SharedWrite`), or a batch runs the plain statement for each of them in turn, in one message with one COMMIT, which
 costs as much as a small write.
 
 In a batch each statement sees what those before it wrote, as if they had been committed. What has been written stays
-locked until the whole batch is committed, so a batch waits for a lock only briefly: two of them that wait for each
-other end with it, and nobody else waits for long. If the server refuses a statement or a wait ends, the batch is rolled
-back as a whole, each of its requests runs alone, and so do others for a moment, since the cause may still be there.
+locked until the whole batch is committed, so its statements wait only briefly for a lock, and two batches that wait for
+each other are both rolled back. If the server refuses a statement, the batch has been rolled back as a whole. Each of
+its requests then runs alone, and so do others with the same statement for a moment, since the cause may still be there.
 """
 
 import time
@@ -18,18 +18,20 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from taskmanager.database.database import SharedConnection
-from taskmanager.database.driver_errors import sqlstate_of
+from taskmanager.database.driver_errors import is_transient, sqlstate_of
+from taskmanager.database.pools import MOST_IN_BATCH
 from taskmanager.database.shared_connections import CAUSED_BY_ONE, TIMED_OUT_ON_THE_SERVER, SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.database.statements import Arguments, Statement
 from taskmanager.telemetry.request_context import current_timings
 
 _Result = TypeVar("_Result")
-# So few that the first does not wait long for the last.
-_MOST_IN_BATCH = 32
 _REST_SECONDS = 0.25
-# Parameters that name no row which the request changes.
-_OF_THE_REQUEST = {"user_id", "login_user_id", "login_session_id", "key_user_id", "lock_id"}
+# The parameters that name the rows which writes change, those that one and the same row may go without last.
+_LOCK_ORDER = (
+    *("task_id", "comment_id", "section_id", "notification_id", "webhook_id", "session_id", "key_id", "account_id"),
+    *("project_id", "user_id", "login_user_id"),
+)
 
 
 class WriteKind(Generic[_Result]):
@@ -42,7 +44,7 @@ class WriteKind(Generic[_Result]):
 
     @property
     def requests(self) -> int:
-        """How many went together with others."""
+        """How many did not run alone at once."""
         return self._coalescer.requests
 
     @property
@@ -81,15 +83,10 @@ class Batches(WriteKind[asyncpg.Record]):
 
     def __init__(self, statement: Statement, connections: SharedConnections, committed: Callable[[], None]) -> None:
         assert statement.gives_one_row
-        super().__init__(
-            Coalescer(statement.name, connections, self._run, max_batch=min(_MOST_IN_BATCH, statement.most_shared)),
-            committed,
-        )
+        most = min(MOST_IN_BATCH, statement.most_shared)
+        super().__init__(Coalescer(statement.name, connections, self._run, max_batch=most), committed)
         self._sql = statement.lone
-        ids = {name for name in statement.names if name.endswith("_id")} - _OF_THE_REQUEST
-        # The project comes last: it is left out of some paths to one and the same row.
-        in_order = sorted(ids, key=lambda name: (name == "project_id", name))
-        self._places_of_ids = [statement.names.index(name) for name in in_order]
+        self._places_of_rows = [statement.names.index(name) for name in _LOCK_ORDER if name in statement.names]
         self._rests_until = 0.0
 
     @property
@@ -100,16 +97,22 @@ class Batches(WriteKind[asyncpg.Record]):
     async def _run(
         self, connection: SharedConnection, requests: Sequence[Arguments]
     ) -> Sequence[asyncpg.Record | None]:
-        # In one order, so that no two batches wait for each other's rows.
-        order = sorted(range(len(requests)), key=lambda n: [requests[n][place] or 0 for place in self._places_of_ids])
+        # In one order, so that two batches do not wait for each other's rows.
+        order = sorted(range(len(requests)), key=lambda n: [requests[n][place] or 0 for place in self._places_of_rows])
         rows: list[asyncpg.Record | None] = [None] * len(requests)
         try:
             found = await connection.fetch_each(self._sql, [requests[n] for n in order])
-            for n, row in zip(order, found, strict=True):
-                rows[n] = row
         except asyncpg.PostgresError as error:
-            state = sqlstate_of(error) or ""
-            if state not in TIMED_OUT_ON_THE_SERVER and not state.startswith(CAUSED_BY_ONE):
+            if not _may_be_caused_by_one(error):
                 raise
             self._rests_until = time.monotonic() + _REST_SECONDS
+            self._coalescer.let_waiting_run_alone()
+            return rows
+        for n, row in zip(order, found, strict=True):
+            rows[n] = row
         return rows
+
+
+def _may_be_caused_by_one(error: asyncpg.PostgresError) -> bool:
+    state = sqlstate_of(error) or ""
+    return state in TIMED_OUT_ON_THE_SERVER or state.startswith(CAUSED_BY_ONE) or not is_transient(error)

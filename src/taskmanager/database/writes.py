@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.pools import Pool
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.database.statements import Arguments, SharedWrite, Statement, Write

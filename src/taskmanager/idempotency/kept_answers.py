@@ -65,7 +65,7 @@ PURGE = purge_job(
 
 
 def is_new(*, replaces: bool) -> str:
-    """Return the condition on a `login` that its request has no answer and no copy of it runs in another process.
+    """Return the condition on a `login` that its request has no answer and no copy of it runs in another transaction.
 
     With `replaces` it may have an expired answer.
     """

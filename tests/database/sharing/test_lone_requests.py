@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.pools import Pool
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from tests.support.coalescers import Statements, ask, until

@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from taskmanager.database.database import Database, Pool, SharedConnection
+from taskmanager.database.database import Database, SharedConnection
+from taskmanager.database.pools import Pool
 from taskmanager.database.shared_connections import SharedConnections
 from taskmanager.database.sharing import Coalescer
 from taskmanager.errors import DatabaseUnavailableError
@@ -168,14 +169,22 @@ class TestNoRoom:
     async def test_each_that_was_not_sent_runs_alone(
         self, own_database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def refuse(_: Database, pool: Pool) -> SharedConnection:
-            raise asyncpg.TooManyConnectionsError(f"too many connections for {pool}")
+        asked: list[Pool] = []
 
+        async def refuse(_: Database, pool: Pool) -> SharedConnection:
+            asked.append(pool)
+            raise asyncpg.TooManyConnectionsError("too many connections")
+
+        monkeypatch.setattr("taskmanager.database.shared_connections._FULL_SECONDS", 0.1)
         connections = SharedConnections(own_database, limit=1)
         coalescer = Coalescer[int, int]("echo", connections, echo)
         with monkeypatch.context() as patch:
             patch.setattr(Database, "connect", refuse)
-            assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [None] * 3
+            for _ in range(3):
+                assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [None] * 3
+        # It is not asked again so soon.
+        assert len(asked) == 1
+        await asyncio.sleep(0.1)
         assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [0, 1, 2]
         await connections.close()
 

@@ -13,18 +13,11 @@ from taskmanager.commands.doctor.texts import examine_locale, examine_texts
 from taskmanager.commands.doctor.transactions import examine_transactions
 from taskmanager.commands.doctor.webhooks import examine_webhooks
 from taskmanager.database.checks import MINIMUM_SERVER_VERSION, DatabaseState, read_state
-from taskmanager.database.database import (
-    ALONE_CONNECTIONS,
-    BATCH_CONNECTIONS,
-    SCHEMA_REVISION,
-    SHARED_CONNECTIONS,
-    Base,
-    Database,
-    SchemaError,
-)
+from taskmanager.database.database import SCHEMA_REVISION, Base, Database, SchemaError
 from taskmanager.database.driver_errors import DATABASE_ERRORS
 from taskmanager.database.failures import describe_failure
 from taskmanager.database.poolers import PoolerMode
+from taskmanager.database.pools import ALONE_CONNECTIONS, BATCH_CONNECTIONS, SHARED_CONNECTIONS
 from taskmanager.database_settings import DatabaseSettings
 from taskmanager.libpq.address import read_address
 from taskmanager.settings import Settings
