@@ -27,7 +27,7 @@ from taskmanager.telemetry.request_context import current_timings
 
 _Result = TypeVar("_Result")
 _REST_SECONDS = 0.25
-# The parameters that name the rows which writes change, those that one and the same row may go without last.
+# Parameters that name what a write changes. Those that not every request for the same row gives come last.
 _LOCK_ORDER = (
     *("task_id", "comment_id", "section_id", "notification_id", "webhook_id", "session_id", "key_id", "account_id"),
     *("project_id", "user_id", "login_user_id"),
@@ -44,7 +44,7 @@ class WriteKind(Generic[_Result]):
 
     @property
     def requests(self) -> int:
-        """How many did not run alone at once."""
+        """How many waited for a statement or a batch with others; some of them ran alone after it."""
         return self._coalescer.requests
 
     @property
