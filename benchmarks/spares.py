@@ -12,7 +12,7 @@ from benchmarks.works import API
 from taskmanager.accounts.api_key.written_keys import hash_secret, new_secret, write_key
 from taskmanager.accounts.tokens import RefreshClaims
 
-_EACH = 40  # of everything that a request uses up, for each user
+_EACH = 60  # of everything that a request uses up, for each user
 _IDLE_USERS = 100
 
 # User `n` owns project `users + n`, where user `n + 1` is an editor; further members come after these.
