@@ -1,4 +1,4 @@
-"""Runs writes: one declared statement alone, several in a transaction, or one for many requests, on held connections.
+"""Runs writes on held connections: one declared statement, several in a transaction, or one for many requests.
 
 A statement that runs alone is a transaction of its own, committed when it returns, so it is a single message. No write
 is sent twice: the connection is tested before, and a connection that is lost while a statement runs may have committed
@@ -131,7 +131,7 @@ class Writes(WriteRunner):
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
         """Return the row of a statement that gives one at most and is committed when it returns.
 
-        Requests with the same `Write` go together.
+        Unless each write runs alone, requests with the same `Write`, or statement of one row, go together.
 
         Raises:
             DatabaseUnavailableError: The database went away; the write may have been committed.
