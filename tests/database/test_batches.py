@@ -214,13 +214,12 @@ class TestFaults:
             {"name": "text", "seconds": "float8"},
         )
         # Together longer than the client waits for one statement.
-        seconds = [0.05, 0.05, 0.8, *[0.05] * 9]
-        settings = {"database_statement_timeout_ms": 1_000, "database_command_timeout_seconds": 1.1}
-        async with opened(database_url, database_pool_size=20, **settings) as writes:
+        seconds = [0.05, 0.05, 1.4, *[0.05] * 25]
+        async with opened(database_url, database_pool_size=len(seconds)) as writes:
             requests = [{"name": f"n{n}", "seconds": one} for n, one in enumerate(seconds)]
             rows = await together(writes, sleeping, requests)
-        assert [row["name"] for row in rows] == [f"n{n}" for n in range(12)]
-        assert len(await names(database)) == 12
+        assert [row["name"] for row in rows] == [f"n{n}" for n in range(28)]
+        assert len(await names(database)) == 28
 
     @pytest.mark.parametrize("place", [1, 3, 5])
     async def test_an_argument_that_cannot_be_sent_is_refused_alone(
