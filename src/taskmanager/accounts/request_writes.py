@@ -9,7 +9,7 @@ import asyncpg
 
 from taskmanager.accounts.callers import RequestReads
 from taskmanager.accounts.statements import LOGIN_OF_REQUEST, good_session
-from taskmanager.database.statements import SharedWrite, Statement, Write, one_row
+from taskmanager.database.statements import SharedWrite, Statement, Write, always_a_row
 from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
 from taskmanager.errors import IdempotencyKeyInUseError, InvalidTokenError, TaskManagerError
 from taskmanager.idempotency.header import RequestIdentity
@@ -52,7 +52,7 @@ def _guarded(
     if stores_answer:
         steps += f", result AS MATERIALIZED ({answer}), {store_steps(replaces=replaces_answer)}"
         result = "result"
-    rows = one_row(result, f"{holds} AS login_holds, {is_claimed} AS is_claimed,", or_many=not gives_one)
+    rows = always_a_row(result, f"{holds} AS login_holds, {is_claimed} AS is_claimed,", or_many=not gives_one)
     types = {**(write.types or {}), **(STORE_TYPES if claims_key or stores_answer else {})}
     sql = f"WITH {callers}, {steps} {rows}"
     return Statement(write.name, sql, types, most_shared=write.most_shared, one_row=gives_one)

@@ -96,8 +96,8 @@ class Write(Statement):
 
     @cached_property
     def one_row(self) -> Statement:
-        """The write as a statement that gives one row, as the function `one_row` says."""
-        sql = f"WITH {self.steps} {one_row(f'({self.answer})')}"
+        """The write as a statement that gives one row, with `is_found`."""
+        sql = f"WITH {self.steps} {always_a_row(f'({self.answer})')}"
         return Statement(self.name, sql, self.types, most_shared=self.most_shared, one_row=True)
 
 
@@ -166,7 +166,7 @@ class SharedWrite:
         return [(name, request[self._places[name]]) for name in self.conflicts]
 
 
-def one_row(rows: str, more: str = "", *, or_many: bool = False) -> str:
+def always_a_row(rows: str, more: str = "", *, or_many: bool = False) -> str:
     """Return the SELECT of `is_found`, true, and the columns of the first of `rows` (`or_many`: of all of them).
 
     Without any, there is one row with NULL in these. `more` are other columns, each with a comma behind it.
