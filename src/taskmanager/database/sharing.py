@@ -16,7 +16,7 @@ for something that a single request may have caused; PostgreSQL has then rolled 
 outcome is unknown (connection lost, time-out) is never repeated, because it may have been committed. All its requests
 fail, and so do the waiting requests of all kinds, since the database would not answer them either. Reads are the
 exception: when their connection turns out to be lost, each is run again alone, because the server may accept a new one.
-Where the server has no room for another connection, each is run alone, on those that are held for that.
+Where the server has no room for another connection, each is run alone.
 """
 
 import asyncio
