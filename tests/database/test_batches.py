@@ -276,7 +276,7 @@ class TestFaults:
         async def refuse(*_: object) -> SharedConnection:
             raise asyncpg.TooManyConnectionsError("too many connections")
 
-        monkeypatch.setattr(batching.batches, "connect", refuse)
+        monkeypatch.setattr(batching.batches, "_connect", refuse)
         rows = await together(batching, INSERT, named(*"abcdef"))
         assert [row["name"] for row in rows] == [*"abcdef"]
 

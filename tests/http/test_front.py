@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
@@ -181,12 +182,10 @@ class TestServerTiming:
     async def test_a_turn_that_did_not_come_is_the_pool_s(self, database_url: str) -> None:
         app = create_app(make_settings(database_url=database_url, database_pool_wait_seconds=0.2))
         app.add_api_route("/sleep_shared/{seconds}", sleep_shared, include_in_schema=False)
-        async with started(app) as client:
+        async with started(app) as client, AsyncExitStack() as turns:
             for _ in range(SHARED_CONNECTIONS):
-                await app.state.shared_connections.take_turn()
+                await turns.enter_async_context(app.state.shared_connections.lend())
             response = await client.get("/sleep_shared/0")
-            for _ in range(SHARED_CONNECTIONS):
-                app.state.shared_connections.give_turn_back()
         assert response.status_code == 503
         assert durations(response)["pool"] >= 190
         assert durations(response)["db"] == 0

@@ -126,8 +126,7 @@ class TestCausesInSharedStatements:
         app = self.app(database_url)
         async with started(app) as client, AsyncExitStack() as turns:
             for _ in range(SHARED_CONNECTIONS):
-                await app.state.shared_connections.take_turn()
-                turns.callback(app.state.shared_connections.give_turn_back)
+                await turns.enter_async_context(app.state.shared_connections.lend())
             assert value(await self.refused(client, alice), "unavailable_total", cause="pool_timeout") == 1
 
 

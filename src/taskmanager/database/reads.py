@@ -15,8 +15,9 @@ import asyncpg
 from taskmanager.database.database import Database, SharedConnection
 from taskmanager.database.pools import Pool
 from taskmanager.database.shared_connections import CONNECTION_LOST, SharedConnections
-from taskmanager.database.sharing import Coalescer, Ticket
+from taskmanager.database.sharing import Coalescer
 from taskmanager.database.statements import Arguments, Statement
+from taskmanager.database.tickets import Ticket
 from taskmanager.telemetry.request_context import current_timings
 
 

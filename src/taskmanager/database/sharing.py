@@ -1,8 +1,9 @@
 """Concurrent requests of one kind share a statement, so that throughput rises with load and few connections serve many.
 
 All kinds share two connections. While a kind waits for one, more of its requests queue up and join its next statement,
-so fewer connections mean fewer, larger statements; two keep the database busy while answers are handed out. Each kind
-runs one statement at a time, so that statements stay large, and starts a second one only when the first takes long.
+so fewer connections mean fewer, larger statements; two keep the database busy while answers are handed out. The kind
+whose oldest request has waited longest comes first. Each runs one statement at a time, so that statements stay large,
+and starts a second one only when the first takes long.
 
 A request that finds its kind idle and a connection free runs its statement itself (`run_now`), without a task and two
 more iterations of the event loop. Requests that arrive meanwhile share the next statement.
@@ -26,7 +27,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -40,7 +41,7 @@ from taskmanager.database.shared_connections import (
     SharedConnections,
     is_harmless,
 )
-from taskmanager.errors import DatabaseUnavailableError
+from taskmanager.database.tickets import Ticket, refuse
 from taskmanager.telemetry.request_context import current_timings
 
 _Item = TypeVar("_Item")
@@ -50,19 +51,6 @@ _LONG_SECONDS = 0.05
 # A request runs its own statement only after this many statements of its kind in a row served a single request.
 # Otherwise two requests that arrive in the same iteration of the event loop would need two statements.
 _LONE_STATEMENTS = 8
-
-
-class Ticket(Generic[_Item, _Result]):
-    """A request on its way through a shared statement, with how long it waited and took, in seconds."""
-
-    __slots__ = ("answer", "arrived", "item", "took", "waited")
-
-    def __init__(self, item: _Item, answer: asyncio.Future[_Result | None]) -> None:
-        self.item = item
-        self.answer = answer
-        self.arrived = time.perf_counter()
-        self.waited = 0.0
-        self.took = 0.0
 
 
 class Coalescer(Generic[_Item, _Result]):
@@ -133,11 +121,11 @@ class Coalescer(Generic[_Item, _Result]):
         ticket: Ticket[_Item, _Result] = Ticket(item, loop.create_future())
         self._worker = worker = loop.create_future()
         self._workers.add(worker)
-        await self._connections.take_turn()  # does not wait: `is_idle` has checked that one is free
         try:
-            await self._serve_and_watch([ticket])
+            await self._serve_next(ticket.arrived, lambda: [ticket])
+        except PoolTimeoutError as error:
+            refuse([ticket], error)
         finally:
-            self._connections.give_turn_back()
             if (timings := current_timings()) is not None:
                 timings.pool += ticket.waited  # the connection counts the statement's own time
             worker.set_result(None)
@@ -155,7 +143,7 @@ class Coalescer(Generic[_Item, _Result]):
 
     def refuse_waiting(self, failure: Exception) -> None:
         """Fail the requests that wait for the next statement."""
-        _refuse(self._waiting, failure)
+        refuse(self._waiting, failure)
         self._waiting.clear()
 
     def let_waiting_run_alone(self) -> None:
@@ -182,17 +170,12 @@ class Coalescer(Generic[_Item, _Result]):
         worker = asyncio.current_task()
         try:
             while self._waiting and self._worker is worker:
+                oldest = self._waiting[0]
                 if self._lone_statements == 0 or len(self._waiting) > 1:
                     # Requests that the event loop has read and starts next can then join this statement.
                     await asyncio.sleep(0)
-                await self._connections.take_turn()
-                try:
-                    batch = self._next_batch()
-                    if not batch:
-                        break  # all that wait conflict with a statement under way, whose worker runs them next
-                    await self._serve_and_watch(batch)
-                finally:
-                    self._connections.give_turn_back()
+                if not await self._serve_next(oldest.arrived, self._next_batch):
+                    break  # all that wait conflict with a statement under way, whose worker runs them next
                 if self._worker is None and self._waiting:
                     self._start_worker()
         except PoolTimeoutError as error:
@@ -201,13 +184,33 @@ class Coalescer(Generic[_Item, _Result]):
             if self._worker is worker:
                 self._worker = None
 
-    async def _serve_and_watch(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
+    async def _serve_next(self, since: float, choose: Callable[[], Sequence[Ticket[_Item, _Result]]]) -> bool:
+        """Wait for a connection, then choose who shares the statement; return whether there was anyone.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: No connection was free in time.
+        """
+        await self._connections.take_turn(since)
         takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
+        batch: Sequence[Ticket[_Item, _Result]] = ()
         try:
-            await self._serve(batch)
+            try:
+                connection = await self._connections.connect(since, math.inf if self._reads else None)
+            except PoolTimeoutError:
+                raise
+            except Exception as failure:  # noqa: BLE001  # whatever it is, the waiting requests must get it
+                batch = choose()
+                self._settle(batch, [None] * len(batch), failure, is_sent=False)
+            else:
+                batch = choose()
+                if batch:
+                    await self._serve(connection, batch)
+                else:
+                    self._connections.put_back(connection)
         finally:
             takes_long.cancel()
             self._keys_under_way.difference_update(self._keys(batch))
+        return bool(batch)
 
     def _next_batch(self) -> list[Ticket[_Item, _Result]]:
         batch: list[Ticket[_Item, _Result]] = []
@@ -231,32 +234,28 @@ class Coalescer(Generic[_Item, _Result]):
             return ()
         return chain.from_iterable(self._conflict_keys(ticket.item) for ticket in batch)
 
-    async def _serve(self, batch: Sequence[Ticket[_Item, _Result]]) -> None:
-        sent = 0.0
+    async def _serve(self, connection: SharedConnection, batch: Sequence[Ticket[_Item, _Result]]) -> None:
         results: Sequence[_Result | None] = [None] * len(batch)
         self.statements += 1
         self.requests += len(batch)
         self._lone_statements = self._lone_statements + 1 if len(batch) == 1 else 0
-        connection: SharedConnection | None = None
         failure: BaseException | None = None
+        sent = time.perf_counter()
+        for ticket in batch:
+            ticket.waited = sent - ticket.arrived
         try:
-            connection = await self._connections.connect(math.inf if self._reads else None)
-            sent = time.perf_counter()
-            for ticket in batch:
-                ticket.waited = sent - ticket.arrived
             results = await self._run(connection, [ticket.item for ticket in batch])
         except BaseException as error:  # noqa: BLE001  # whatever it is, the waiting requests must get it
             failure = error
-        took = time.perf_counter() - sent if sent else 0.0
+        took = time.perf_counter() - sent
         for ticket in batch:
             ticket.took = took
-        self._settle(batch, results, failure, is_sent=sent > 0)
-        if connection is not None:
-            if is_harmless(failure):
-                self._connections.put_back(connection)
-            else:
-                # After the answers, because closing a lost connection may take a moment.
-                await connection.discard()
+        self._settle(batch, results, failure, is_sent=True)
+        if is_harmless(failure):
+            self._connections.put_back(connection)
+        else:
+            # After the answers, because closing a lost connection may take a moment.
+            await self._connections.discard(connection)
         if isinstance(failure, asyncio.CancelledError):
             raise failure
 
@@ -286,23 +285,11 @@ class Coalescer(Generic[_Item, _Result]):
         return state.startswith(CAUSED_BY_ONE) or (state == TOO_MANY_CONNECTIONS and not is_sent)
 
     def _fail(self, batch: Sequence[Ticket[_Item, _Result]], failure: Exception) -> None:
-        _refuse(batch, failure)
+        refuse(batch, failure)
         if sqlstate_of(failure) in TIMED_OUT_ON_THE_SERVER:
             # Requests that wait for the same items would only time out too, one after the other.
             keys = set(self._keys(batch))
-            _refuse((ticket for ticket in self._waiting if not keys.isdisjoint(self._keys([ticket]))), failure)
+            refuse((ticket for ticket in self._waiting if not keys.isdisjoint(self._keys([ticket]))), failure)
         elif is_transient(failure):
             for kind in self._connections.kinds:
                 kind.refuse_waiting(failure)
-
-
-def _refuse(tickets: Iterable[Ticket[Any, Any]], failure: Exception) -> None:
-    for ticket in tickets:
-        if not ticket.answer.done():
-            if not ticket.took:
-                ticket.waited = time.perf_counter() - ticket.arrived
-            error = failure
-            if is_transient(failure):
-                error = DatabaseUnavailableError(f"{type(failure).__name__}: {failure}")
-                error.__cause__ = failure
-            ticket.answer.set_exception(error)

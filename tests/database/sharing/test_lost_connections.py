@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -115,14 +114,21 @@ class TestDatabaseGone:
         await connections.close()
         await database.dispose()
 
-    async def test_where_nobody_listens_all_are_told_at_once(self) -> None:
+    async def test_where_nobody_listens_all_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         database = Database(make_settings(database_url="postgresql://nobody@127.0.0.1:1/nothing"))
+        asked: list[Pool] = []
+        connect = database.connect
 
+        async def count(pool: Pool) -> SharedConnection:
+            asked.append(pool)
+            return await connect(pool)
+
+        monkeypatch.setattr(database, "connect", count)
         connections = SharedConnections(database)
         coalescer = Coalescer[int, int]("nowhere", connections, echo, max_batch=1)
         answers = await asyncio.gather(*(ask(coalescer, number) for number in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
-        assert coalescer.statements == 1
+        assert (len(asked), coalescer.statements) == (1, 0)
         await database.dispose()
 
 
@@ -161,39 +167,3 @@ async def test_who_gets_no_turn_in_time_is_refused_and_the_next_try_succeeds(dat
     assert list(await asyncio.gather(slow_one, ask(other, 4))) == [1, 4]
     await connections.close()
     await database.dispose()
-
-
-class TestNoRoom:
-    """A server that takes no more connections."""
-
-    async def test_each_that_was_not_sent_runs_alone(
-        self, own_database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        asked: list[Pool] = []
-
-        async def refuse(_: Database, pool: Pool) -> SharedConnection:
-            asked.append(pool)
-            raise asyncpg.TooManyConnectionsError("too many connections")
-
-        monkeypatch.setattr("taskmanager.database.shared_connections._FULL_SECONDS", 0.1)
-        connections = SharedConnections(own_database, limit=1)
-        coalescer = Coalescer[int, int]("echo", connections, echo)
-        with monkeypatch.context() as patch:
-            patch.setattr(Database, "connect", refuse)
-            for _ in range(3):
-                assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [None] * 3
-        # It is not asked again so soon.
-        assert len(asked) == 1
-        await asyncio.sleep(0.1)
-        assert await asyncio.gather(*(ask(coalescer, number) for number in range(3))) == [0, 1, 2]
-        await connections.close()
-
-    async def test_what_was_sent_is_not_run_again(self, own_database: Database) -> None:
-        async def lose(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
-            raise asyncpg.TooManyConnectionsError(f"too many connections for {items}")
-
-        connections = SharedConnections(own_database, limit=1)
-        asked = [ask(Coalescer[int, int]("lost", connections, lose), number) for number in range(3)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [DatabaseUnavailableError] * 3
-        await connections.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import asyncpg
 import pytest
@@ -234,15 +235,35 @@ async def test_kinds_take_turns_at_few_connections_and_what_comes_meanwhile_shar
         await until(lambda: len(under_way) == 2)
     # Either connection may be open first.
     assert sorted(under_way) == ["a 1", "b 1"]
-    go_on.release()
-    # The kind whose statement has ended asks again, behind the others.
-    await until(lambda: under_way[2:] == ["c 3"])
-    for _ in range(10):
+    # The kind whose statement has ended asks again, and those whose first request came later have to wait.
+    for begun in ("c 3", "d 3", "a 2", "b 2"):
         go_on.release()
+        await until(partial(under_way.__contains__, begun))
+    go_on.release()
+    go_on.release()
     assert await asyncio.gather(*asked) == [1] * 12
-    first, second = (begun[0] for begun in under_way[:2])
-    assert under_way[3:] == ["d 3", f"{first} 2", f"{second} 2"]
+    assert under_way[2:] == ["c 3", "d 3", "a 2", "b 2"]
     assert open_connections(own_database, Pool.SHARED) == 2
+    await connections.close()
+
+
+async def test_requests_of_a_kind_with_many_do_not_wait_behind_later_ones_of_other_kinds(
+    own_database: Database,
+) -> None:
+    connections = SharedConnections(own_database, limit=1)
+    under_way: list[list[int]] = []
+
+    async def run(_: SharedConnection, items: Sequence[int]) -> Sequence[int | None]:
+        under_way.append(list(items))
+        await asyncio.sleep(0.01)
+        return items
+
+    frequent, *others = (Coalescer[int, int](name, connections, run, max_batch=2) for name in "fabc")
+    asked = [ask(frequent, number) for number in range(6)]
+    asked += [ask(other, 10) for other in others]
+    await asyncio.gather(*asked)
+    # Until it asks again, after a statement or for several, one of the others goes first.
+    assert under_way == [[10], [0, 1], [10], [2, 3], [10], [4, 5]]
     await connections.close()
 
 
