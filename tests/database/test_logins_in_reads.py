@@ -133,6 +133,9 @@ async def reads(
             await person.get(
                 path.replace(str(task), "999999").replace(f"/projects/{project}", "/projects/999999"), None
             )
+        near = (await person.new_task(project))["id"]
+        for place in ({"at": "top"}, {"at": "bottom"}, {"before": near}, {"after": near}):
+            await person.post(f"/tasks/{task}/move", place, 200)
     hooks = f"/projects/{project}/webhooks"
     for path in (hooks, f"{hooks}/{webhook}", *(f"{hooks}/{webhook}/deliveries{one}" for one in ("", f"/{delivery}"))):
         await alice.get(path)

@@ -114,6 +114,19 @@ class TestRoundTrips:
         assert "FROM sessions" in authentication
         assert "INSERT INTO events" in write
 
+    async def test_a_move_is_a_read_and_such_a_write(self, alice: Person, quiet: httpx.AsyncClient, wire: Wire) -> None:
+        tasks = [(await alice.new_task())["id"] for _ in range(3)]
+        for task_id in tasks[1:]:
+            wire.clear()
+            moved = await quiet.post(f"/api/v1/tasks/{task_id}/move", json={"before": tasks[0]})
+            assert moved.status_code == 200
+        await asyncio.sleep(0)
+        assert wire.control == []
+        authentication, places, write = wire.statements
+        assert "FROM sessions" in authentication
+        assert "INSERT" not in places
+        assert "INSERT INTO events" in write
+
     async def test_the_pool_begins_no_transaction_of_its_own(self, fresh: FastAPI, alice: Person, wire: Wire) -> None:
         async with client_for(fresh, headers={"Authorization": f"Bearer {alice.token}"}) as client:
             for _ in range(2):

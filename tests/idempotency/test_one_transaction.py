@@ -119,7 +119,7 @@ class TestOneTransaction:
         self, alice: Person, bob: Person, kind: str, query_recorder: list[str]
     ) -> None:
         several = {"move": 4, "role": 2, "removal": 2, "leaving": 2, "bulk change": 2, "bulk deletion": 2}
-        several |= {"place": 3, "place of section": 3, "section": 2, "section deletion": 2}
+        several |= {"place": 2, "place of section": 3, "section": 2, "section deletion": 2}
         expected = {**several, "project deletion": 2}.get(kind, 1)
         # A long one looks for an answer before it waits for its connection.
         looked_up = kind in {"project deletion", "section deletion"}

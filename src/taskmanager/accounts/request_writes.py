@@ -87,7 +87,7 @@ class RequestWrites(WriteRunner):
     ) -> None:
         self.shape = AnswerShape()
         self._writes = writes
-        self._reads = reads
+        self.reads = reads
         self._identify = identify
         self._replaces_answer = False  # whether the key may have an expired answer
 
@@ -113,7 +113,7 @@ class RequestWrites(WriteRunner):
         rows = await self.run(self._send_one, statement, values, claims_key=True, stores_answer=True)
         if not rows or not rows[0]["done"]:
             # A copy may have been faster, and its effect be what refuses this one.
-            await refuse_answered(self._reads, request)
+            await refuse_answered(self.reads, request)
         return rows[0] if rows else None
 
     @asynccontextmanager
@@ -132,13 +132,13 @@ class RequestWrites(WriteRunner):
                 yield _RequestTransaction(self, runner, has_key=False)
             return
         if long:  # one that has been answered need not wait for the connection
-            await refuse_answered(self._reads, request)
+            await refuse_answered(self.reads, request)
         try:
             async with self._writes.transaction(long=long) as runner:
                 yield _RequestTransaction(self, runner, has_key=True)
         except TaskManagerError:
             # A copy may have been faster, and its effect be what refuses this one.
-            await refuse_answered(self._reads, request)
+            await refuse_answered(self.reads, request)
             raise
 
     async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
@@ -150,12 +150,12 @@ class RequestWrites(WriteRunner):
             IdempotencyKeyInUseError: A copy of it runs now.
             IdempotencyKeyReusedError: Its key was used for another body.
         """
-        login = None if self._reads.has_checked else self._reads.login
+        login = None if self.reads.has_checked else self.reads.login
         values["session_id"] = None if login is None else login.session_id
         if (request := self._request) is not None:
             values |= request.parameters | self.shape.parameters
         result = await self._writes.share(_checked(write, has_key=request is not None), alone, **values)
-        self._reads.has_checked = True
+        self.reads.has_checked = True
         return result
 
     async def _send_one(self, statement: Statement, **values: Any) -> Sequence[asyncpg.Record]:
@@ -179,7 +179,7 @@ class RequestWrites(WriteRunner):
             AlreadyAnsweredError: The request was answered before.
             IdempotencyKeyInUseError: A copy of it runs now.
         """
-        login = None if self._reads.has_checked else self._reads.login
+        login = None if self.reads.has_checked else self.reads.login
         if login is None and not claims_key and not stores_answer:
             return await send(write, **values)
         values["login_session_id"], values["login_user_id"] = login[:2] if login is not None else (None, None)
@@ -198,13 +198,13 @@ class RequestWrites(WriteRunner):
         except asyncpg.UniqueViolationError as error:
             if request is None or not is_duplicate(error):
                 raise
-            await refuse_running(self._reads, request)
+            await refuse_running(self.reads, request)
             raise
         if not rows[0]["login_holds"]:
             raise InvalidTokenError
-        self._reads.has_checked = True
+        self.reads.has_checked = True
         if request is not None and not rows[0]["is_claimed"]:
-            await refuse_answered(self._reads, request)
+            await refuse_answered(self.reads, request)
             if self._replaces_answer:
                 raise IdempotencyKeyInUseError
             # Its answer may have expired, which is seldom, so the first statement does not look for that.

@@ -14,4 +14,13 @@ def lock_of_order(project_id: str, kind: str) -> str:
 
     It has to be a statement of its own: what follows then sees what the others have committed.
     """
-    return f"pg_advisory_xact_lock(hashtextextended('taskmanager {kind}', {project_id}))"
+    return f"pg_advisory_xact_lock({_key(project_id, kind)})"
+
+
+def try_to_share_order(project_id: str, kind: str) -> str:
+    """Return SQL for whether no other transaction holds that lock, nor gets it before the end of this one."""
+    return f"pg_try_advisory_xact_lock_shared({_key(project_id, kind)})"
+
+
+def _key(project_id: str, kind: str) -> str:
+    return f"hashtextextended('taskmanager {kind}', {project_id})"

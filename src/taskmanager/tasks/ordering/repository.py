@@ -1,8 +1,12 @@
 """Puts tasks into another order."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
+import asyncpg
+
+from taskmanager.database.reads import Reads
+from taskmanager.database.statements import Statement
 from taskmanager.database.writes import TransactionRunner, WriteRunner, Written
 from taskmanager.errors import InvalidValueError, NotFoundError
 from taskmanager.http.preconditions import NO_CONDITION, IfMatch
@@ -17,15 +21,30 @@ from taskmanager.tasks.ordering.statements import (
     LAST,
     LOCK,
     PLACE,
+    PLACE_AT_ONCE,
 )
 from taskmanager.tasks.outcomes import named_violations, require_written
+
+
+class _Gap(NamedTuple):
+    """Where a task goes: the keys before and behind that, None at an end, and its own key."""
+
+    low: str | None
+    high: str | None
+    own: str
+
+    @property
+    def holds_own(self) -> bool:
+        """Whether the task is there already."""
+        return (self.low is None or self.low < self.own) and (self.high is None or self.own < self.high)
 
 
 class TaskOrderWriter:
     """Puts tasks to other places."""
 
-    def __init__(self, writes: WriteRunner) -> None:
+    def __init__(self, writes: WriteRunner, reads: Reads) -> None:
         self._writes = writes
+        self._reads = reads
 
     async def move(self, task_id: int, move: TaskMove, *, user_id: int, condition: IfMatch = NO_CONDITION) -> Written:
         """Put a task to another place in its project, and into another section or status, and return it.
@@ -44,14 +63,63 @@ class TaskOrderWriter:
         """
         if move.neighbour_id == task_id:
             raise InvalidValueError(("body", move.neighbour_field), "is the task itself")
+        row = await self._move_at_once(task_id, move, user_id=user_id, condition=condition)
+        if row is None or not row["done"]:
+            row = await self._move_in_turn(task_id, move, user_id=user_id, condition=condition)
+        return Written(row["id"], row["version"], row["body"])
+
+    async def _move_at_once(
+        self, task_id: int, move: TaskMove, *, user_id: int, condition: IfMatch
+    ) -> asyncpg.Record | None:
+        """Move a task if it needs no other key than its own and nobody moves others there; return None if not.
+
+        What is wrong with a request is left to `_move_in_turn`, which answers copies of it with what was kept.
+        """
+        found = await self._reads.one(_places(move), task_id=task_id, user_id=user_id, **_neighbour(move))
+        if found is None or (move.neighbour_id is not None and found["near_project_id"] != found["project_id"]):
+            return None
+        gap = _gap(found, move)
+        patch = _patch(found, move)
+        if not gap.holds_own:
+            patch["position"] = key_between(gap.low, gap.high, task_id)
+            if patch["position"] is None:
+                return None
+        seen = {task_id: gap.own, found["near_id"]: found["near_key"], found["beyond_id"]: found["beyond_key"]}
+        seen.pop(None, None)
+        try:
+            return await self._writes.one(
+                PLACE_AT_ONCE,
+                task_id=task_id,
+                project_id=found["project_id"],
+                user_id=user_id,
+                patch=json.dumps(patch),
+                versions=condition.versions,
+                seen_ids=list(seen),
+                seen_keys=list(seen.values()),
+                low=gap.low,
+                high=gap.high,
+            )
+        except asyncpg.ForeignKeyViolationError:
+            return None  # the section, perhaps the neighbour's, is not there any more
+
+    async def _move_in_turn(self, task_id: int, move: TaskMove, *, user_id: int, condition: IfMatch) -> asyncpg.Record:
+        """Move a task while nobody else moves one in its project."""
         async with self._writes.transaction() as run:
             row = await run.one(LOCK, task_id=task_id, user_id=user_id)
             if row is None:
                 raise NotFoundError("task")
             project_id: int = row["project_id"]
-            patch = move.model_dump(mode="json", include={"section_id", "status"}, exclude_unset=True)
-            keys = await _find_place(run, task_id, move, patch, project_id=project_id, user_id=user_id)
+            found = await run.one(_places(move), task_id=task_id, user_id=user_id, **_neighbour(move))
+            if found is None or found["project_id"] != project_id:  # deleted or moved to another project meanwhile
+                raise NotFoundError("task")
+            if move.neighbour_id is not None:
+                if found["near_id"] is None:
+                    raise NotFoundError("task")
+                if found["near_project_id"] != project_id:
+                    raise InvalidValueError(("body", move.neighbour_field), "is in another project")
             require_writer(row["role"], archived=row["archived"])  # who may not write has locked nothing
+            keys = await _new_keys(run, _gap(found, move), task_id, project_id)
+            patch = _patch(found, move)
             if task_id in keys:
                 patch["position"] = keys.pop(task_id)
             others = [{"position": key} for key in keys.values()]
@@ -65,41 +133,40 @@ class TaskOrderWriter:
                     user_id=user_id,
                     versions=condition.versions,
                 )
-            row = await require_written(run, row, condition, user_id)
-        return Written(row["id"], row["version"], row["body"])
+            return await require_written(run, row, condition, user_id)
 
 
-async def _find_place(
-    run: TransactionRunner, task_id: int, move: TaskMove, patch: dict[str, Any], *, project_id: int, user_id: int
-) -> dict[int, str]:
-    """Return the keys that tasks get, by their ids, none if the task is there; add the neighbour's section to `patch`.
-
-    The order of the project is locked by those who may write.
-    """
-    own_place = {"task_id": task_id, "project_id": project_id}
+def _places(move: TaskMove) -> Statement:
     if move.neighbour_id is None:
-        found = await run.one(LAST if move.follows_neighbour else FIRST, **own_place)
-        assert found is not None  # its columns are subqueries
-        beyond = None
-    else:
-        statement = BEHIND_NEIGHBOUR if move.follows_neighbour else BEFORE_NEIGHBOUR
-        found = await run.one(statement, **own_place, neighbour_id=move.neighbour_id, user_id=user_id)
-        if found is None:
-            raise NotFoundError("task")
-        if found["project_id"] != project_id:
-            raise InvalidValueError(("body", move.neighbour_field), "is in another project")
+        return LAST if move.follows_neighbour else FIRST
+    return BEHIND_NEIGHBOUR if move.follows_neighbour else BEFORE_NEIGHBOUR
+
+
+def _neighbour(move: TaskMove) -> dict[str, int]:
+    return {} if move.neighbour_id is None else {"neighbour_id": move.neighbour_id}
+
+
+def _gap(found: asyncpg.Record, move: TaskMove) -> _Gap:
+    near, beyond, own = found["near_key"], found["beyond_key"], found["own_key"]
+    return _Gap(near, beyond, own) if move.follows_neighbour else _Gap(beyond, near, own)
+
+
+def _patch(found: asyncpg.Record, move: TaskMove) -> dict[str, Any]:
+    """Return what changes with the place: without a section in the move, it is the neighbour's."""
+    patch = move.model_dump(mode="json", include={"section_id", "status"}, exclude_unset=True)
+    if move.neighbour_id is not None:
         patch.setdefault("section_id", found["section_id"])
-        beyond = found["beyond"]
-    low, high = (found["key"], beyond) if move.follows_neighbour else (beyond, found["key"])
-    own = found["own"]
-    if own is None:  # deleted or moved to another project meanwhile
-        raise NotFoundError("task")
-    if (low is None or low < own) and (high is None or own < high):
+    return patch
+
+
+async def _new_keys(run: TransactionRunner, gap: _Gap, task_id: int, project_id: int) -> dict[int, str]:
+    """Return the keys that tasks get, by their ids, none if the task is there."""
+    if gap.holds_own:
         return {}
-    key = key_between(low, high, task_id)
+    key = key_between(gap.low, gap.high, task_id)
     if key is not None:
         return {task_id: key}
-    around = await run.all(AROUND, **own_place, low=low, high=high)
+    around = await run.all(AROUND, task_id=task_id, project_id=project_id, low=gap.low, high=gap.high)
     before = [(row["id"], row["key"]) for row in around if row["is_before"]]
     after = [(row["id"], row["key"]) for row in around if not row["is_before"]]
     return renew_keys(before, task_id, after)

@@ -21,5 +21,5 @@ async def move_task(
     caller: TasksWriter, task_id: TaskId, move: TaskMove, write: Writing, condition: Condition
 ) -> JsonAnswer:
     """Put a task before or after another one of its project, or to an end; into another section or status with it."""
-    work = TaskOrderWriter(write).move(task_id, move, user_id=caller.user_id, condition=condition)
+    work = TaskOrderWriter(write, write.reads).move(task_id, move, user_id=caller.user_id, condition=condition)
     return await answer_write(write, work, role=Role.EDITOR)

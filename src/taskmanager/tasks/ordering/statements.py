@@ -1,17 +1,18 @@
 """The statements that put a task to another place in the order of its project.
 
-A key depends on those of the neighbours, which the change does not lock. So the order of the project is locked by a
-statement of its own, and what reads and writes keys follows in the same transaction.
+A key depends on those of the neighbours. What reads these comes first, and is shared with other requests. The write
+then locks the task and its neighbours, and changes nothing if one of them is not where it was. Where that happens, or
+where several tasks get new keys, the order of the project is locked by a statement of its own, and what reads and
+writes keys follows in the same transaction.
 """
 
 from taskmanager.database.statements import Statement, Write
 from taskmanager.ordering.keys import MOST_RENEWED
-from taskmanager.ordering.positions import lock_of_order, position
+from taskmanager.ordering.positions import lock_of_order, position, try_to_share_order
 from taskmanager.roles import may_write
 from taskmanager.tasks.statements import task_as_bytes, update_steps
 
 _KEY = position("t")
-_OWN = f"SELECT {_KEY} FROM tasks t WHERE t.project_id = :project_id AND t.id = :task_id"
 
 # The project stays until the end, and nobody removes its members or deletes its sections meanwhile.
 LOCK = Write(
@@ -31,34 +32,55 @@ access AS MATERIALIZED (
 )
 
 
+def _places(near: str, beyond: str) -> Statement:
+    """Return the read of a task's key, and of the keys `near` its new place and `beyond` that.
+
+    It gives a row if the caller may see the task. `near` (id, project_id, section_id, key) and `beyond` (id, key) are
+    empty where there is no such task.
+    """
+    return Statement(
+        "find places of tasks",
+        f"""
+        SELECT own.project_id, own.role, own.archived, own.key AS own_key,
+               near.id AS near_id, near.project_id AS near_project_id, near.section_id, near.key AS near_key,
+               beyond.id AS beyond_id, beyond.key AS beyond_key
+        FROM (
+            SELECT t.project_id, p.archived, m.role, {_KEY} AS key
+            FROM tasks t
+            JOIN projects p ON p.id = t.project_id
+            JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+            WHERE t.id = :task_id
+        ) AS own
+        LEFT JOIN LATERAL ({near}) AS near ON true
+        LEFT JOIN LATERAL ({beyond}) AS beyond ON true
+        """,
+        shared=True,
+    )
+
+
 def _next_to_neighbour(*, behind: bool) -> Statement:
     is_beyond, direction = (">", "ASC") if behind else ("<", "DESC")
-    return Statement(
-        "find places beside a task",
+    return _places(
         f"""
-        SELECT n.project_id, n.section_id, n.key, ({_OWN}) AS own, (
-            SELECT {_KEY} FROM tasks t
-            WHERE t.project_id = :project_id AND {_KEY} {is_beyond} n.key AND t.id <> :task_id
-            ORDER BY {_KEY} {direction} LIMIT 1
-        ) AS beyond
-        FROM (
-            SELECT t.project_id, t.section_id, {_KEY} AS key
-            FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
-            WHERE t.id = :neighbour_id
-        ) AS n
+        SELECT t.id, t.project_id, t.section_id, {_KEY} AS key
+        FROM tasks t JOIN project_members m ON m.project_id = t.project_id AND m.user_id = :user_id
+        WHERE t.id = :neighbour_id
+        """,
+        f"""
+        SELECT t.id, {_KEY} AS key FROM tasks t
+        WHERE t.project_id = own.project_id AND {_KEY} {is_beyond} near.key AND t.id <> :task_id
+        ORDER BY {_KEY} {direction} LIMIT 1
         """,
     )
 
 
 def _at_end(direction: str) -> Statement:
-    return Statement(
-        "find place at an end",
+    return _places(
         f"""
-        SELECT ({_OWN}) AS own, (
-            SELECT {_KEY} FROM tasks t WHERE t.project_id = :project_id AND t.id <> :task_id
-            ORDER BY {_KEY} {direction} LIMIT 1
-        ) AS key
+        SELECT t.id, t.project_id, CAST(NULL AS bigint) AS section_id, {_KEY} AS key FROM tasks t
+        WHERE t.project_id = own.project_id AND t.id <> :task_id ORDER BY {_KEY} {direction} LIMIT 1
         """,
+        "SELECT CAST(NULL AS bigint) AS id, CAST(NULL AS text) AS key",
     )
 
 
@@ -84,6 +106,20 @@ AROUND = Statement(
     {"low": "text", "high": "text"},
 )
 
+_FIELDS = ("status", "section_id", "position")
+
+
+def _answer(condition: str) -> str:
+    return f"""
+    SELECT a.role, a.archived, (f.old).version AS found_version,
+           f.n IS NOT NULL AND (:versions IS NULL OR (f.old).version = ANY(:versions)) AS done,
+           a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
+    FROM access a LEFT JOIN found f ON f.n = a.n LEFT JOIN changed c ON c.n = a.n
+    CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
+    {condition}
+    """
+
+
 # The moved task is the first; the others get new keys only.
 PLACE = Write(
     "move task within project",
@@ -93,16 +129,44 @@ PLACE = Write(
                CASE WHEN k.n = 1 THEN :versions END AS versions, false AS notify
         FROM unnest(:moved_ids, :patches) WITH ORDINALITY AS k (task_id, patch, n)
         """,
-        fields=("status", "section_id", "position"),
+        fields=_FIELDS,
         notifies=False,
     ),
-    f"""
-    SELECT a.role, a.archived, (f.old).version AS found_version,
-           f.n IS NOT NULL AND (:versions IS NULL OR (f.old).version = ANY(:versions)) AS done,
-           a.id, a.project_id, t.version, {task_as_bytes("t")} AS body
-    FROM access a LEFT JOIN found f ON f.n = a.n LEFT JOIN changed c ON c.n = a.n
-    CROSS JOIN LATERAL (SELECT (COALESCE(c.t, f.old)).*) AS t
-    WHERE a.n = 1
-    """,
+    _answer("WHERE a.n = 1"),
     {"patches": "jsonb[]", "versions": "integer[]"},
+)
+
+# `:seen_ids` are the task and those next to its place, with the keys that they had, and nothing lies between `:low` and
+# `:high`. Who moves tasks with the order locked renews keys, perhaps of those that have been seen; so nobody does
+# meanwhile, and there is no row where somebody is doing so. The project is locked first, as where a section is deleted,
+# which changes the tasks in it: the other way round the two would wait for each other.
+_STILL_FREE = f"""
+(SELECT count(*) FROM seen) = cardinality(:seen_ids) AND {try_to_share_order(":project_id", "tasks")}
+AND NOT EXISTS (
+    SELECT FROM tasks t WHERE t.project_id = :project_id AND t.id <> :task_id
+      AND {_KEY} > COALESCE(:low, '') AND {_KEY} < COALESCE(:high, '~')
+)
+"""
+_MOVED_AT_ONCE = update_steps(
+    f"""
+    SELECT 1 AS n, :user_id AS user_id, :task_id AS task_id, :project_id AS project_id, :patch AS patch,
+           :versions AS versions, false AS notify
+    WHERE {_STILL_FREE}
+    """,
+    fields=_FIELDS,
+    notifies=False,
+    many=False,
+)
+PLACE_AT_ONCE = Write(
+    "move task to free place",
+    f"""
+project AS MATERIALIZED (
+    SELECT id FROM projects WHERE id = :project_id FOR KEY SHARE
+), seen AS MATERIALIZED (
+    SELECT t.id FROM project p CROSS JOIN unnest(:seen_ids, :seen_keys) AS s (id, key)
+    JOIN tasks t ON t.project_id = p.id AND t.id = s.id
+    WHERE {_KEY} = s.key ORDER BY t.id FOR NO KEY UPDATE OF t
+), {_MOVED_AT_ONCE}""",
+    _answer(""),
+    {"patch": "jsonb", "versions": "integer[]", "seen_keys": "text[]", "low": "text", "high": "text"},
 )
