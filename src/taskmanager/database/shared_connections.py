@@ -74,17 +74,19 @@ class SharedConnections:
         """Whether `take_turn` would return without waiting."""
         return self.in_use < self._allowed
 
-    async def take_turn(self, since: float) -> None:
-        """Wait for the right to use one connection, which `connect` returns.
+    async def take_turn(self, since: float) -> float:
+        """Wait for the right to use one connection, which `connect` returns; return until when it may wait.
 
-        `since` is when the request came, of `time.perf_counter`.
+        `since` is when the caller, or the oldest of its requests, came, of `time.perf_counter`.
 
         Raises:
             sqlalchemy.exc.TimeoutError: The others did not end in time.
         """
-        await self._wait_for_turn(since, time.perf_counter() + self._database.wait_seconds)
+        until = time.perf_counter() + self._database.wait_seconds
+        await self._wait_for_turn(since, until)
+        return until
 
-    async def connect(self, since: float, trusted_seconds: float | None = None) -> SharedConnection:
+    async def connect(self, since: float, until: float, trusted_seconds: float | None = None) -> SharedConnection:
         """Return a connection that is not known to be lost; the caller gives it to `put_back` or `discard`.
 
         One that has been idle for longer than `trusted_seconds` (default: one second) is tested before. Where the
@@ -96,7 +98,6 @@ class SharedConnections:
             sqlalchemy.exc.DBAPIError: The server refused a new connection.
             OSError: The server cannot be reached.
         """
-        until = None
         while True:
             try:
                 return await self._connect(_TRUSTED_SECONDS if trusted_seconds is None else trusted_seconds)
@@ -107,7 +108,6 @@ class SharedConnections:
                 self._give_turn_back()
                 if not is_full or not self._open:
                     raise
-            until = until or time.perf_counter() + self._database.wait_seconds
             await self._wait_for_turn(since, until)
 
     @asynccontextmanager
@@ -125,8 +125,8 @@ class SharedConnections:
         """
         asked = time.perf_counter()
         try:
-            await self.take_turn(asked)
-            connection = await self.connect(asked, trusted_seconds)
+            until = await self.take_turn(asked)
+            connection = await self.connect(asked, until, trusted_seconds)
         finally:
             if (timings := current_timings()) is not None:
                 timings.pool += time.perf_counter() - asked
@@ -210,6 +210,7 @@ class SharedConnections:
                 return await self._connect_anew()
             await connection.discard()
             self._full_until = 0.0  # there is room for one now
+            self._let_next_ones_go()
         if time.monotonic() < self._full_until:
             raise asyncpg.TooManyConnectionsError("the server had no room for a connection a moment ago")
         return await self._connect_anew()

@@ -17,7 +17,7 @@ for something that a single request may have caused; PostgreSQL has then rolled 
 outcome is unknown (connection lost, time-out) is never repeated, because it may have been committed. All its requests
 fail, and so do the waiting requests of all kinds, since the database would not answer them either. Reads are the
 exception: when their connection turns out to be lost, each is run again alone, because the server may accept a new one.
-Where the server has no room for another connection, each is run alone.
+Where the server has no room for a first connection, each is run alone.
 """
 
 import asyncio
@@ -190,12 +190,12 @@ class Coalescer(Generic[_Item, _Result]):
         Raises:
             sqlalchemy.exc.TimeoutError: No connection was free in time.
         """
-        await self._connections.take_turn(since)
+        until = await self._connections.take_turn(since)
         takes_long = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._leave_to_another_worker)
         batch: Sequence[Ticket[_Item, _Result]] = ()
         try:
             try:
-                connection = await self._connections.connect(since, math.inf if self._reads else None)
+                connection = await self._connections.connect(since, until, math.inf if self._reads else None)
             except PoolTimeoutError:
                 raise
             except Exception as failure:  # noqa: BLE001  # whatever it is, the waiting requests must get it
@@ -250,12 +250,14 @@ class Coalescer(Generic[_Item, _Result]):
         took = time.perf_counter() - sent
         for ticket in batch:
             ticket.took = took
-        self._settle(batch, results, failure, is_sent=True)
-        if is_harmless(failure):
-            self._connections.put_back(connection)
-        else:
-            # After the answers, because closing a lost connection may take a moment.
-            await self._connections.discard(connection)
+        try:
+            self._settle(batch, results, failure, is_sent=True)
+        finally:
+            if is_harmless(failure):
+                self._connections.put_back(connection)
+            else:
+                # After the answers, because closing a lost connection may take a moment.
+                await self._connections.discard(connection)
         if isinstance(failure, asyncio.CancelledError):
             raise failure
 

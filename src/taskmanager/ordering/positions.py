@@ -17,9 +17,9 @@ def lock_of_order(project_id: str, kind: str) -> str:
     return f"pg_advisory_xact_lock({_key(project_id, kind)})"
 
 
-def try_to_share_order(project_id: str, kind: str) -> str:
-    """Return SQL for whether no other transaction holds that lock, nor gets it before the end of this one."""
-    return f"pg_try_advisory_xact_lock_shared({_key(project_id, kind)})"
+def share_of_order(project_id: str, kind: str) -> str:
+    """Return SQL that waits until no transaction has that lock, and lets none get it before the end of this one."""
+    return f"pg_advisory_xact_lock_shared({_key(project_id, kind)})"
 
 
 def _key(project_id: str, kind: str) -> str:

@@ -25,6 +25,9 @@ from taskmanager.tasks.ordering.statements import (
 )
 from taskmanager.tasks.outcomes import named_violations, require_written
 
+# Places are seldom taken twice, and who locks the order keeps all others waiting.
+_TRIES = 2
+
 
 class _Gap(NamedTuple):
     """Where a task goes: the keys before and behind that, None at an end, and its own key."""
@@ -63,15 +66,22 @@ class TaskOrderWriter:
         """
         if move.neighbour_id == task_id:
             raise InvalidValueError(("body", move.neighbour_field), "is the task itself")
-        row = await self._move_at_once(task_id, move, user_id=user_id, condition=condition)
+        row = None
+        for _ in range(_TRIES):
+            write = await self._prepare(task_id, move, user_id=user_id, condition=condition)
+            if write is None:
+                break
+            row = await self._move_at_once(write)
+            if row is not None:
+                break
         if row is None or not row["done"]:
             row = await self._move_in_turn(task_id, move, user_id=user_id, condition=condition)
         return Written(row["id"], row["version"], row["body"])
 
-    async def _move_at_once(
+    async def _prepare(
         self, task_id: int, move: TaskMove, *, user_id: int, condition: IfMatch
-    ) -> asyncpg.Record | None:
-        """Move a task if it needs no other key than its own and nobody moves others there; return None if not.
+    ) -> dict[str, Any] | None:
+        """Return the values of `PLACE_AT_ONCE`, or None if the move takes more or is refused.
 
         What is wrong with a request is left to `_move_in_turn`, which answers copies of it with what was kept.
         """
@@ -86,19 +96,22 @@ class TaskOrderWriter:
                 return None
         seen = {task_id: gap.own, found["near_id"]: found["near_key"], found["beyond_id"]: found["beyond_key"]}
         seen.pop(None, None)
+        return {
+            "task_id": task_id,
+            "project_id": found["project_id"],
+            "user_id": user_id,
+            "patch": json.dumps(patch),
+            "versions": condition.versions,
+            "seen_ids": list(seen),
+            "seen_keys": list(seen.values()),
+            "low": gap.low,
+            "high": gap.high,
+        }
+
+    async def _move_at_once(self, values: dict[str, Any]) -> asyncpg.Record | None:
+        """Move a task to a place that was free; return None if it is not any more, or somebody changes what is near."""
         try:
-            return await self._writes.one(
-                PLACE_AT_ONCE,
-                task_id=task_id,
-                project_id=found["project_id"],
-                user_id=user_id,
-                patch=json.dumps(patch),
-                versions=condition.versions,
-                seen_ids=list(seen),
-                seen_keys=list(seen.values()),
-                low=gap.low,
-                high=gap.high,
-            )
+            return await self._writes.one(PLACE_AT_ONCE, **values)
         except asyncpg.ForeignKeyViolationError:
             return None  # the section, perhaps the neighbour's, is not there any more
 

@@ -8,7 +8,7 @@ writes keys follows in the same transaction.
 
 from taskmanager.database.statements import Statement, Write
 from taskmanager.ordering.keys import MOST_RENEWED
-from taskmanager.ordering.positions import lock_of_order, position, try_to_share_order
+from taskmanager.ordering.positions import lock_of_order, position, share_of_order
 from taskmanager.roles import may_write
 from taskmanager.tasks.statements import task_as_bytes, update_steps
 
@@ -136,16 +136,14 @@ PLACE = Write(
     {"patches": "jsonb[]", "versions": "integer[]"},
 )
 
-# `:seen_ids` are the task and those next to its place, with the keys that they had, and nothing lies between `:low` and
-# `:high`. Who moves tasks with the order locked renews keys, perhaps of those that have been seen; so nobody does
-# meanwhile, and there is no row where somebody is doing so. The project is locked first, as where a section is deleted,
-# which changes the tasks in it: the other way round the two would wait for each other.
-_STILL_FREE = f"""
-(SELECT count(*) FROM seen) = cardinality(:seen_ids) AND {try_to_share_order(":project_id", "tasks")}
-AND NOT EXISTS (
-    SELECT FROM tasks t WHERE t.project_id = :project_id AND t.id <> :task_id
-      AND {_KEY} > COALESCE(:low, '') AND {_KEY} < COALESCE(:high, '~')
-)
+# `:seen_ids` are the task and those next to its place, with the keys that they had; nothing lies between `:low` and
+# `:high`, which is looked for when those are locked, and by a function, since it sees what has been committed until
+# then. Who puts a task to the same place meanwhile has them locked, and there is no row. Who moves tasks with the order
+# locked locks no neighbours, so it is waited for, before any task is locked. The project stays until the end, and
+# nobody removes the caller or deletes its sections meanwhile. Who may not write locks nothing.
+_STILL_FREE = """
+CASE WHEN (SELECT count(*) FROM seen WHERE project_id = :project_id) = cardinality(:seen_ids)
+     THEN is_place_free(:project_id, :task_id, :low, :high) END
 """
 _MOVED_AT_ONCE = update_steps(
     f"""
@@ -161,11 +159,16 @@ PLACE_AT_ONCE = Write(
     "move task to free place",
     f"""
 project AS MATERIALIZED (
-    SELECT id FROM projects WHERE id = :project_id FOR KEY SHARE
+    SELECT p.id FROM projects p JOIN project_members m ON m.project_id = p.id AND m.user_id = :user_id
+    WHERE p.id = :project_id AND {may_write("m.role", "p.archived")} FOR KEY SHARE OF p FOR SHARE OF m
+), shared AS MATERIALIZED (
+    SELECT {share_of_order("id", "tasks")} IS NULL AS is_void FROM project
 ), seen AS MATERIALIZED (
-    SELECT t.id FROM project p CROSS JOIN unnest(:seen_ids, :seen_keys) AS s (id, key)
-    JOIN tasks t ON t.project_id = p.id AND t.id = s.id
-    WHERE {_KEY} = s.key ORDER BY t.id FOR NO KEY UPDATE OF t
+    -- By their ids alone: a plan made while there are few tasks might read all of the project.
+    SELECT t.project_id FROM tasks t
+    WHERE t.id = ANY(CASE WHEN (SELECT NOT is_void FROM shared) THEN :seen_ids END)
+      AND {_KEY} = (:seen_keys)[array_position(:seen_ids, t.id)]
+    FOR NO KEY UPDATE OF t SKIP LOCKED
 ), {_MOVED_AT_ONCE}""",
     _answer(""),
     {"patch": "jsonb", "versions": "integer[]", "seen_keys": "text[]", "low": "text", "high": "text"},
