@@ -43,8 +43,40 @@ async def take(connections: SharedConnections) -> SharedConnection:
 async def test_all_wait_for_the_connections_that_are_open(narrow: Database) -> None:
     connections = SharedConnections(narrow, Pool.WRITING)
     assert connections.limit > 2
+    # One after the other, since backends that start at the same time count each other and may all be refused.
+    held = [await take(connections) for _ in range(2)]
+    for connection in held:
+        connections.put_back(connection)
     pids = await asyncio.gather(*(lend_and_wait(connections) for _ in range(50)))
     assert len(set(pids)) == 2
+    assert (connections.in_use, connections.waiting) == (0, 0)
+    await connections.close()
+
+
+async def test_one_that_is_being_opened_is_waited_for_too(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = SharedConnections(own_database, limit=3)
+    connect, asked, go_on = own_database.connect, asyncio.Semaphore(0), asyncio.Event()
+    is_first = True
+
+    async def connect_or_refuse(pool: Pool) -> SharedConnection:
+        nonlocal is_first
+        asked.release()
+        if not is_first:
+            raise asyncpg.TooManyConnectionsError("too many connections")
+        is_first = False
+        await go_on.wait()
+        return await connect(pool)
+
+    monkeypatch.setattr(own_database, "connect", connect_or_refuse)
+    asking = [asyncio.create_task(lend_and_wait(connections)) for _ in range(9)]
+    for _ in range(3):
+        await asked.acquire()
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in asking)
+    go_on.set()
+    assert len(set(await asyncio.gather(*asking))) == 1
     assert (connections.in_use, connections.waiting) == (0, 0)
     await connections.close()
 
