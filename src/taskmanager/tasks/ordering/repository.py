@@ -36,10 +36,11 @@ class _Gap(NamedTuple):
     high: str | None
     own: str
 
-    @property
-    def holds_own(self) -> bool:
-        """Whether the task is there already."""
-        return (self.low is None or self.low < self.own) and (self.high is None or self.own < self.high)
+    def key_for(self, task_id: int) -> str | None:
+        """Return the key that the task gets, its own if it is there already; None where keys have to be renewed."""
+        if (self.low is None or self.low < self.own) and (self.high is None or self.own < self.high):
+            return self.own
+        return key_between(self.low, self.high, task_id)
 
 
 class TaskOrderWriter:
@@ -89,11 +90,12 @@ class TaskOrderWriter:
         if found is None or (move.neighbour_id is not None and found["near_project_id"] != found["project_id"]):
             return None
         gap = _gap(found, move)
+        key = gap.key_for(task_id)
+        if key is None:
+            return None
         patch = _patch(found, move)
-        if not gap.holds_own:
-            patch["position"] = key_between(gap.low, gap.high, task_id)
-            if patch["position"] is None:
-                return None
+        if key != gap.own:
+            patch["position"] = key
         seen = {task_id: gap.own, found["near_id"]: found["near_key"], found["beyond_id"]: found["beyond_key"]}
         seen.pop(None, None)
         return {
@@ -174,11 +176,9 @@ def _patch(found: asyncpg.Record, move: TaskMove) -> dict[str, Any]:
 
 async def _new_keys(run: TransactionRunner, gap: _Gap, task_id: int, project_id: int) -> dict[int, str]:
     """Return the keys that tasks get, by their ids, none if the task is there."""
-    if gap.holds_own:
-        return {}
-    key = key_between(gap.low, gap.high, task_id)
+    key = gap.key_for(task_id)
     if key is not None:
-        return {task_id: key}
+        return {} if key == gap.own else {task_id: key}
     around = await run.all(AROUND, task_id=task_id, project_id=project_id, low=gap.low, high=gap.high)
     before = [(row["id"], row["key"]) for row in around if row["is_before"]]
     after = [(row["id"], row["key"]) for row in around if not row["is_before"]]
