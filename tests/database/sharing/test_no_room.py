@@ -97,16 +97,16 @@ async def test_where_another_pool_has_them_all_each_is_refused(
     await others.close()
 
 
-async def test_one_that_is_discarded_makes_room_at_once(narrow: Database) -> None:
+async def test_one_that_is_discarded_makes_room(narrow: Database) -> None:
     connections = SharedConnections(narrow, Pool.WRITING)
     held = [await take(connections) for _ in range(2)]
     waiting = [asyncio.create_task(lend_and_wait(connections)) for _ in range(3)]
     await asyncio.sleep(0.05)
     assert not any(task.done() for task in waiting)
-    begun = time.monotonic()
     await connections.discard(held[0])
-    assert len(set(await asyncio.gather(*waiting))) == 1
-    assert time.monotonic() - begun < 0.2
+    # Long before the other one is put back. The server may count the discarded one for a moment.
+    async with asyncio.timeout(2):
+        assert len(set(await asyncio.gather(*waiting))) == 1
     connections.put_back(held[1])
     await connections.close()
 
