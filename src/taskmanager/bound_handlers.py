@@ -7,9 +7,18 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.datastructures import State
 
-from taskmanager.accounts.authentication import CallerAuthentication
+from taskmanager.accounts.authentication import AdministratorAuthentication, CallerAuthentication, NoAuthentication
 from taskmanager.accounts.callers import RequestReads
-from taskmanager.accounts.dependencies import authenticate, authenticate_account, get_unkept_writes, get_writes
+from taskmanager.accounts.dependencies import (
+    allow_anyone,
+    authenticate,
+    authenticate_account,
+    authenticate_administrator,
+    get_app_writes,
+    get_token_signer,
+    get_unkept_writes,
+    get_writes,
+)
 from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.database.reads import Reads
 from taskmanager.database.writes import Writes
@@ -31,14 +40,19 @@ from taskmanager.idempotency.header import identify_request, read_idempotency_ke
 def bind_all(app: FastAPI, table: RouteTable) -> dict[Endpoint, BoundRoute]:
     """Return the compiled handler of each endpoint that has one."""
     state = app.state
-    authenticate_plainly = partial(CallerAuthentication, state.callers, state.token_signer, state.rate_limiter)
+    limiter = state.rate_limiter
+    authenticate_plainly = partial(CallerAuthentication, state.callers, state.token_signer, limiter)
     authentications: dict[Callable[..., Any], Authentication] = {
         authenticate: authenticate_plainly(),
         authenticate_account: authenticate_plainly(needs_account=True),
+        authenticate_administrator: AdministratorAuthentication(state.callers, limiter, state.settings),
+        allow_anyone: NoAuthentication(state.client_addresses, limiter),
     }
     providers: dict[Callable[..., Any], Provider] = {
         get_reads: Provider(partial(_request_reads, state.reads)),
         get_settings: Provider(lambda _: state.settings),
+        get_token_signer: Provider(lambda _: state.token_signer),
+        get_app_writes: Provider(lambda _: state.writes),
         get_pager: Provider(lambda request: Pager(state.cursor_signer, request.scope)),
         get_known_versions: Provider(_known_versions, frozenset({b"if-none-match"})),
         get_if_match: Provider(partial(_if_match, required=state.settings.require_if_match), frozenset({b"if-match"})),

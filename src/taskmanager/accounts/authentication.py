@@ -2,6 +2,12 @@
 
 from collections.abc import Sequence
 
+from taskmanager.accounts.administrators import (
+    LIMIT_OF_SETTINGS_KEY,
+    find_administrator,
+    read_administrator,
+    require_administrator,
+)
 from taskmanager.accounts.callers import (
     AccountCaller,
     Caller,
@@ -13,8 +19,10 @@ from taskmanager.accounts.callers import (
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.errors import InvalidTokenError, RateLimitedError, ScopeMissingError
 from taskmanager.http.binding import Authentication, Confirm, NotPlainError, PlainRequest
+from taskmanager.http.client_addresses import ClientAddresses, rate_limit_subject
 from taskmanager.rate_limits.limiter import RateLimiter
-from taskmanager.rate_limits.policies import Decision, Key
+from taskmanager.rate_limits.policies import Key
+from taskmanager.settings import Settings
 
 _BEARER = b"Bearer "
 
@@ -79,20 +87,76 @@ class CallerAuthentication(Authentication):
         return Caller(credential.user_id, credential.session_id), confirm
 
     def _read(self, request: PlainRequest) -> Credential:
-        authorization = request.headers.get(b"authorization")
-        key = request.headers.get(b"x-api-key") or None  # an empty key counts as none, as in FastAPI
-        token = None
-        if authorization is not None:
-            if not authorization.startswith(_BEARER):
-                raise NotPlainError
-            token = authorization[len(_BEARER) :].decode("latin-1").strip()
-        return read_credential(token, None if key is None else key.decode("latin-1"), self._signer)
+        return read_credential(*_written_credentials(request), self._signer)
 
     async def _limit(self, request: PlainRequest, caller: AccountCaller) -> None:
-        state = request.scope["state"]
-        state["user_id"] = caller.user_id
-        key: Key = ("user", caller.user_id)
-        decision: Decision = self._limiter.try_take(key) or await self._limiter.take(key)
-        state["rate_limit"] = decision
-        if not decision.admitted:
-            raise RateLimitedError("requests", decision.reset_seconds)
+        request.scope["state"]["user_id"] = caller.user_id
+        await _limit(request, self._limiter, ("user", caller.user_id))
+
+
+class AdministratorAuthentication(Authentication):
+    """Lets in an administrator's API key, or the key of the settings."""
+
+    def __init__(self, callers: Callers, limiter: RateLimiter, settings: Settings) -> None:
+        self._callers = callers
+        self._limiter = limiter
+        self._settings = settings
+
+    async def admit(self, request: PlainRequest, scopes: Sequence[str]) -> tuple[int | None, None]:  # noqa: ARG002
+        """Return the administrator's id, None for the key of the settings.
+
+        Raises:
+            NotPlainError: The credential is an unusual one, or there is no account to keep the answer for.
+            UnauthenticatedError: There is none.
+            InvalidTokenError: It is a login.
+            WrongAdminKeyError: The key is unknown, or its owner is not an administrator.
+            RateLimitedError: The key's owner has made all the requests of this window.
+            ScopeMissingError: The key has not the scope.
+        """
+        credential = read_administrator(*_written_credentials(request), self._settings)
+        if credential is None:
+            if b"idempotency-key" in request.headers:
+                raise NotPlainError
+            await _limit(request, self._limiter, LIMIT_OF_SETTINGS_KEY)
+            return None, None
+        caller = await find_administrator(self._callers, credential)
+        await _limit(request, self._limiter, ("user", caller.user_id))
+        require_administrator(caller)
+        request.scope["state"]["user_id"] = caller.user_id
+        return caller.user_id, None
+
+
+class NoAuthentication(Authentication):
+    """Lets in anyone, within the limit of their address."""
+
+    def __init__(self, addresses: ClientAddresses, limiter: RateLimiter) -> None:
+        self._addresses = addresses
+        self._limiter = limiter
+
+    async def admit(self, request: PlainRequest, scopes: Sequence[str]) -> tuple[None, None]:  # noqa: ARG002
+        """Return nobody.
+
+        Raises:
+            RateLimitedError: The address has sent all the requests of this window.
+        """
+        subject = rate_limit_subject(self._addresses.find(request.scope))
+        await _limit(request, self._limiter, ("anonymous", subject))
+        return None, None
+
+
+def _written_credentials(request: PlainRequest) -> tuple[str | None, str | None]:
+    """Return the Bearer token and the X-API-Key of a request."""
+    authorization = request.headers.get(b"authorization")
+    key = request.headers.get(b"x-api-key") or None  # an empty key counts as none, as in FastAPI
+    token = None
+    if authorization is not None:
+        if not authorization.startswith(_BEARER):
+            raise NotPlainError
+        token = authorization[len(_BEARER) :].decode("latin-1").strip()
+    return token, None if key is None else key.decode("latin-1")
+
+
+async def _limit(request: PlainRequest, limiter: RateLimiter, key: Key) -> None:
+    request.scope["state"]["rate_limit"] = decision = limiter.try_take(key) or await limiter.take(key)
+    if not decision.admitted:
+        raise RateLimitedError("requests", decision.reset_seconds)

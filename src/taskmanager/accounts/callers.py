@@ -91,14 +91,23 @@ def read_credential(token: str | None, key: str | None, signer: TokenSigner) -> 
     if token is not None and key in {None, token}:
         key = token if token.startswith(PREFIX) else None
     if key is not None:
-        if (parts := read_key(key)) is None:
-            raise InvalidTokenError
-        key_id, secret = parts
-        return Credential(key_id=key_id, secret_hash=hash_secret(secret))
+        return read_written_key(key)
     if token is None:
         raise UnauthenticatedError
     claims = signer.read_access_token(token)
     return Credential(session_id=claims.session_id, user_id=claims.user_id)
+
+
+def read_written_key(key: str) -> Credential:
+    """Return the credential that an API key is.
+
+    Raises:
+        InvalidTokenError: It is not written like one.
+    """
+    if (parts := read_key(key)) is None:
+        raise InvalidTokenError
+    key_id, secret = parts
+    return Credential(key_id=key_id, secret_hash=hash_secret(secret))
 
 
 # More than there are declared reads; the statements of lists are made per request and may be evicted.

@@ -1,6 +1,5 @@
 """Who is calling: what a handler's signature says about access."""
 
-import hmac
 import re
 from functools import partial
 from typing import Annotated
@@ -9,8 +8,13 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
-from taskmanager.accounts.api_key.written_keys import PREFIX, hash_secret, read_key
-from taskmanager.accounts.callers import AccountCaller, Caller, Callers, Credential, RequestReads, read_credential
+from taskmanager.accounts.administrators import (
+    LIMIT_OF_SETTINGS_KEY,
+    find_administrator,
+    read_administrator,
+    require_administrator,
+)
+from taskmanager.accounts.callers import AccountCaller, Caller, Callers, RequestReads, read_credential
 from taskmanager.accounts.login.attempts import PasswordAttempts
 from taskmanager.accounts.login.grants import PasswordGrant, RefreshGrant, read_grant
 from taskmanager.accounts.password.hashing import PasswordHasher
@@ -18,13 +22,7 @@ from taskmanager.accounts.request_writes import RequestWrites
 from taskmanager.accounts.scopes import DESCRIPTIONS, Scope
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.database.writes import Writes
-from taskmanager.errors import (
-    InvalidTokenError,
-    MalformedHeaderError,
-    ScopeMissingError,
-    UnauthenticatedError,
-    WrongAdminKeyError,
-)
+from taskmanager.errors import MalformedHeaderError, ScopeMissingError
 from taskmanager.http.dependencies import AppSettings, RateLimitSubject, limit_requests
 from taskmanager.http.routing import refuse_unknown_query
 from taskmanager.idempotency.header import identify_request, read_idempotency_key
@@ -112,37 +110,17 @@ async def authenticate_administrator(
         ScopeMissingError: The key has not the scope.
         UnknownQueryParameterError: The query has parameters that the route does not know.
     """
-    if key is None and token is not None:
-        is_configured = settings.api_key is not None and _equal(token, settings.api_key.get_secret_value())
-        if not token.startswith(PREFIX) and not is_configured:
-            raise InvalidTokenError
-        key = token
-    if key is None:
-        raise UnauthenticatedError
+    credential = read_administrator(token, key, settings)
     user_id = None
-    if settings.api_key is None or not _equal(key, settings.api_key.get_secret_value()):
-        parts = read_key(key)
-        if parts is None:
-            raise WrongAdminKeyError
-        try:
-            caller = await callers.find(Credential(key_id=parts[0], secret_hash=hash_secret(parts[1])))
-        except InvalidTokenError:
-            raise WrongAdminKeyError from None
-        await limit_requests(request, ("user", caller.user_id))
-        if not caller.may(Scope.ADMIN):
-            raise ScopeMissingError(Scope.ADMIN)
-        if not caller.account.is_admin:
-            raise WrongAdminKeyError
-        request.state.user_id = user_id = caller.user_id
+    if credential is None:
+        await limit_requests(request, LIMIT_OF_SETTINGS_KEY)
     else:
-        # The key of the settings has no owner, and is limited like one.
-        await limit_requests(request, ("user", 0))
+        caller = await find_administrator(callers, credential)
+        await limit_requests(request, ("user", caller.user_id))
+        require_administrator(caller)
+        request.state.user_id = user_id = caller.user_id
     refuse_unknown_query(request)
     return user_id
-
-
-def _equal(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
 async def allow_anyone(request: Request, subject: RateLimitSubject) -> None:
@@ -198,7 +176,7 @@ async def get_unkept_writes(request: Request) -> RequestWrites:
 
 
 async def get_app_writes(request: Request) -> Writes:
-    """Return the writes of all requests, which check no login; no compiled handler uses them."""
+    """Return the writes of all requests, which check no login."""
     writes: Writes = request.app.state.writes
     return writes
 

@@ -18,6 +18,7 @@ from taskmanager.accounts.login import login
 from taskmanager.accounts.login.grants import TOKEN_REQUEST, RefreshGrant, token_error
 from taskmanager.accounts.schemas import RefreshToken, Token
 from taskmanager.errors import InvalidGrantError, InvalidTokenError
+from taskmanager.http.answers import JsonAnswer, NoContent, json_answer
 from taskmanager.http.dependencies import AppReads, AppSettings
 from taskmanager.http.json_bodies import JSON
 from taskmanager.http.problems import problems
@@ -92,15 +93,17 @@ router.add_api_route(
 )
 
 
-@router.post("/token/refresh", responses=problems(400, 401, 413, 415, 422, 429, 503))
+@router.post("/token/refresh", response_model=Token, responses=problems(400, 401, 413, 415, 422, 429, 503))
 async def refresh_token(
     _: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner, settings: AppSettings
-) -> Token:
+) -> JsonAnswer:
     """Exchange a refresh token for new tokens; a token that was spent before ends its login."""
-    return await login.refresh(given.refresh_token, writes=writes, signer=signer, idle_days=settings.refresh_token_days)
+    idle_days = settings.refresh_token_days
+    return json_answer(await login.refresh(given.refresh_token, writes=writes, signer=signer, idle_days=idle_days))
 
 
 @router.post("/token/revoke", status_code=204, responses=problems(400, 413, 415, 422, 429, 503))
-async def revoke_token(_: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner) -> None:
+async def revoke_token(_: Anyone, given: RefreshToken, writes: AppWrites, signer: AppTokenSigner) -> NoContent:
     """Log out; the answer is the same whether or not the token was good."""
     await login.log_out(given.refresh_token, writes=writes, signer=signer)
+    return NoContent()
