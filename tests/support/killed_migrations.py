@@ -1,4 +1,4 @@
-"""`taskmanager migrate` that kills itself at a chosen statement; forked, to import everything once."""
+"""`taskmanager migrate` that kills itself before a chosen COMMIT; forked, to import everything once."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ class Migrations:
     def run(self, url: str, *, die_at: int = 0, patience_seconds: int = 60) -> tuple[int, str]:
         """Run it on a database; return its exit code and its standard error.
 
-        It kills itself before it sends its statement or COMMIT of the number `die_at`, which counts those that change
-        something; the code is then -9.
+        It kills itself before it sends the COMMIT of the number `die_at`, which counts those of changes; a change that
+        is sent outside of a transaction counts as one. The code is then -9.
         """
         with tempfile.NamedTemporaryFile("r+") as stderr:
             call = {"url": url, "die_at": die_at, "patience_seconds": patience_seconds, "stderr": stderr.name}
@@ -46,12 +46,14 @@ def _die_at(number: int) -> None:
         if sent == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    # To die before a read, or the COMMIT of reads, is to die before the next change.
-    def execute(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    # To die within a transaction is to die before its COMMIT: the server rolls it back.
+    def execute(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         nonlocal changes
         if not statement.lstrip().startswith(("SELECT", "WITH", "SET")):
-            changes = True
-            count()
+            if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+                count()
+            else:
+                changes = True
 
     def commit(_connection: object) -> None:
         nonlocal changes
@@ -76,7 +78,7 @@ def _become(call: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    from sqlalchemy import Engine, event
+    from sqlalchemy import Connection, Engine, event
 
     import taskmanager.commands.migrating  # noqa: F401  # what `migrate` imports later
     from taskmanager.commands.cli import main
