@@ -152,13 +152,13 @@ class TestHandOver:
         assert [tuple(row) for row in kinds] == [("alembic_version", b"v"), ("taskmanager_schema", b"r")]
 
     @pytest.mark.parametrize("revision", OURS)
-    async def test_from_every_revision_killed_at_every_statement(
+    async def test_from_every_revision_killed_before_and_after_its_commit(
         self, connection: Connection, url: str, migrations: Migrations, revision: str, database_url: str
     ) -> None:
         await make_as_before(connection, url, revision)
         expected = SCHEMA_REVISION if revision == SCHEMA_REVISION else f"revision {revision} and this version needs"
         assert expected in await check(url)
-        for number in range(1, 4):
+        for number in (1,) if revision == SCHEMA_REVISION else (1, 2):
             assert (await asyncio.to_thread(migrations.run, url, die_at=number))[0] == -9
             # What an old version asks, and the new one sees the same.
             assert await connection.fetchval("SELECT version_num FROM alembic_version") == revision
