@@ -76,12 +76,10 @@ class Route:
         self.number = WRITES.index((method, template))
         self.takes_body = self.name in BODIES
         self.url = both.path(template + QUERIES.get(self.name, ""))
-        self.headers = list(both.owner)
-        self.caller_id = both.world.ids["owner_id"]
-        if "/admin" in template:
-            self.caller_id = both.world.ids["administrator_id"]
-            self.headers = pairs(both.world.keys["admin key"].in_header)
-        elif "/token" in template or self.name == ("POST", "/users"):
+        person, credential = both.entitled(template)
+        self.caller_id = both.world.ids[f"{person}_id"]
+        self.headers = list(credential)
+        if "/token" in template or self.name == ("POST", "/users"):
             self.headers = []
         self.content = self.valid_body(both.ids)
         if self.name in FORMS:

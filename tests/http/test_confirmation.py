@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeAlias
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -174,6 +175,33 @@ class TestLookUps:
         await revoke_session(database, bob, project_id)
         for path in ("/tasks", f"/projects/{project_id}/tasks", "/projects", "/notifications"):
             await bob.get(f"{path}?cursor=nonsense", expect=401)
+
+
+class TestLostLookUp:
+    """One that PostgreSQL rolls back in favour of others is made again."""
+
+    @pytest.fixture
+    def lose_the_next(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+        """Have the next look-up of a caller given up."""
+        find = Callers.find
+
+        async def lose(_: Callers, credential: Credential) -> AccountCaller:
+            monkeypatch.setattr(Callers, "find", find)
+            raise asyncpg.DeadlockDetectedError(f"deadlock detected: {credential}")
+
+        return lambda: monkeypatch.setattr(Callers, "find", lose)
+
+    async def test_of_an_account(self, bob: Person, lose_the_next: Callable[[], None]) -> None:
+        lose_the_next()
+        await bob.get("/users/me")
+
+    async def test_of_a_login_whose_handler_has_failed(self, bob: Person, lose_the_next: Callable[[], None]) -> None:
+        lose_the_next()
+        await bob.get("/tasks?cursor=nonsense", expect=400)
+
+    async def test_of_an_administrator(self, administrator: Person, lose_the_next: Callable[[], None]) -> None:
+        lose_the_next()
+        await administrator.get("/admin/users")
 
 
 class TestOrder:

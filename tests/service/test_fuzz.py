@@ -93,6 +93,7 @@ def test_only_a_query_that_is_valid_as_sent_may_be_accepted() -> None:
         "status=",
         "due_after=",
         "status=&status=pending",
+        "tag=%0Ca%20",
         "foreign=1",
     ):
         assert fuzz_hooks.query_is_valid_as_sent(operation, f"http://x/api/v1/tasks?{query}"), query
@@ -103,6 +104,8 @@ def test_only_a_query_that_is_valid_as_sent_may_be_accepted() -> None:
         "limit=true",
         "status=new",
         "limit=",
+        "limit=1%20",
+        "tag=a%0Cb",
         "sort_by=",
     ):
         assert not fuzz_hooks.query_is_valid_as_sent(operation, f"http://x/api/v1/tasks?{query}"), query

@@ -15,6 +15,7 @@ from taskmanager.http.front import Front
 from taskmanager.main import create_app
 from tests.conftest import client_for, make_settings
 from tests.support.access_world import World
+from tests.support.credentials import API
 from tests.support.rows import digests, fetch_one, fetch_rows, tables
 from tests.support.unusual_requests import Pairs, pairs
 
@@ -113,6 +114,12 @@ class Both:
     def owner(self) -> Pairs:
         """The owner's login."""
         return pairs(self.world.logins["owner"].headers)
+
+    def entitled(self, template: str) -> tuple[str, Pairs]:
+        """Return who may use a route, and their credential: an administrator's key, or the owner's login."""
+        if template.startswith(f"{API}/admin"):
+            return "administrator", pairs(self.world.keys["admin key"].in_header)
+        return "owner", self.owner
 
 
 @asynccontextmanager

@@ -9,12 +9,20 @@ from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.core.parameters import ParameterLocation
 
 from taskmanager.server.uvicorn_protocol import MOST_HEADER_BYTES
+from taskmanager.written_text import trim
+
+# White space around them is taken away before anything else is looked at.
+_TEXTS = {"tag", "not_tag"}
 
 
 def _read(sent: str) -> Any:
     if re.fullmatch(r"-?\d+", sent):
         return int(sent)
     return {"true": True, "false": False}.get(sent.lower(), sent)
+
+
+def _head_bytes(request: Any) -> int:
+    return len(request.url) + sum(len(name) + len(value) + 4 for name, value in request.headers.items())
 
 
 def query_is_valid_as_sent(operation: Any, url: str) -> bool:
@@ -34,6 +42,9 @@ def query_is_valid_as_sent(operation: Any, url: str) -> bool:
         if sent is None:
             continue
         possible: list[Any] = [sent, [_read(text) for text in sent]]
+        if parameter.name in _TEXTS:
+            sent = [trim(text) for text in sent]
+            possible.append(sent)
         if len(sent) == 1:
             possible += [sent[0], _read(sent[0])]
         if not any(parameter.get_validator().is_valid(value) for value in possible):
@@ -47,7 +58,7 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> 
 
     And those of 431, which the server gives to a query that is too long before it knows the operation.
     """
-    if response.status_code == 431 and len(response.request.url) > MOST_HEADER_BYTES // 2:
+    if response.status_code == 431 and _head_bytes(response.request) > MOST_HEADER_BYTES:
         return False
     if not isinstance(failure, AcceptedNegativeData):
         return True

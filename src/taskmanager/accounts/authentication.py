@@ -1,6 +1,7 @@
 """How compiled handlers find their caller: the same rules as `dependencies`, for plain requests."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from taskmanager.accounts.administrators import (
     LIMIT_OF_SETTINGS_KEY,
@@ -20,6 +21,7 @@ from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.errors import InvalidTokenError, RateLimitedError, ScopeMissingError
 from taskmanager.http.binding import Authentication, Confirm, NotPlainError, PlainRequest
 from taskmanager.http.client_addresses import ClientAddresses, rate_limit_subject
+from taskmanager.http.retries import retry_lost
 from taskmanager.rate_limits.limiter import RateLimiter
 from taskmanager.rate_limits.policies import Key
 from taskmanager.settings import Settings
@@ -55,7 +57,7 @@ class CallerAuthentication(Authentication):
         credential = self._read(request)
         reads = request.reads
         if credential.user_id is None or self._needs_account or not isinstance(reads, RequestReads):
-            caller = await self._callers.find(credential)
+            caller = await retry_lost(partial(self._callers.find, credential))
             await self._limit(request, caller)
             for scope in scopes:
                 if not caller.may(scope):
@@ -68,7 +70,7 @@ class CallerAuthentication(Authentication):
             if reads.has_checked:
                 return
             try:
-                await self._callers.find(credential)
+                await retry_lost(partial(self._callers.find, credential))
             except InvalidTokenError:
                 # A login that has ended does not use up the user's limit.
                 if decision.admitted:
@@ -119,7 +121,7 @@ class AdministratorAuthentication(Authentication):
                 raise NotPlainError
             await _limit(request, self._limiter, LIMIT_OF_SETTINGS_KEY)
             return None, None
-        caller = await find_administrator(self._callers, credential)
+        caller = await retry_lost(partial(find_administrator, self._callers, credential))
         await _limit(request, self._limiter, ("user", caller.user_id))
         require_administrator(caller)
         request.scope["state"]["user_id"] = caller.user_id

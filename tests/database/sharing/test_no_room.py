@@ -97,15 +97,28 @@ async def test_where_another_pool_has_them_all_each_is_refused(
     await others.close()
 
 
-async def test_one_that_is_discarded_makes_room(narrow: Database) -> None:
-    connections = SharedConnections(narrow, Pool.WRITING)
+async def test_one_that_is_discarded_makes_room_at_once(
+    own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, connect = 2, own_database.connect
+
+    async def connect_within(pool: Pool) -> SharedConnection:
+        nonlocal room
+        if not room:
+            raise asyncpg.TooManyConnectionsError("too many connections")
+        room -= 1
+        return await connect(pool)
+
+    monkeypatch.setattr(own_database, "connect", connect_within)
+    monkeypatch.setattr("taskmanager.database.shared_connections._FULL_SECONDS", 60.0)
+    connections = SharedConnections(own_database, limit=3)
     held = [await take(connections) for _ in range(2)]
     waiting = [asyncio.create_task(lend_and_wait(connections)) for _ in range(3)]
     await asyncio.sleep(0.05)
     assert not any(task.done() for task in waiting)
+    room += 1
     await connections.discard(held[0])
-    # Long before the other one is put back. The server may count the discarded one for a moment.
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         assert len(set(await asyncio.gather(*waiting))) == 1
     connections.put_back(held[1])
     await connections.close()
