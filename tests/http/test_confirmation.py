@@ -183,13 +183,21 @@ class TestLostLookUp:
     @pytest.fixture
     def lose_the_next(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         """Have the next look-up of a caller given up."""
-        find = Callers.find
+        find, to_lose = Callers.find, 0
 
-        async def lose(_: Callers, credential: Credential) -> AccountCaller:
-            monkeypatch.setattr(Callers, "find", find)
-            raise asyncpg.DeadlockDetectedError(f"deadlock detected: {credential}")
+        async def lose_or_find(self: Callers, credential: Credential) -> AccountCaller:
+            nonlocal to_lose
+            if to_lose:
+                to_lose -= 1
+                raise asyncpg.DeadlockDetectedError("deadlock detected")
+            return await find(self, credential)
 
-        return lambda: monkeypatch.setattr(Callers, "find", lose)
+        def lose_the_next() -> None:
+            nonlocal to_lose
+            to_lose += 1
+
+        monkeypatch.setattr(Callers, "find", lose_or_find)
+        return lose_the_next
 
     async def test_of_an_account(self, bob: Person, lose_the_next: Callable[[], None]) -> None:
         lose_the_next()
