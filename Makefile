@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
-# One more than cores, since many tests wait for processes.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Two more than cores, since many tests wait for processes.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # What the benchmarks are given, such as BENCH_OPTIONS='--servers taskmanager,fastify --works mix'
 BENCH_OPTIONS ?=
 PEERS := fastify express
