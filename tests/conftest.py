@@ -94,7 +94,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of a run through PgBouncer what has no database, and skip what concerns the server itself."""
+    """Put what takes long first; leave out of a run through PgBouncer what has no database, or is about the server."""
+    # Otherwise some processes have nothing to do at the end.
+    items.sort(key=lambda item: item.get_closest_marker("takes_long") is None)
     if wanted_mode() is None:
         return
     chosen: list[pytest.Item] = []

@@ -89,6 +89,7 @@ async def test_status_body_and_headers_are_the_same(
     assert await digests(database) == before
 
 
+@pytest.mark.takes_long
 async def test_the_time_tells_nothing(client: httpx.AsyncClient, alice: Person) -> None:
     await measure_warm_up(client)
     area = await measure(client, seed=1)

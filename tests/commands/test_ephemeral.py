@@ -53,6 +53,7 @@ def start(tmp_path: Path, cache: Path) -> Iterator[Start]:
         instance.close()
 
 
+@pytest.mark.takes_long
 def test_instances_begin_empty_from_one_template_each_with_an_epoch_of_its_own(start: Start, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = start(cache=cache)

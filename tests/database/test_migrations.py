@@ -77,6 +77,7 @@ async def kill_everywhere(migrations: Migrations, url: str) -> tuple[int, int]:
 class TestKill:
     """kill -9."""
 
+    @pytest.mark.takes_long
     async def test_before_every_commit(self, url: str, migrations: Migrations, database_url: str) -> None:
         kills, states = await kill_everywhere(migrations, url)
         assert await catalogue_of(url) == await catalogue_of(database_url)

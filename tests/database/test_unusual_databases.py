@@ -101,6 +101,7 @@ class TestRights:
 class TestWaking:
     """A server that is scaled to zero lets the first connection wait."""
 
+    @pytest.mark.takes_long
     async def test_commands_wait_for_it(self, database_url: str, tmp_path: Path) -> None:
         async with slow_way(database_url, WAKING_SECONDS) as way:
             outcome_of_migrate, findings = await asyncio.gather(

@@ -207,6 +207,7 @@ async def test_a_migration_waits_for_a_table_without_stopping_the_others(
     assert await revision_of(url) == "next"
 
 
+@pytest.mark.takes_long
 async def test_the_version_before_serves_on_and_comes_back(
     version_before: Path, database_url: str, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def assert_unavailable(server: LiveServer) -> None:
     assert register(server) == 503
 
 
+@pytest.mark.takes_long
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("victims", [1, 2])
 def test_workers_that_are_killed_are_replaced(

@@ -50,6 +50,7 @@ def credentials(server: LiveServer, username: str) -> str:
         return f"Bearer {token}"
 
 
+@pytest.mark.takes_long
 @pytest.mark.parametrize("username", PHASES)
 def test_no_generated_request_is_answered_wrongly(
     live_server: LiveServer, database: Database, username: str, tmp_path: Path

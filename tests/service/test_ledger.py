@@ -5,6 +5,7 @@ import pytest
 from tests.support.ledger import run_ledger
 
 
+@pytest.mark.takes_long
 @pytest.mark.through_pooler
 def test_no_acknowledged_write_is_lost() -> None:
     ledger = run_ledger(writes=800, restarts=2, kills=8)

@@ -155,6 +155,7 @@ async def assert_healed(seen: Seen, place: Place) -> None:
     raise AssertionError(f"still refused: {seen.statuses}")
 
 
+@pytest.mark.takes_long
 async def test_a_database_that_goes_silent(place: Place) -> None:
     async with under_load(place) as seen:
         place.postgres.enter("frozen")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -187,9 +188,10 @@ def test_a_full_disk_is_told_of_when_there_is_room_again(pipe: Pipe, monkeypatch
     assert read_until(source, lambda text: b"lines" in text) == LINE % 3 + describe_gap(4)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_fails_is_followed_by_another(pipe: Pipe) -> None:
+def test_a_thread_that_fails_is_followed_by_another(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target, writer = pipe
+    has_ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: has_ended.set())
 
     def fail(_: int) -> bytes:
         raise MemoryError
@@ -197,6 +199,7 @@ def test_a_thread_that_fails_is_followed_by_another(pipe: Pipe) -> None:
     writer.open(target, fail)
     writer.write(b"x" * QUEUE_BYTES + b"\n")
     writer.flush()
+    assert has_ended.wait(10)
     writer.open(target, describe_gap)
     writer.write(LINE % 1)
     assert read_until(source, lambda text: text.endswith(b"\n")) == LINE % 1
