@@ -3,17 +3,14 @@
 import json
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from tests.support.access_world import World
 from tests.support.administration import CONFIGURED
-from tests.support.applications import started
-from tests.support.both_ways import ALL_ROUTES, Both, compared
+from tests.support.both_ways import ALL_ROUTES, Both, Clients, both_started, compared
 from tests.support.credentials import API
 from tests.support.unusual_requests import Pairs
 from tests.support.valid_requests import BODIES
@@ -37,17 +34,15 @@ MORE: list[Pairs] = [[], [(b"idempotency-key", b"a-key")], [(b"idempotency-key",
 
 
 @pytest.fixture(scope="module")
-async def configured(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+async def configured(settings: Settings) -> AsyncIterator[Clients]:
     """Clients of applications with such a key, the second without compiled handlers."""
-    changes = {"api_key": SecretStr(CONFIGURED)}
-    apps = [create_app(settings.model_copy(update={**changes, "share_statements": on})) for on in (True, False)]
-    async with started(apps[0]) as compiled, started(apps[1]) as ordinary:
-        yield compiled, ordinary
+    async with both_started(settings, api_key=SecretStr(CONFIGURED)) as clients:
+        yield clients
 
 
 @pytest.mark.parametrize(("method", "template"), ROUTES)
 async def test_the_key_of_the_settings(
-    configured: tuple[httpx.AsyncClient, httpx.AsyncClient], app: FastAPI, world: World, method: str, template: str
+    configured: Clients, app: FastAPI, world: World, method: str, template: str
 ) -> None:
     both = Both(configured, app.state.database, world)
     await both.restore()

@@ -11,12 +11,10 @@ from sqlalchemy import text
 
 from taskmanager.commands.openapi import describe
 from taskmanager.idempotency.header import RequestIdentity
-from taskmanager.main import create_app
 from taskmanager.settings import Settings
 from tests.conftest import client_for
 from tests.support.access_world import ACTORS, World
-from tests.support.applications import started
-from tests.support.both_ways import ALL_ROUTES, Both, compared, compiled_routes
+from tests.support.both_ways import ALL_ROUTES, Both, Clients, both_started, compared, compiled_routes
 from tests.support.credentials import API
 from tests.support.sessions import open_transaction
 from tests.support.unusual_requests import CONTENT_TYPES, IDS, WRITE_HEADERS, WRITE_QUERIES, Pairs, bodies, pairs, share
@@ -233,19 +231,15 @@ async def test_keys(route: Route) -> None:
 
 
 @pytest.fixture(scope="module")
-async def demanding(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+async def demanding(settings: Settings) -> AsyncIterator[Clients]:
     """Clients of applications, the second without compiled handlers, that demand an If-Match."""
-    apps = [
-        create_app(settings.model_copy(update={"require_if_match": True, "share_statements": shared}))
-        for shared in (True, False)
-    ]
-    async with started(apps[0]) as compiled, started(apps[1]) as ordinary:
-        yield compiled, ordinary
+    async with both_started(settings, require_if_match=True) as clients:
+        yield clients
 
 
 @pytest.mark.parametrize(("method", "template"), COMPILED)
 async def test_demanded_preconditions(
-    demanding: tuple[httpx.AsyncClient, httpx.AsyncClient], app: FastAPI, world: World, method: str, template: str
+    demanding: Clients, app: FastAPI, world: World, method: str, template: str
 ) -> None:
     both = Both(demanding, app.state.database, world)
     await both.restore()

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 from fastapi import FastAPI
@@ -13,8 +13,10 @@ from taskmanager.database.database import Database
 from taskmanager.http.dispatch import RouteTable
 from taskmanager.http.front import Front
 from taskmanager.main import create_app
+from taskmanager.settings import Settings
 from tests.conftest import client_for, make_settings
 from tests.support.access_world import World
+from tests.support.applications import started
 from tests.support.credentials import API
 from tests.support.rows import digests, fetch_one, fetch_rows, tables
 from tests.support.unusual_requests import Pairs, pairs
@@ -36,6 +38,7 @@ _FIRST_IDS = 1_000_000
 _SECRET_TABLES = {"users", "sessions", "api_keys", "webhook_deliveries", "stream_tickets"}
 _NEW_EACH_TIME = ["created_at", "updated_at", "completed_at", "read_at", "xid", "moved_at", "lease_until", "rotated_at"]
 _KEPT_BODY = "regexp_replace(convert_from(t.body, 'UTF8'), '\"([^\"]+Z|msg_[^\"]+)\"', '', 'g')"
+Clients: TypeAlias = "tuple[httpx.AsyncClient, httpx.AsyncClient]"
 _UNCOMPARED = "not compared"
 _LAST_ID = "SELECT COALESCE(max(last_value), 0) AS id FROM pg_sequences"
 
@@ -54,7 +57,7 @@ def compiled_routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 class Both:
     """An application with compiled handlers and one without, on the same database."""
 
-    clients: tuple[httpx.AsyncClient, httpx.AsyncClient]
+    clients: Clients
     database: Database
     world: World
     statuses: set[int] = field(default_factory=set)
@@ -131,6 +134,14 @@ async def compared(both: Both) -> AsyncIterator[Both]:
     yield both
     assert both.differences == [], both.differences
     assert await digests(both.database) == before, "a request that was refused had an effect"
+
+
+@asynccontextmanager
+async def both_started(settings: Settings, **changes: Any) -> AsyncIterator[Clients]:
+    """Yield clients of two applications with changed settings, the second without compiled handlers."""
+    apps = [create_app(settings.model_copy(update={**changes, "share_statements": on})) for on in (True, False)]
+    async with started(apps[0]) as compiled, started(apps[1]) as ordinary:
+        yield compiled, ordinary
 
 
 def make_both(app: FastAPI, ordinary: httpx.AsyncClient, world: World) -> Both:

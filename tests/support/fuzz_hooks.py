@@ -12,7 +12,7 @@ from taskmanager.server.uvicorn_protocol import MOST_HEADER_BYTES
 from taskmanager.written_text import trim
 
 # White space around them is taken away before anything else is looked at.
-_TEXTS = {"tag", "not_tag"}
+_TRIMMED = {"tag", "not_tag"}
 
 
 def _read(sent: str) -> Any:
@@ -42,7 +42,7 @@ def query_is_valid_as_sent(operation: Any, url: str) -> bool:
         if sent is None:
             continue
         possible: list[Any] = [sent, [_read(text) for text in sent]]
-        if parameter.name in _TEXTS:
+        if parameter.name in _TRIMMED:
             sent = [trim(text) for text in sent]
             possible.append(sent)
         if len(sent) == 1:

@@ -9,14 +9,7 @@ from taskmanager.accounts.administrators import (
     read_administrator,
     require_administrator,
 )
-from taskmanager.accounts.callers import (
-    AccountCaller,
-    Caller,
-    Callers,
-    Credential,
-    RequestReads,
-    read_credential,
-)
+from taskmanager.accounts.callers import Caller, Callers, RequestReads, read_credential
 from taskmanager.accounts.tokens import TokenSigner
 from taskmanager.errors import InvalidTokenError, RateLimitedError, ScopeMissingError
 from taskmanager.http.binding import Authentication, Confirm, NotPlainError, PlainRequest
@@ -54,11 +47,12 @@ class CallerAuthentication(Authentication):
             RateLimitedError: The user has made all the requests of this window.
             ScopeMissingError: The API key was not made for this.
         """
-        credential = self._read(request)
+        credential = read_credential(*_written_credentials(request), self._signer)
         reads = request.reads
         if credential.user_id is None or self._needs_account or not isinstance(reads, RequestReads):
             caller = await retry_lost(partial(self._callers.find, credential))
-            await self._limit(request, caller)
+            request.scope["state"]["user_id"] = caller.user_id
+            await _limit(request, self._limiter, ("user", caller.user_id))
             for scope in scopes:
                 if not caller.may(scope):
                     raise ScopeMissingError(scope)
@@ -87,13 +81,6 @@ class CallerAuthentication(Authentication):
             raise RateLimitedError("requests", decision.reset_seconds)
         reads.login = credential
         return Caller(credential.user_id, credential.session_id), confirm
-
-    def _read(self, request: PlainRequest) -> Credential:
-        return read_credential(*_written_credentials(request), self._signer)
-
-    async def _limit(self, request: PlainRequest, caller: AccountCaller) -> None:
-        request.scope["state"]["user_id"] = caller.user_id
-        await _limit(request, self._limiter, ("user", caller.user_id))
 
 
 class AdministratorAuthentication(Authentication):
