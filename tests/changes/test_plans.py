@@ -1,18 +1,13 @@
 """What a page of changes reads: the page, however long the log and however many the projects."""
 
-import json
-from typing import Any
-
-import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
 from taskmanager.changes.repository import Filters
-from taskmanager.database.database import Database, SharedConnection
-from taskmanager.database.pools import Pool
-from taskmanager.database.statements import Statement
+from taskmanager.database.database import Database
 from tests.conftest import Person
+from tests.support.explained import analyze, buffers, explain, scans
 from tests.support.sessions import open_transaction
 
 _LOG = text("""
@@ -26,31 +21,6 @@ INSERT INTO project_members (project_id, user_id, role) SELECT id, :user_id, 'ow
 """)
 
 
-async def explain(app: FastAPI, statement: Statement, **values: Any) -> dict[str, Any]:
-    """Return the plan of a lone statement as it was executed, with its buffers."""
-    own = Database(app.state.settings)  # the application may hold all of its connections
-    connection: SharedConnection = await own.connect(Pool.WRITING)
-    try:
-        arguments = statement.arguments(values)
-        row = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.lone}", *arguments)
-        (plan,) = row[0][0] if isinstance(row[0][0], list) else json.loads(row[0][0])
-        return dict(plan)
-    finally:
-        await connection.close()
-        await own.dispose()
-
-
-def buffers(plan: dict[str, Any]) -> int:
-    """Return how many pages were touched."""
-    return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
-
-
-def scans(node: dict[str, Any]) -> set[str]:
-    """Return the tables that were read from end to end."""
-    found = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" else set()
-    return found.union(*(scans(child) for child in node.get("Plans", ())))
-
-
 @pytest.fixture
 async def long_log(alice: Person, bob: Person, database: Database, database_url: str) -> list[int]:
     """300 projects of Alice's with 20 events each, and 60,000 events of Bob's."""
@@ -58,9 +28,7 @@ async def long_log(alice: Person, bob: Person, database: Database, database_url:
         ids = list((await session.execute(_PROJECTS, {"count": 300, "user_id": alice.id})).scalars())
         await session.execute(_LOG, {"count": 20, "projects": ids})
         await session.execute(_LOG, {"count": 60_000, "projects": [bob.inbox_id]})
-    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
-    await connection.execute("VACUUM ANALYZE")  # rows of the tests before are in the pages, too
-    await connection.close()
+    await analyze(database_url)
     return ids
 
 

@@ -10,7 +10,9 @@ from taskmanager.webhooks.conditions import (
     HAS_HEAD,
     HERE,
     IS_FAILING,
+    IS_HEAD,
     IS_HERE,
+    IS_PARKED,
     LOG,
     NEW_EVENTS,
     OF_WEBHOOK,
@@ -29,15 +31,17 @@ _MAY_BE_TRIED = f"""
           AND (o.era, o.xid, o.event_id) < (d.era, d.xid, d.event_id)
     ))
 """
-# What could be claimed, had nobody else claimed it.
+# What could be claimed, had nobody else claimed it. First who may be sent to at all: a condition that is part of a join
+# can be planned to be looked into twice, and before those that cost nothing.
 DUE: Final = f"""
-WITH {LOG}, {HERE}, due AS MATERIALIZED (
+WITH {LOG}, {HERE}, free AS MATERIALIZED (
+    SELECT w.*, log.era AS log_era, log.horizon
+    FROM webhooks w CROSS JOIN log CROSS JOIN here WHERE {_MAY_SEND} AND w.lease_until <= now()
+), due AS MATERIALIZED (
     SELECT w.project_id, w.id, row_number() OVER (PARTITION BY w.host ORDER BY w.lease_until, w.id) AS place
-    FROM webhooks w CROSS JOIN log CROSS JOIN here
-    WHERE {_MAY_SEND} AND w.lease_until <= now() AND (
-        EXISTS (SELECT FROM webhook_deliveries d WHERE {_MAY_BE_TRIED})
-        OR NOT {IS_FAILING} AND (w.replay_era IS NOT NULL OR NOT {HAS_HEAD} AND EXISTS (SELECT {NEW_EVENTS}))
-    )
+    FROM free w CROSS JOIN LATERAL (SELECT w.log_era AS era, w.horizon) AS log
+    WHERE EXISTS (SELECT FROM webhook_deliveries d WHERE {_MAY_BE_TRIED})
+       OR NOT {IS_FAILING} AND (w.replay_era IS NOT NULL OR NOT {HAS_HEAD} AND EXISTS (SELECT {NEW_EVENTS}))
 )"""
 # What follows a later position is sent anyway, and what is before it must not be passed over.
 _GOES_BACK: Final = "(w.replay_era, w.replay_xid, w.replay_event_id) < (w.era, w.xid, w.event_id)"
@@ -63,7 +67,7 @@ CLAIM: Final = Statement(
 ), passed AS (
     -- What is sent again comes to the message that was next, in its turn.
     UPDATE webhook_deliveries d SET state = 'parked', next_attempt_at = now() + interval '5 minutes'
-    FROM claimed w WHERE w.is_replayed AND {OF_WEBHOOK} AND d.state = 'pending'
+    FROM claimed w WHERE w.is_replayed AND {OF_WEBHOOK} AND {IS_HEAD}
 )
 SELECT project_id, id AS webhook_id, token, host FROM claimed
 """,
@@ -126,7 +130,7 @@ WITH sent AS MATERIALIZED (
     -- The receiver is back: what waits for it need not wait longer.
     UPDATE webhook_deliveries d SET next_attempt_at = now()
     FROM w WHERE :accepted AND w.parked_before >= {PARKED_TO_FAIL} AND {OF_WEBHOOK}
-      AND d.state = 'parked' AND d.id <> :delivery_id AND d.next_attempt_at > now()
+      AND {IS_PARKED} AND d.id <> :delivery_id AND d.next_attempt_at > now()
 )
 SELECT {IS_FAILING} AS is_failing FROM w
 """,

@@ -33,12 +33,15 @@ NEW_EVENTS: Final = f"""
     WHERE e.project_id = w.project_id AND (e.era, e.xid, e.id) > {POSITION} AND (e.era, e.xid) < (log.era, log.horizon)
 """
 OF_WEBHOOK: Final = "d.project_id = w.project_id AND d.webhook_id = w.id"
+# Both say that it is not finished, which the index of open messages is for: finished ones are kept by the thousand.
+IS_HEAD: Final = "d.finished_at IS NULL AND d.state = 'pending'"
+IS_PARKED: Final = "d.finished_at IS NULL AND d.state = 'parked'"
 # In order, where later messages wait for it.
-HAS_HEAD: Final = f"EXISTS (SELECT FROM webhook_deliveries d WHERE {OF_WEBHOOK} AND d.state = 'pending')"
+HAS_HEAD: Final = f"EXISTS (SELECT FROM webhook_deliveries d WHERE {OF_WEBHOOK} AND {IS_HEAD})"
 LAG_SECONDS: Final = f"""COALESCE((
     SELECT GREATEST(1, CAST(ceil(EXTRACT(epoch FROM clock_timestamp() - e.created_at)) AS bigint)) FROM events e
     WHERE e.project_id = w.project_id AND (e.era, e.xid, e.id) > {POSITION} ORDER BY e.era, e.xid, e.id LIMIT 1
 ), 0)"""
 PARKED: Final = f"""(
-    SELECT count(*) FROM webhook_deliveries d WHERE {OF_WEBHOOK} AND d.finished_at IS NULL AND d.state = 'parked'
+    SELECT count(*) FROM webhook_deliveries d WHERE {OF_WEBHOOK} AND {IS_PARKED}
 )"""

@@ -93,7 +93,7 @@ class WebhookDelivery(Base):
             "event_id",
             postgresql_where=text("finished_at IS NULL"),
         ),
-        Index("webhook_deliveries_finished_at_idx", "finished_at"),
+        Index("webhook_deliveries_finished_at_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(
             "webhook_deliveries_body_idx",
             "finished_at",

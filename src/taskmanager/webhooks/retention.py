@@ -14,18 +14,20 @@ MOST_DELIVERIES: Final = 10_000
 _END_OF_DELETED = Statement(
     "end webhooks of deleted projects",
     f"""
+WITH left_over AS MATERIALIZED (
+    SELECT w.* FROM webhooks w
+    WHERE w.lease_until <= now() AND NOT EXISTS (SELECT FROM projects p WHERE p.id = w.project_id)
+)
 DELETE FROM webhooks WHERE (project_id, id) IN (
-    SELECT w.project_id, w.id FROM webhooks w
-    WHERE NOT EXISTS (SELECT FROM projects p WHERE p.id = w.project_id)
-      AND w.lease_until <= now()
-      AND (NOT EXISTS (
-          SELECT FROM events e WHERE e.project_id = w.project_id AND e.entity = 'project' AND e.action = 'deleted'
-            AND e.created_at > now() - interval '1 day'
-      ) OR NOT EXISTS (
-          SELECT FROM events e WHERE e.project_id = w.project_id AND (e.era, e.xid, e.id) > {POSITION}
-      ) AND NOT EXISTS (
-          SELECT FROM webhook_deliveries d WHERE {OF_WEBHOOK} AND d.finished_at IS NULL
-      ))
+    SELECT w.project_id, w.id FROM left_over w
+    WHERE NOT EXISTS (
+        SELECT FROM events e WHERE e.project_id = w.project_id AND e.entity = 'project' AND e.action = 'deleted'
+          AND e.created_at > now() - interval '1 day'
+    ) OR NOT EXISTS (
+        SELECT FROM events e WHERE e.project_id = w.project_id AND (e.era, e.xid, e.id) > {POSITION}
+    ) AND NOT EXISTS (
+        SELECT FROM webhook_deliveries d WHERE {OF_WEBHOOK} AND d.finished_at IS NULL
+    )
     LIMIT :limit
 ) RETURNING 1
 """,
