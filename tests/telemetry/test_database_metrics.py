@@ -122,6 +122,7 @@ class TestCausesInSharedStatements:
             await session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
             assert value(await self.refused(client, alice), "unavailable_total", cause="statement_timeout") == 1
 
+    @pytest.mark.server_itself("time-outs that the role does not have")
     async def test_a_turn_that_did_not_come(self, database_url: str, alice: Person) -> None:
         app = self.app(database_url)
         async with started(app) as client, AsyncExitStack() as turns:
