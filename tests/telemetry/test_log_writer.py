@@ -269,9 +269,9 @@ def test_a_fork_writes_its_own_lines_and_none_of_its_parent() -> None:
             assert process.stderr.readline() == b"full\n"
             text = reader.read()
             assert process.wait(20) == 0
-    lines = sorted(text.splitlines(), key=len)
-    assert lines.count(b"from the child") == 1
-    assert text.count(b"p" * 1_500_000 + b"\n") <= 2
+    # Perhaps in the middle of a line of its parent, which is longer than what reaches a pipe in one piece.
+    assert text.count(b"from the child\n") == 1
+    assert text.replace(b"from the child\n", b"").count(b"p" * 1_500_000 + b"\n") <= 2
 
 
 _LAST_LINES = """
