@@ -136,7 +136,7 @@ class TestResults:
         told: list[None] = []
         batching.on_commit.append(lambda: told.append(None))
         await together(batching, INSERT, named(*"abcdef"))
-        assert (batching.requests, len(told)) == (6, 6)
+        assert (batching.rows, len(told)) == (6, 6)
 
     def test_a_statement_that_may_give_no_row_is_refused(self, database: Database) -> None:
         with pytest.raises(AssertionError):

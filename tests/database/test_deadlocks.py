@@ -66,7 +66,7 @@ class TestDeadlocks:
                 await connection.exec_driver_sql(f"SELECT FROM tasks WHERE id = {task} FOR UPDATE")
             moved: httpx.Response = await moving
         assert (moved.status_code, moved.json()["project_id"], moved.json()["version"]) == (200, target, 2)
-        assert writes.requests == 2  # the first was rolled back as a whole
+        assert writes.rows == 2  # the first was rolled back as a whole
         log = await events_of(database, "task", task)
         assert [event["version"] for event in log] == [1, 2, 2]
         assert await count_rows(database, "tasks") == 1

@@ -208,7 +208,7 @@ class TestLimits:
         await backend(writes)
         async with writes.transaction() as run:
             await run.one(BACKEND)
-        assert writes.requests == 2
+        assert writes.rows == 2
 
     async def test_without_a_server_nobody_is_answered_for_ever(self) -> None:
         database = Database(make_settings(database_url="postgresql://nobody@127.0.0.1:1/nothing"))

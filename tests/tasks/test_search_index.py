@@ -92,7 +92,7 @@ class NotedWrites:
     """Writes of which only the number counts; notes each merge, and fails as often as there are failures."""
 
     def __init__(self) -> None:
-        self.requests = 0
+        self.rows = 0
         self.merges = 0
         self.full_lists: list[str] = []
         self.failures: list[Exception] = []
@@ -101,7 +101,7 @@ class NotedWrites:
     @asynccontextmanager
     async def transaction(self, *, long: bool) -> AsyncIterator["NotedWrites"]:
         assert long
-        self.requests += 1
+        self.rows += 1
         self.merges += 1
         self.merged.set()
         if self.failures:
@@ -129,7 +129,7 @@ class RefusedError(Exception):
 async def writes(monkeypatch: pytest.MonkeyPatch) -> NotedWrites:
     """Writes, for an upkeep without patience."""
     monkeypatch.setattr(search_index, "_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(search_index, "_MANY_WRITES", 10)
+    monkeypatch.setattr(search_index, "_MANY_ROWS", 10)
     return NotedWrites()
 
 
@@ -138,15 +138,15 @@ async def test_it_is_done_after_many_writes_or_a_long_time(
 ) -> None:
     running = asyncio.create_task(SearchIndexUpkeep(cast("Writes", writes)).run())
     await asyncio.sleep(0.05)
-    writes.requests = 9
+    writes.rows = 9
     await asyncio.sleep(0.05)
     assert writes.merges == 0
-    writes.requests = 10
+    writes.rows = 10
     await writes.until_merged()
-    writes.requests = 19
+    writes.rows = 19
     await asyncio.sleep(0.05)
     assert writes.full_lists == ["8MB"]
-    writes.requests = 20
+    writes.rows = 20
     await writes.until_merged()
     # What was left because the list was not full is merged later, though nothing has come since.
     monkeypatch.setattr(search_index, "_LONGEST_SECONDS", 0.0)
@@ -156,6 +156,22 @@ async def test_it_is_done_after_many_writes_or_a_long_time(
     running.cancel()
 
 
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_a_bulk_request_counts_as_its_tasks(alice: Person, app: FastAPI, *, has_key: bool) -> None:
+    ids = [(await alice.new_task())["id"] for _ in range(7)]
+    writes: Writes = app.state.writes
+    for method, body, status, tasks in (
+        ("POST", {"tasks": [{"title": "x"}] * 30}, 201, 30),
+        # What has an assignee is written alone.
+        ("POST", {"tasks": [{"title": "x", "assignee_id": alice.id}] * 20}, 201, 20),
+        ("PATCH", {"ids": ids, "set": {"title": "y"}}, 200, 7),
+    ):
+        before = writes.rows
+        headers = {"Idempotency-Key": f"count-{tasks}"} if has_key else {}
+        await alice.request(method, "/tasks/bulk", status, json=body, headers=headers)
+        assert tasks <= writes.rows - before < tasks + 5, (method, body)
+
+
 async def test_what_failed_is_tried_again_though_nothing_has_come_since(
     writes: NotedWrites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +179,7 @@ async def test_what_failed_is_tried_again_though_nothing_has_come_since(
     writes.failures = [PoolTimeoutError(), OSError("gone")]
     running = asyncio.create_task(SearchIndexUpkeep(cast("Writes", writes)).run())
     await asyncio.sleep(0.01)
-    writes.requests = 5
+    writes.rows = 5
     async with asyncio.timeout(5):
         while not writes.full_lists:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
@@ -176,8 +192,8 @@ async def test_what_failed_is_tried_again_though_nothing_has_come_since(
 async def test_it_tries_again_later_but_not_what_is_refused(
     writes: NotedWrites, refusal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_index, "_MANY_WRITES", 1)
-    writes.requests = 1
+    monkeypatch.setattr(search_index, "_MANY_ROWS", 1)
+    writes.rows = 1
     writes.failures = [
         DBAPIError("", None, cast("BaseException", RefusedError(refusal))),
         DBAPIError("", None, cast("BaseException", RefusedError("57014"))),

@@ -141,6 +141,10 @@ class RequestWrites(WriteRunner):
             await refuse_answered(self.reads, request)
             raise
 
+    def note_more(self, rows: int) -> None:
+        """Note that this request writes so many rows besides the one that every request is taken for."""
+        self._writes.note_more(rows)
+
     async def share(self, write: SharedWrite, alone: Callable[[], Awaitable[Written]], **values: Any) -> Written:
         """Return the result of a write that several requests may share, or of `alone`; either checks login and key.
 

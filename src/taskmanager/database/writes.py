@@ -70,6 +70,10 @@ class WriteRunner(Runner, Protocol):
         """Return the result of a write that others may share, or of `alone`."""
         ...
 
+    def note_more(self, rows: int) -> None:
+        """Note that one request writes so many rows besides the one that every request is taken for."""
+        ...
+
 
 class Transaction(TransactionRunner, WriteRunner):
     """Statements of one transaction; a transaction begun inside of it is part of it."""
@@ -104,6 +108,9 @@ class Transaction(TransactionRunner, WriteRunner):
         """Return the result of `alone`."""
         return await alone()
 
+    def note_more(self, rows: int) -> None:
+        """Do nothing: who has begun the transaction has noted it."""
+
 
 class Writes(WriteRunner):
     """Runs the writes of all requests; one per application, `shared` are the connections for those that are shared.
@@ -120,13 +127,19 @@ class Writes(WriteRunner):
         # By their text, since statements may be made again.
         self._kinds_of_batches: dict[str, Batches] = {}
         self._alone = 0
+        self._more_rows = 0
         self.on_commit: list[Callable[[], None]] = []
 
     @property
-    def requests(self) -> int:
-        """How many writes have been run since the start."""
+    def rows(self) -> int:
+        """How many rows have been written since the start, roughly: one by each write, and those that were noted."""
         shared = sum(kind.requests for kind in self._kinds.values())
-        return self._alone + shared + sum(kind.requests for kind in self._kinds_of_batches.values())
+        batches = sum(kind.requests for kind in self._kinds_of_batches.values())
+        return self._alone + shared + batches + self._more_rows
+
+    def note_more(self, rows: int) -> None:
+        """Note that one request writes so many rows besides the one that every request is taken for."""
+        self._more_rows += rows
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
         """Return the row of a statement that gives one at most and is committed when it returns.

@@ -18,7 +18,7 @@ from taskmanager.database.driver_errors import DATABASE_ERRORS, is_transient
 from taskmanager.database.statements import Statement
 from taskmanager.database.writes import Writes
 
-_MANY_WRITES = 1_000
+_MANY_ROWS = 1_000
 _LONGEST_SECONDS = 30.0
 _PAUSE_SECONDS = 0.25
 # Some 3,000 tasks. A longer list costs less time per task to merge, but slows the searches that must read it.
@@ -45,12 +45,12 @@ END $$
 
 
 class SearchIndexUpkeep:
-    """Merges the pending list after many writes, or some time after a few."""
+    """Merges the pending list after many rows were written, or some time after a few."""
 
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
-        self._writes_at_last_try = 0
-        self._writes_merged = 0
+        self._rows_at_last_try = 0
+        self._rows_merged = 0
         self._tried_at = time.monotonic()
 
     async def run(self) -> None:
@@ -58,9 +58,9 @@ class SearchIndexUpkeep:
         while True:
             await asyncio.sleep(_PAUSE_SECONDS)
             try:
-                if self._writes.requests - self._writes_at_last_try >= _MANY_WRITES:
+                if self._writes.rows - self._rows_at_last_try >= _MANY_ROWS:
                     await self.merge(_LONG_LIST)
-                elif self._writes.requests > self._writes_merged and self._is_long_ago():
+                elif self._writes.rows > self._rows_merged and self._is_long_ago():
                     await self.merge()
             except DATABASE_ERRORS as error:
                 # Out of reach, out of time, or a large project is being deleted: the next try will do.
@@ -78,14 +78,14 @@ class SearchIndexUpkeep:
             sqlalchemy.exc.TimeoutError: The connection is in use.
             OSError: The server cannot be reached, or the connection was lost.
         """
-        self._writes_at_last_try = writes = self._writes.requests
+        self._rows_at_last_try = rows = self._writes.rows
         self._tried_at = time.monotonic()
         async with self._writes.transaction(long=True) as run:
             await run.all(_FULL_LIST, full=full)
             await run.all(_MERGE)
         if full == _SHORT_LIST:
             # The merge itself counts as one.
-            self._writes_merged = writes + 1
+            self._rows_merged = rows + 1
 
     def _is_long_ago(self) -> bool:
         return time.monotonic() - self._tried_at >= _LONGEST_SECONDS

@@ -137,6 +137,7 @@ class BulkTaskWriter:
             InvalidValueError: An assignee is not a member of it who can log in, or a section is none of it; the error
                 names the task.
         """
+        self._writes.note_more(len(tasks) - 1)
         given = _GIVEN.dump_json(tasks).decode()
         alone = partial(self._create_alone, given, user_id=user_id, project_id=project_id)
         if any(task.assignee_id is not None or task.section_id is not None for task in tasks):
@@ -178,6 +179,7 @@ class BulkTaskWriter:
             PreconditionRequiredError: Versions are demanded and none were given.
             StaleVersionError: One of them is at another version.
         """
+        self._writes.note_more(len(task_ids) - 1)
         patch = changes.model_dump_json(exclude_unset=True)
         async with self._writes.transaction() as run:
             project_id = await _lock(
