@@ -10,7 +10,7 @@ from taskmanager.webhooks.retention import _END_OF_DELETED
 from tests.conftest import Person
 from tests.support.explained import analyze, buffers, explain
 from tests.support.rows import execute
-from tests.support.webhooks import new_hook, new_sender
+from tests.support.webhooks import Hook, new_hook, new_sender
 
 _HOOKS = 1_000
 _MESSAGES = """
@@ -33,6 +33,14 @@ SELECT 1000000 + n, 'project', 1000000 + n, 1, 'created' FROM generate_series(1,
 _LOOK = {"limit": 32, "most_of_host": 4, "busy": "{}", "lease_seconds": LEASE_SECONDS}
 
 
+@pytest.fixture
+async def one_of_many(alice: Person, database: Database) -> Hook:
+    """A webhook of a project that has a thousand others."""
+    hook = await new_hook(alice, await alice.new_project(), "https://8.8.8.8/")
+    await execute(database, _MORE_HOOKS, count=_HOOKS, webhook_id=hook.id)
+    return hook
+
+
 @pytest.mark.server_itself("plans of statements that the driver prepares")
 async def test_finished_messages_are_not_read(
     alice: Person, app: FastAPI, database: Database, database_url: str
@@ -51,24 +59,21 @@ async def test_finished_messages_are_not_read(
 
 @pytest.mark.server_itself("plans of statements that the driver prepares")
 async def test_what_waits_for_one_receiver_does_not_slow_the_others(
-    alice: Person, app: FastAPI, database: Database, database_url: str
+    app: FastAPI, database: Database, database_url: str, one_of_many: Hook
 ) -> None:
-    hook = await new_hook(alice, await alice.new_project(), "https://8.8.8.8/")
-    await execute(database, _MORE_HOOKS, count=_HOOKS, webhook_id=hook.id)
-    await execute(database, _FINISHED, count=5_000, webhook_id=hook.id)
+    await execute(database, _FINISHED, count=5_000, webhook_id=one_of_many.id)
     await analyze(database_url)  # PostgreSQL thinks that none waits
     before = buffers(await explain(app, CLAIM, **_LOOK))
-    await execute(database, _WAITING, count=500, webhook_id=hook.id)
+    await execute(database, _WAITING, count=500, webhook_id=one_of_many.id)
     after = buffers(await explain(app, CLAIM, **_LOOK))
     assert after - before < 5_000, (before, after)
 
 
 @pytest.mark.server_itself("plans of statements that the driver prepares")
+@pytest.mark.usefixtures("one_of_many")
 async def test_the_log_is_not_read_for_projects_that_are_there(
-    alice: Person, app: FastAPI, database: Database, database_url: str
+    app: FastAPI, database: Database, database_url: str
 ) -> None:
-    hook = await new_hook(alice, await alice.new_project(), "https://8.8.8.8/")
-    await execute(database, _MORE_HOOKS, count=_HOOKS, webhook_id=hook.id)
     await execute(database, _PROJECT_EVENTS, count=5_000)
     await analyze(database_url)
     end = await explain(app, _END_OF_DELETED, limit=200)
